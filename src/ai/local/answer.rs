@@ -101,9 +101,9 @@ fn answer(index: &Index, voice: &Voice, question: &str) -> Option<String> {
         }
         let _ = write!(text, "{}\n\n", passage.text);
     }
-    let _ = write!(text, "Source: {}.", name(best.article));
+    let _ = write!(text, "Source: help article {} ({}).", title(best.article), best.article.slug);
     let related: Vec<_> =
-        others.iter().filter(|hit| is_related(hit, best)).map(|hit| name(hit.article)).collect();
+        others.iter().filter(|hit| is_related(hit, best)).map(|hit| title(hit.article)).collect();
     if let Some(related) = related.get(..related.len().min(RELATED_MAX)).filter(|related| !related.is_empty())
     {
         let _ = write!(text, " Related: {}.", related.join(", "));
@@ -116,8 +116,8 @@ fn is_related(hit: &Hit<'_>, best: &Hit<'_>) -> bool {
     hit.score.saturating_mul(100) >= best.score.saturating_mul(RELATED_PERCENT)
 }
 
-fn name(article: &Article) -> String {
-    format!("help article \u{201c}{}\u{201d} ({})", article.title, article.slug)
+fn title(article: &Article) -> String {
+    format!("\u{201c}{}\u{201d}", article.title)
 }
 
 fn greeting(voice: &Voice) -> String {
