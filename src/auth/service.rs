@@ -8,9 +8,10 @@ mod session;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::base::{Secret, Timestamp, World};
+use crate::base::{Secret, SessionId, Timestamp, World};
 use crate::db::{Db, Scope};
-use crate::keyring::RootKey;
+use crate::idempotency::RequestKey;
+use crate::keyring::{self, RootKey};
 
 use super::caller::Proof;
 use super::hashing::{self, Hashing};
@@ -101,6 +102,8 @@ pub struct Service {
     options: Options,
     administrator_email: Email,
     terms: Terms,
+    /// With which the hashes of requests that hold a password are blinded.
+    request_key: Secret<[u8; 32]>,
     hashing: Hashing,
     keys: Keys,
     standings: Standings,
@@ -121,6 +124,7 @@ impl Service {
         let administrator_email = Email::parse(&options.administrator_email)
             .map_err(|fault| Error::Setup(format!("The first administrator's e-mail address {fault}.")))?;
         Ok(Self {
+            request_key: root.derive("auth.request"),
             terms: Terms::new(&options.issuer, &options.audience, options.access_token_ttl)?,
             hashing: Hashing::new(&options.hashing, &world)?,
             keys: Keys::new(db.clone(), world.clone(), root),
@@ -187,8 +191,16 @@ impl Service {
         self.hashing.rounds()
     }
 
+    /// The key of a request that holds a password. Its hash is stored, and a plain one would be a quick way to try
+    /// passwords for whoever reads the table; this one needs the root key.
+    fn blinded(&self, key: Option<&RequestKey>) -> Option<RequestKey> {
+        let mut key = key?.clone();
+        key.body_hash = keyring::mac(self.request_key.expose(), &[&key.body_hash]);
+        Some(key)
+    }
+
     /// The session, if it stands.
-    async fn standing(&self, session: crate::base::SessionId) -> Result<Standing, Error> {
+    async fn standing(&self, session: SessionId) -> Result<Standing, Error> {
         let now = self.world.now();
         let standing = match self.standings.recall(session, now) {
             Recall::Known(standing) => standing,
