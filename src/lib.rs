@@ -8,3 +8,5 @@ pub mod idempotency;
 pub mod jobs;
 pub mod keyring;
 pub mod mail;
+pub mod proto;
+pub mod rpc;
