@@ -1,6 +1,5 @@
 //! The wire of this domain: requests in, answers out, nothing decided.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
@@ -159,7 +158,7 @@ fn profile(account: wire::Account) -> Profile {
         website: account.website,
         skills: account.skills,
         interests: account.interests,
-        preferences: account.preferences.into_iter().collect(),
+        preferences: account.preferences,
     }
 }
 
@@ -177,7 +176,7 @@ fn account(account: Account) -> wire::Account {
         website: account.profile.website,
         skills: account.profile.skills,
         interests: account.profile.interests,
-        preferences: account.profile.preferences.into_iter().collect::<HashMap<_, _>>(),
+        preferences: account.profile.preferences,
         create_time: Some(encode::timestamp(account.created_at)),
         update_time: Some(encode::timestamp(account.updated_at)),
     }
