@@ -49,7 +49,10 @@ impl wire::auth_service_server::AuthService for Rpc {
         Ok(Response::new(wire::RegisterResponse {}))
     }
 
-    async fn login(&self, request: Request<wire::LoginRequest>) -> Result<Response<wire::LoginResponse>, Status> {
+    async fn login(
+        &self,
+        request: Request<wire::LoginRequest>,
+    ) -> Result<Response<wire::LoginResponse>, Status> {
         let (caller, key, request) = rpc::open_mutation(request)?;
         let command = Login {
             email: request.email,
@@ -71,7 +74,10 @@ impl wire::auth_service_server::AuthService for Rpc {
         Ok(Response::new(wire::RefreshSessionResponse { session: Some(session(issued)) }))
     }
 
-    async fn logout(&self, request: Request<wire::LogoutRequest>) -> Result<Response<wire::LogoutResponse>, Status> {
+    async fn logout(
+        &self,
+        request: Request<wire::LogoutRequest>,
+    ) -> Result<Response<wire::LogoutResponse>, Status> {
         let (caller, key, request) = rpc::open_mutation(request)?;
         let token = Secret::new(request.refresh_token);
         self.service.logout(&caller, &token, key.as_deref()).await?;
