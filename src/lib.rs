@@ -7,3 +7,4 @@ pub mod db;
 pub mod idempotency;
 pub mod jobs;
 pub mod keyring;
+pub mod market;
