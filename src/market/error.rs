@@ -10,7 +10,7 @@ use crate::{auth, db, idempotency};
 pub static ALREADY_INSTALLED: Reason = Reason::new(
     Code::AlreadyExists,
     "ALREADY_INSTALLED",
-    "The organisation has installed this agent already; ResourceInfo names the installation, which can be used as it is.",
+    "The organisation has this agent already; ResourceInfo names the installation, which can be used as it is.",
 );
 
 /// Every reason that is the marketplace's own.
