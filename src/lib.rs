@@ -7,4 +7,7 @@ pub mod db;
 pub mod idempotency;
 pub mod jobs;
 pub mod keyring;
+pub mod mail;
 pub mod market;
+pub mod proto;
+pub mod rpc;
