@@ -9,5 +9,6 @@ pub mod idempotency;
 pub mod jobs;
 pub mod keyring;
 pub mod mail;
+pub mod market;
 pub mod proto;
 pub mod rpc;
