@@ -2,8 +2,8 @@
 //!
 //! The floors: rpc → service → store → model → base, with db under store. What each may name is in [`rules`].
 
-mod rules;
-mod source;
+pub mod rules;
+pub mod source;
 
 use std::path::Path;
 

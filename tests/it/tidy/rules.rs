@@ -114,7 +114,7 @@ pub fn check(source: &Source) -> Vec<Finding> {
     let mut found = Vec::new();
     found.extend(unfinished(source));
     found.extend(columns(source));
-    if source.is_in(STORES) || source.path.ends_with(".sql") {
+    if source.is_in(STORES) || source.path.starts_with("migrations/") {
         found.extend(ambient_sql(source));
     }
     if source.is_rust() {

@@ -16,18 +16,22 @@ pub struct Source {
 
 impl Source {
     pub fn new(path: &str, text: &str) -> Self {
-        let code = if path.ends_with(".rs") { code(text) } else { text.to_owned() };
+        let code = if is_rust(path) { code(text) } else { text.to_owned() };
         Self { path: path.to_owned(), text: text.to_owned(), code }
     }
 
     pub fn is_rust(&self) -> bool {
-        self.path.ends_with(".rs")
+        is_rust(&self.path)
     }
 
     /// Whether the file is one of `places`: a path, or a folder when the place ends in `/`. `*` stands for one part.
     pub fn is_in(&self, places: &[&str]) -> bool {
         places.iter().any(|place| matches(&self.path, place))
     }
+}
+
+fn is_rust(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|extension| extension == "rs")
 }
 
 fn matches(path: &str, place: &str) -> bool {
