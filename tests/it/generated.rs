@@ -27,7 +27,9 @@ fn the_registry_of_errors_is_current() {
         compare the reason, never the message. This page is written by `make gen`.\n"
         .to_owned();
     for (title, reasons) in REASONS {
-        text.push_str(&format!("\n## {title}\n\n| reason | code | when, and what to do |\n| --- | --- | --- |\n"));
+        text.push_str(&format!(
+            "\n## {title}\n\n| reason | code | when, and what to do |\n| --- | --- | --- |\n"
+        ));
         let mut rows: Vec<String> = reasons.iter().map(|reason| row(reason)).collect();
         rows.sort();
         text.extend(rows);
@@ -61,7 +63,11 @@ fn every_reason_is_registered_once() {
     }
     let sources = source::read(Path::new(env!("CARGO_MANIFEST_DIR")), "src", &["rs"]);
     let made = sources.iter().map(|source| source.code.matches("Reason = Reason::new(").count());
-    assert_eq!(made.sum::<usize>(), codes.len(), "reasons in src/, and reasons in the list of registries above");
+    assert_eq!(
+        made.sum::<usize>(),
+        codes.len(),
+        "reasons in src/, and reasons in the list of registries above"
+    );
 }
 
 /// Compares a file of the repository with what it must hold, or writes it.

@@ -19,7 +19,8 @@ fn the_tree_is_tidy() {
     let folders = ["src", "tests", "benches", "examples", "proto", "migrations", "scripts"];
     let sources: Vec<Source> =
         folders.iter().flat_map(|folder| source::read(root(), folder, &["rs", "proto", "sql", ""])).collect();
-    let found: Vec<String> = sources.iter().flat_map(rules::check).map(|finding| finding.to_string()).collect();
+    let found: Vec<String> =
+        sources.iter().flat_map(rules::check).map(|finding| finding.to_string()).collect();
     assert!(found.is_empty(), "{} broken rules:\n{}", found.len(), found.join("\n"));
 }
 
@@ -146,10 +147,15 @@ fn small_habits() {
 #[test]
 fn migrations_without_a_twin_or_with_a_gap_are_found() {
     let names = |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_owned()).collect() };
-    assert!(rules::twins(&names(&["0001_a.sql", "0002_b.sql"]), &names(&["0001_a.sql", "0002_b.sql"])).is_empty());
+    assert!(
+        rules::twins(&names(&["0001_a.sql", "0002_b.sql"]), &names(&["0001_a.sql", "0002_b.sql"])).is_empty()
+    );
     assert_eq!(rules::twins(&names(&["0001_a.sql"]), &names(&["0001_a.sql", "0002_b.sql"])).len(), 1);
     assert_eq!(rules::twins(&names(&["0001_a.sql"]), &names(&["0001_b.sql"])).len(), 2);
-    assert_eq!(rules::twins(&names(&["0001_a.sql", "0003_b.sql"]), &names(&["0001_a.sql", "0003_b.sql"])).len(), 1);
+    assert_eq!(
+        rules::twins(&names(&["0001_a.sql", "0003_b.sql"]), &names(&["0001_a.sql", "0003_b.sql"])).len(),
+        1
+    );
 }
 
 #[test]
@@ -162,5 +168,8 @@ fn comments_and_literals_are_no_code() {
 #[test]
 fn a_finding_is_a_place_and_a_reason() {
     let says = "only the wire (*/rpc.rs, rpc/, app.rs) names tonic and generated types";
-    assert_eq!(found("src/auth/service.rs", "use tonic::Status;"), [format!("src/auth/service.rs:2: {says}")]);
+    assert_eq!(
+        found("src/auth/service.rs", "use tonic::Status;"),
+        [format!("src/auth/service.rs:2: {says}")]
+    );
 }

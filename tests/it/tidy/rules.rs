@@ -57,7 +57,17 @@ const FLOORS: &[Floor] = &[
         why: "SQL is written in store files, beside the function that runs it",
     },
     Floor {
-        words: &["async", "await", "tokio*", "SystemTime", "Instant", "getrandom*", "OsRng", "std::fs", "std::env"],
+        words: &[
+            "async",
+            "await",
+            "tokio*",
+            "SystemTime",
+            "Instant",
+            "getrandom*",
+            "OsRng",
+            "std::fs",
+            "std::env",
+        ],
         within: PURE,
         home: &[],
         why: "models and base are pure: no clock, no randomness, no I/O, nothing to wait for",
@@ -93,7 +103,10 @@ pub const MODULES: &[(&str, &[&str])] = &[
     ("auth", &["base", "db", "jobs", "mail", "audit", "idempotency", "keyring"]),
     ("ai", &["base", "db", "jobs", "audit", "idempotency", "keyring", "auth"]),
     ("market", &["base", "db", "jobs", "mail", "audit", "idempotency", "keyring", "auth", "bus"]),
-    ("chat", &["base", "db", "jobs", "mail", "audit", "idempotency", "keyring", "auth", "market", "ai", "bus"]),
+    (
+        "chat",
+        &["base", "db", "jobs", "mail", "audit", "idempotency", "keyring", "auth", "market", "ai", "bus"],
+    ),
     ("payments", &["base", "db", "jobs", "mail", "audit", "idempotency", "keyring", "auth", "bus"]),
 ];
 
@@ -106,8 +119,15 @@ const EVERYWHERE: &[&str] = &["crate::auth::Caller", "crate::auth::caller"];
 const COLUMNS_MAX: usize = 120;
 
 /// SQL that asks the engine for what must be handed in, or for columns that it does not name.
-const AMBIENT_SQL: &[&str] =
-    &["now()", "random()", "gen_random_uuid()", "randomblob(", "current_timestamp", "select *", "returning *"];
+const AMBIENT_SQL: &[&str] = &[
+    "now()",
+    "random()",
+    "gen_random_uuid()",
+    "randomblob(",
+    "current_timestamp",
+    "select *",
+    "returning *",
+];
 
 /// Applies every rule that looks at one file.
 pub fn check(source: &Source) -> Vec<Finding> {
@@ -132,14 +152,18 @@ fn crossed(source: &Source, floor: &Floor) -> Vec<Finding> {
         return Vec::new();
     }
     let words = floor.words.iter();
-    words.flat_map(|word| lines_with(source, word)).map(|line| Finding::new(source, line, floor.why)).collect()
+    words
+        .flat_map(|word| lines_with(source, word))
+        .map(|line| Finding::new(source, line, floor.why))
+        .collect()
 }
 
 fn pure_db(source: &Source) -> Vec<Finding> {
     if !source.is_in(PURE) {
         return Vec::new();
     }
-    let allowed = |path: &str| path.split("db::").nth(1).is_none_or(|rest| PURE_DB.contains(&first_word(rest)));
+    let allowed =
+        |path: &str| path.split("db::").nth(1).is_none_or(|rest| PURE_DB.contains(&first_word(rest)));
     let imported = imports(&source.code).into_iter().filter(|(_, path)| path.starts_with("crate::db::"));
     let mut lines: Vec<usize> = imported.filter(|(_, path)| !allowed(path)).map(|(line, _)| line).collect();
     for at in positions(&source.code, "db::") {
@@ -158,7 +182,11 @@ fn directions(source: &Source) -> Vec<Finding> {
         return Vec::new();
     }
     let Some((_, below)) = MODULES.iter().find(|(name, _)| *name == module) else {
-        return vec![Finding::new(source, 1, format!("module {module} has no place in the list of directions"))];
+        return vec![Finding::new(
+            source,
+            1,
+            format!("module {module} has no place in the list of directions"),
+        )];
     };
     let names = MODULES.iter().map(|(name, _)| *name).chain(TOP.iter().copied());
     let mut found = Vec::new();
@@ -166,7 +194,9 @@ fn directions(source: &Source) -> Vec<Finding> {
         let excused: Vec<usize> = EVERYWHERE.iter().flat_map(|path| lines_with(source, path)).collect();
         let lines = lines_with(source, &format!("crate::{other}")).into_iter();
         let says = format!("{module} must not know {other}");
-        found.extend(lines.filter(|line| !excused.contains(line)).map(|line| Finding::new(source, line, says.clone())));
+        found.extend(
+            lines.filter(|line| !excused.contains(line)).map(|line| Finding::new(source, line, says.clone())),
+        );
     }
     found
 }
