@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use capecontrol::base::fault::{self, Code, Reason};
-use capecontrol::{ai, auth, idempotency};
+use capecontrol::{ai, auth, idempotency, rpc};
 
 use crate::tidy::source;
 
@@ -15,6 +15,8 @@ const VARIABLE: &str = "CAPECONTROL_WRITE_GENERATED";
 /// Every registry of reasons, by the module that keeps it.
 const REASONS: &[(&str, &[&Reason])] = &[
     ("Everywhere", fault::REASONS),
+    ("Every call", rpc::gate::REASONS),
+    ("Lists", rpc::page::REASONS),
     ("Repetition of calls", idempotency::REASONS),
     ("Auth", auth::REASONS),
     ("AI", ai::REASONS),
