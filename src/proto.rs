@@ -1,7 +1,6 @@
 //! The generated code and the descriptor set it came from. Nothing else.
 #![expect(
     missing_docs,
-    unreachable_pub,
     clippy::pedantic,
     clippy::restriction,
     reason = "generated code; the protos carry the documentation"

@@ -15,7 +15,7 @@ pub(super) enum Wire {
 
 /// A connection in use. Dropped at rest it goes back as it is; dropped in a transaction it is rolled back first; dropped
 /// while a statement runs (a cancelled call) the statement is stopped, on PostgreSQL by closing the connection.
-pub(super) struct Lease {
+pub struct Lease {
     wire: Option<Wire>,
     /// A statement was sent and its answer has not been read to the end.
     pub(super) busy: bool,
