@@ -4,7 +4,7 @@
 //! moves the position that is known; what is told comes from the stored events, or is exactly the next event. So a
 //! client sees 1, 2, 3, … per thread and the bus may lose, repeat and reorder. The algorithm, per thread:
 //!
-//! 1. the stream is registered for news of the thread *before* its end is read;
+//! 1. the stream is registered for news of the thread *before* the first page is read;
 //! 2. stored events after the last one told are read in pages and told, until a page is short;
 //! 3. if more is known by then, go on reading; else the thread is live;
 //! 4. live: the next event is told at once, an older one is dropped, a later one sends the thread back to 2.
@@ -161,8 +161,8 @@ impl Feed {
         self.cursors.iter().map(|(thread_id, cursor)| (*thread_id, *cursor))
     }
 
-    /// Follows a thread from where the client wishes. `last_seq` and `epoch` were read after the stream had been
-    /// registered for news of it. A thread that is followed already starts anew.
+    /// Follows a thread from where the client wishes, given its end and epoch as they were read a moment ago: whatever
+    /// was committed since comes with the first page. A thread that is followed already starts anew.
     pub fn follow(&mut self, wish: &Wish, last_seq: i64, epoch: i64) {
         self.forget(wish.thread_id);
         let useless = (wish.epoch != 0 && wish.epoch != epoch) || wish.after_seq > last_seq;
