@@ -22,3 +22,6 @@ pub use caller::{Caller, Origin};
 pub use email::Email;
 pub use error::{Error, REASONS};
 pub use model::{OrganizationRole, Role};
+pub mod service;
+pub use service::Service;
+crate::rpc::status_from!(Error);

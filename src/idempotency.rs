@@ -5,6 +5,7 @@
 
 mod store;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -23,7 +24,7 @@ const KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestKey {
     /// The full name of the method.
-    pub method: &'static str,
+    pub method: Arc<str>,
     /// The request id.
     pub key: Uuid,
     /// SHA-256 of the request without its id.

@@ -7,3 +7,6 @@ pub mod db;
 pub mod idempotency;
 pub mod jobs;
 pub mod keyring;
+pub mod mail;
+pub mod proto;
+pub mod rpc;
