@@ -1,1 +1,9 @@
+//! The CapeControl platform in one library: see ARCHITECTURE.md for the floors and for a request traced through them.
 
+pub mod ai;
+pub mod auth;
+pub mod base;
+pub mod db;
+pub mod idempotency;
+pub mod jobs;
+pub mod keyring;

@@ -1,0 +1,49 @@
+# Every way to work on CapeControl. `make help` lists them.
+# `make run` and `make demo` need the Rust toolchain and a C compiler; whatever else is missing, `make setup` installs.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+.PHONY: help run demo unit test check fmt gen setup release-contract
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Serve on the embedded default: SQLite in ./data, no other server needed
+	cargo run --locked -- serve
+
+demo: ## The main job end to end on an empty folder; DATABASE_URL=postgres://… does it on PostgreSQL
+	cargo run --locked --quiet --example demo
+
+unit: ## The fast loop: unit tests, tidiness, and everything that needs no PostgreSQL
+	cargo test --locked --lib
+	cargo test --locked --test it -- sqlite tidy
+
+test: ## Every test, on both engines: installs and starts what they need, and stops it again
+	scripts/setup postgres buf
+	scripts/postgres run cargo test --locked
+
+check: ## Format, lints, contract, dependency rules, generated files
+	scripts/setup buf deny
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	buf format --diff --exit-code proto
+	buf lint proto
+	buf breaking proto --against proto/released.binpb
+	cargo deny --locked check --hide-inclusion-graph bans licenses sources
+
+fmt: ## Format the code and the contract
+	cargo fmt
+	buf format --write proto
+
+gen: ## Write what is generated again; `make test` fails when that changes anything
+
+setup: ## Install what tests and checks need: PostgreSQL, buf, cargo-deny
+	scripts/setup
+
+release-contract: ## Only at a release: what `make check` guards against breaking is from now on the present contract
+	buf build proto --output proto/released.binpb

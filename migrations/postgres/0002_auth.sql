@@ -1,0 +1,91 @@
+-- Accounts, organisations, sign-ins and the keys that tokens are signed with.
+
+CREATE TABLE accounts (
+    id uuid NOT NULL PRIMARY KEY,
+    -- In lower case: one person, one spelling.
+    email text NOT NULL,
+    email_verified_at timestamptz,
+    role text NOT NULL,
+    -- A PHC string, which names its own parameters.
+    password_hash text NOT NULL,
+    -- Set while the password is one that the platform issued, good for one sign-in.
+    one_time_issued_at timestamptz,
+    one_time_used_at timestamptz,
+    terms_version text NOT NULL,
+    terms_accepted_at timestamptz NOT NULL,
+    display_name text NOT NULL,
+    bio text NOT NULL,
+    company text NOT NULL,
+    website text NOT NULL,
+    skills jsonb NOT NULL,
+    interests jsonb NOT NULL,
+    preferences jsonb NOT NULL,
+    version bigint NOT NULL,
+    signed_in_at timestamptz,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    UNIQUE (email),
+    CONSTRAINT accounts_role_check CHECK (role IN ('customer', 'developer', 'admin')),
+    CONSTRAINT accounts_one_time_check CHECK (one_time_used_at IS NULL OR one_time_issued_at IS NOT NULL)
+);
+
+-- The tenants. One of them is each account's own.
+CREATE TABLE organizations (
+    id uuid NOT NULL PRIMARY KEY,
+    name text NOT NULL,
+    personal_account_id uuid REFERENCES accounts (id) ON DELETE RESTRICT,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    UNIQUE (personal_account_id)
+);
+
+CREATE TABLE memberships (
+    organization_id uuid NOT NULL REFERENCES organizations (id) ON DELETE CASCADE,
+    account_id uuid NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    role text NOT NULL,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (organization_id, account_id),
+    CONSTRAINT memberships_role_check CHECK (role IN ('owner', 'admin', 'billing', 'member'))
+);
+CREATE INDEX memberships_account_idx ON memberships (account_id, organization_id);
+
+-- A sign-in on one device, and at the same time the family of its refresh tokens.
+CREATE TABLE sessions (
+    id uuid NOT NULL PRIMARY KEY,
+    account_id uuid NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    agent text NOT NULL,
+    address text,
+    created_at timestamptz NOT NULL,
+    used_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    ended_at timestamptz,
+    end_reason text,
+    CONSTRAINT sessions_end_check CHECK ((ended_at IS NULL) = (end_reason IS NULL))
+);
+CREATE INDEX sessions_account_idx ON sessions (account_id, created_at);
+
+-- Every refresh token that a session was given; the plain token is nowhere.
+CREATE TABLE refresh_tokens (
+    token_hash bytea NOT NULL PRIMARY KEY,
+    session_id uuid NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+    -- 1 for the first, one more for each successor.
+    generation bigint NOT NULL,
+    created_at timestamptz NOT NULL,
+    used_at timestamptz,
+    CONSTRAINT refresh_tokens_hash_check CHECK (length(token_hash) = 32),
+    CONSTRAINT refresh_tokens_generation_check CHECK (generation >= 1)
+);
+-- A session has one token of each generation: two successors of one token cannot be.
+CREATE UNIQUE INDEX refresh_tokens_session_idx ON refresh_tokens (session_id, generation);
+
+CREATE TABLE signing_keys (
+    id uuid NOT NULL PRIMARY KEY,
+    -- Two nodes that make the first key at once cannot both succeed.
+    generation bigint NOT NULL,
+    public_key bytea NOT NULL,
+    -- Wrapped by the root key.
+    private_key bytea NOT NULL,
+    created_at timestamptz NOT NULL,
+    UNIQUE (generation),
+    CONSTRAINT signing_keys_public_key_check CHECK (length(public_key) = 32)
+);

@@ -1,0 +1,91 @@
+-- Accounts, organisations, sign-ins and the keys that tokens are signed with.
+
+CREATE TABLE accounts (
+    id BLOB NOT NULL PRIMARY KEY,
+    -- In lower case: one person, one spelling.
+    email TEXT NOT NULL,
+    email_verified_at INTEGER,
+    role TEXT NOT NULL,
+    -- A PHC string, which names its own parameters.
+    password_hash TEXT NOT NULL,
+    -- Set while the password is one that the platform issued, good for one sign-in.
+    one_time_issued_at INTEGER,
+    one_time_used_at INTEGER,
+    terms_version TEXT NOT NULL,
+    terms_accepted_at INTEGER NOT NULL,
+    display_name TEXT NOT NULL,
+    bio TEXT NOT NULL,
+    company TEXT NOT NULL,
+    website TEXT NOT NULL,
+    skills TEXT NOT NULL,
+    interests TEXT NOT NULL,
+    preferences TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    signed_in_at INTEGER,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    UNIQUE (email),
+    CONSTRAINT accounts_role_check CHECK (role IN ('customer', 'developer', 'admin')),
+    CONSTRAINT accounts_one_time_check CHECK (one_time_used_at IS NULL OR one_time_issued_at IS NOT NULL)
+) STRICT, WITHOUT ROWID;
+
+-- The tenants. One of them is each account's own.
+CREATE TABLE organizations (
+    id BLOB NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    personal_account_id BLOB REFERENCES accounts (id) ON DELETE RESTRICT,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    UNIQUE (personal_account_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE memberships (
+    organization_id BLOB NOT NULL REFERENCES organizations (id) ON DELETE CASCADE,
+    account_id BLOB NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    role TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (organization_id, account_id),
+    CONSTRAINT memberships_role_check CHECK (role IN ('owner', 'admin', 'billing', 'member'))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX memberships_account_idx ON memberships (account_id, organization_id);
+
+-- A sign-in on one device, and at the same time the family of its refresh tokens.
+CREATE TABLE sessions (
+    id BLOB NOT NULL PRIMARY KEY,
+    account_id BLOB NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    agent TEXT NOT NULL,
+    address TEXT,
+    created_at INTEGER NOT NULL,
+    used_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    end_reason TEXT,
+    CONSTRAINT sessions_end_check CHECK ((ended_at IS NULL) = (end_reason IS NULL))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_account_idx ON sessions (account_id, created_at);
+
+-- Every refresh token that a session was given; the plain token is nowhere.
+CREATE TABLE refresh_tokens (
+    token_hash BLOB NOT NULL PRIMARY KEY,
+    session_id BLOB NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+    -- 1 for the first, one more for each successor.
+    generation INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    used_at INTEGER,
+    CONSTRAINT refresh_tokens_hash_check CHECK (length(token_hash) = 32),
+    CONSTRAINT refresh_tokens_generation_check CHECK (generation >= 1)
+) STRICT, WITHOUT ROWID;
+-- A session has one token of each generation: two successors of one token cannot be.
+CREATE UNIQUE INDEX refresh_tokens_session_idx ON refresh_tokens (session_id, generation);
+
+CREATE TABLE signing_keys (
+    id BLOB NOT NULL PRIMARY KEY,
+    -- Two nodes that make the first key at once cannot both succeed.
+    generation INTEGER NOT NULL,
+    public_key BLOB NOT NULL,
+    -- Wrapped by the root key.
+    private_key BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    UNIQUE (generation),
+    CONSTRAINT signing_keys_public_key_check CHECK (length(public_key) = 32)
+) STRICT, WITHOUT ROWID;

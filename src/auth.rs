@@ -1,0 +1,24 @@
+//! Who is calling, and what belongs to whom: accounts, sign-ins, tokens, organisations and their members.
+//!
+//! Every other domain leans on this one for a [`Caller`] and for [`access`] to an organisation; this one knows no other
+//! domain, and of the outside only jobs (through which its letters leave). It does not know what a subscription, a
+//! thread or a listing is.
+//!
+//! How a sign-in lives: a password is checked behind a bounded queue ([`hashing`]), a *session* row begins, and two
+//! tokens are handed out. The access token ([`token`]) is a signed statement that any node checks without asking; that
+//! its session still stands is read from the row and remembered for three seconds ([`standing`]). The refresh token is a
+//! row of its own: used once, it is replaced, and used twice it ends the session with all its tokens.
+
+pub mod access;
+pub mod caller;
+pub mod email;
+pub mod error;
+pub mod model;
+pub mod password;
+pub mod profile;
+pub mod store;
+
+pub use caller::{Caller, Origin};
+pub use email::Email;
+pub use error::{Error, REASONS};
+pub use model::{OrganizationRole, Role};

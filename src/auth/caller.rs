@@ -1,0 +1,160 @@
+//! Who makes a call. Every operation of every service takes one of these first: nothing is done without an actor.
+//!
+//! It says what was proved when the call came in; what the caller may touch is decided by [`super::access`].
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::base::{AccountId, OrganizationId, SessionId, Timestamp};
+
+use super::{Error, Role};
+
+/// The actor of a call.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The signed-in account; none when nobody is signed in, or when the platform itself acts.
+    pub account: Option<AccountId>,
+    /// The session whose token came with the call.
+    pub session: Option<SessionId>,
+    /// The account's role on the platform; the least one when nobody is signed in.
+    pub role: Role,
+    /// The account's own organisation, which stands for an empty `organization_id`.
+    pub personal: Option<OrganizationId>,
+    /// When the token stops being valid. A standing stream ends then.
+    pub expires_at: Option<Timestamp>,
+    /// Where the call came from.
+    pub origin: Origin,
+    /// What the platform itself does, when it is the actor.
+    purpose: Option<&'static str>,
+}
+
+/// Where a call came from.
+#[derive(Clone, Default)]
+pub struct Origin {
+    /// The id under which logs and errors speak of the call.
+    pub request_id: String,
+    /// The address that the call came from, through trusted proxies only.
+    pub peer: Option<IpAddr>,
+    /// What the client calls itself.
+    pub agent: String,
+}
+
+/// Addresses and client names tell of people, so that only the request id reaches the logs.
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin").field("request_id", &self.request_id).finish_non_exhaustive()
+    }
+}
+
+/// What a valid token and its standing session prove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The account.
+    pub account: AccountId,
+    /// The session.
+    pub session: SessionId,
+    /// The account's role.
+    pub role: Role,
+    /// The account's own organisation.
+    pub personal: OrganizationId,
+    /// When the token stops being valid.
+    pub expires_at: Timestamp,
+}
+
+impl Caller {
+    /// Nobody is signed in.
+    #[must_use]
+    pub const fn anonymous(origin: Origin) -> Self {
+        Self {
+            account: None,
+            session: None,
+            role: Role::Customer,
+            personal: None,
+            expires_at: None,
+            origin,
+            purpose: None,
+        }
+    }
+
+    /// Somebody is signed in, as `proof` says.
+    #[must_use]
+    pub const fn signed_in(proof: Proof, origin: Origin) -> Self {
+        Self {
+            account: Some(proof.account),
+            session: Some(proof.session),
+            role: proof.role,
+            personal: Some(proof.personal),
+            expires_at: Some(proof.expires_at),
+            origin,
+            purpose: None,
+        }
+    }
+
+    /// The platform itself acts, for a named purpose: a job, a sweep, the demonstration.
+    #[must_use]
+    pub fn system(purpose: &'static str) -> Self {
+        Self { purpose: Some(purpose), ..Self::anonymous(Origin::default()) }
+    }
+
+    /// The signed-in account.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when nobody is signed in.
+    pub fn account(&self) -> Result<AccountId, Error> {
+        self.account.ok_or(Error::Unauthenticated)
+    }
+
+    /// The account's own organisation.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when nobody is signed in.
+    pub fn personal(&self) -> Result<OrganizationId, Error> {
+        self.personal.ok_or(Error::Unauthenticated)
+    }
+
+    /// Whether the caller administers the platform.
+    #[must_use]
+    pub fn is_admin(&self) -> bool {
+        self.account.is_some() && self.role == Role::Admin
+    }
+
+    /// Whether the caller may publish: developers and administrators.
+    #[must_use]
+    pub fn is_developer(&self) -> bool {
+        self.account.is_some() && matches!(self.role, Role::Developer | Role::Admin)
+    }
+
+    /// What the platform itself does; none when somebody calls.
+    #[must_use]
+    pub const fn purpose(&self) -> Option<&'static str> {
+        self.purpose
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin() -> Origin {
+        Origin {
+            request_id: "r-1".to_owned(),
+            peer: Some(IpAddr::from([203, 0, 113, 9])),
+            agent: "Firefox of Ada".to_owned(),
+        }
+    }
+
+    #[test]
+    fn nobody_and_the_platform_hold_no_account_and_no_power() {
+        for caller in [Caller::anonymous(origin()), Caller::system("test")] {
+            assert!(matches!(caller.account(), Err(Error::Unauthenticated)));
+            assert!(!caller.is_admin() && !caller.is_developer());
+        }
+    }
+
+    #[test]
+    fn an_address_is_not_printed() {
+        let printed = format!("{:?}", Caller::anonymous(origin()));
+        assert!(printed.contains("r-1"));
+        assert!(!printed.contains("203.0.113.9") && !printed.contains("Ada"), "{printed}");
+    }
+}

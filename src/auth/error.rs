@@ -1,0 +1,195 @@
+//! What this domain refuses, and in which words.
+
+use std::time::Duration;
+
+use crate::base::fault::{self, Code, Fault, Reason, Violation, Violations};
+use crate::db;
+
+/// How long a caller waits when too many passwords are being checked at once.
+const HASHING_RETRY: Duration = Duration::from_secs(2);
+
+/// Why something was not done. The text is what the caller reads.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No credential came with the call.
+    #[error("This call needs a signed-in account: send the access token as `authorization: Bearer …`.")]
+    Unauthenticated,
+    /// Address and password do not belong together, or there is no such account: one answer for both.
+    #[error("The e-mail address or the password is wrong.")]
+    InvalidCredentials,
+    /// The one-time password was right, and used or too old.
+    #[error("This one-time password was used or has expired; restart the platform to be given another one.")]
+    OneTimePasswordSpent,
+    /// The access token's time is over.
+    #[error("The access token has expired; exchange the refresh token for another one.")]
+    TokenExpired,
+    /// The access token is not one of ours.
+    #[error("The access token is not valid.")]
+    TokenInvalid,
+    /// The session was ended.
+    #[error("This session was ended; sign in again.")]
+    SessionRevoked,
+    /// The refresh token is unknown.
+    #[error("The refresh token is not valid; sign in again.")]
+    RefreshTokenInvalid,
+    /// The session was not used for too long, or is too old.
+    #[error("The session has expired; sign in again.")]
+    SessionExpired,
+    /// The refresh token was exchanged before: somebody holds a copy.
+    #[error("This refresh token was used before, so the session was ended; sign in again.")]
+    RefreshTokenReused,
+    /// Another call exchanged the same refresh token at the same moment.
+    #[error("Another call has just exchanged this refresh token; use the tokens that it was given.")]
+    RefreshRaced,
+    /// Too many passwords are being checked.
+    #[error("Too many sign-ins at once; try again in a moment.")]
+    HashingBusy,
+    /// The organisation does not exist or the caller is not a member.
+    #[error("There is no such organisation.")]
+    OrganizationNotFound,
+    /// The caller is a member, but neither owner nor administrator.
+    #[error("Only an owner or administrator of the organisation may do this.")]
+    NotAnOwner,
+    /// The account changed since the etag was read.
+    #[error("The account was changed meanwhile; read it again and repeat the change.")]
+    EtagMismatch,
+    /// Fields of the request are wrong.
+    #[error(transparent)]
+    Invalid(#[from] Violations),
+    /// The platform is set up wrongly. Only the start can meet this.
+    #[error("{0}")]
+    Setup(String),
+    /// A fault of ours: a stored hash or key that cannot be read.
+    #[error("Something went wrong on our side.")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The idempotency key was refused.
+    #[error(transparent)]
+    Idempotency(#[from] crate::idempotency::Error),
+    /// The database refused.
+    #[error(transparent)]
+    Db(#[from] db::Error),
+}
+
+impl Error {
+    /// Marks a fault of ours, whose cause is logged and not told.
+    pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(cause.into())
+    }
+}
+
+impl Fault for Error {
+    fn reason(&self) -> &'static Reason {
+        match self {
+            Self::Unauthenticated => &fault::UNAUTHENTICATED,
+            Self::InvalidCredentials => &INVALID_CREDENTIALS,
+            Self::OneTimePasswordSpent => &ONE_TIME_PASSWORD_SPENT,
+            Self::TokenExpired => &TOKEN_EXPIRED,
+            Self::TokenInvalid => &TOKEN_INVALID,
+            Self::SessionRevoked => &SESSION_REVOKED,
+            Self::RefreshTokenInvalid => &REFRESH_TOKEN_INVALID,
+            Self::SessionExpired => &SESSION_EXPIRED,
+            Self::RefreshTokenReused => &REFRESH_TOKEN_REUSED,
+            Self::RefreshRaced => &REFRESH_RACED,
+            Self::HashingBusy => &HASHING_BUSY,
+            Self::OrganizationNotFound => &fault::NOT_FOUND,
+            Self::NotAnOwner => &fault::PERMISSION_DENIED,
+            Self::EtagMismatch => &fault::ETAG_MISMATCH,
+            Self::Invalid(violations) => violations.reason(),
+            Self::Setup(_) | Self::Internal(_) => &fault::INTERNAL,
+            Self::Idempotency(error) => error.reason(),
+            Self::Db(error) => error.reason(),
+        }
+    }
+
+    fn violations(&self) -> &[Violation] {
+        match self {
+            Self::Invalid(violations) => violations.as_slice(),
+            Self::Idempotency(error) => error.violations(),
+            _ => &[],
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::HashingBusy => Some(HASHING_RETRY),
+            Self::Idempotency(error) => error.retry_after(),
+            Self::Db(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+}
+
+/// Every reason that this domain answers beside the common ones.
+pub static REASONS: &[&Reason] = &[
+    &INVALID_CREDENTIALS,
+    &ONE_TIME_PASSWORD_SPENT,
+    &TOKEN_EXPIRED,
+    &TOKEN_INVALID,
+    &SESSION_REVOKED,
+    &REFRESH_TOKEN_INVALID,
+    &SESSION_EXPIRED,
+    &REFRESH_TOKEN_REUSED,
+    &REFRESH_RACED,
+    &HASHING_BUSY,
+];
+
+/// Address and password do not belong together.
+pub static INVALID_CREDENTIALS: Reason = Reason::new(
+    Code::Unauthenticated,
+    "INVALID_CREDENTIALS",
+    "The e-mail address is unknown or the password is wrong; which of the two is not told.",
+);
+/// The one-time password is spent.
+pub static ONE_TIME_PASSWORD_SPENT: Reason = Reason::new(
+    Code::Unauthenticated,
+    "ONE_TIME_PASSWORD_SPENT",
+    "The first administrator's one-time password was right but was used or has expired; a restart issues another one.",
+);
+/// The access token's time is over.
+pub static TOKEN_EXPIRED: Reason = Reason::new(
+    Code::Unauthenticated,
+    "TOKEN_EXPIRED",
+    "The access token has expired; call RefreshSession and repeat the call with the new token.",
+);
+/// The access token is not one of ours.
+pub static TOKEN_INVALID: Reason = Reason::new(
+    Code::Unauthenticated,
+    "TOKEN_INVALID",
+    "The access token is malformed, forged, or made for another audience; sign in to get one.",
+);
+/// The session was ended.
+pub static SESSION_REVOKED: Reason = Reason::new(
+    Code::Unauthenticated,
+    "SESSION_REVOKED",
+    "The session was ended by its owner, by an administrator or by an alarm; sign in again.",
+);
+/// The refresh token is unknown.
+pub static REFRESH_TOKEN_INVALID: Reason = Reason::new(
+    Code::Unauthenticated,
+    "REFRESH_TOKEN_INVALID",
+    "The refresh token is malformed or unknown; sign in again.",
+);
+/// The session's time is over.
+pub static SESSION_EXPIRED: Reason = Reason::new(
+    Code::Unauthenticated,
+    "SESSION_EXPIRED",
+    "The session was not used for too long or has reached its greatest age; sign in again.",
+);
+/// A refresh token came a second time.
+pub static REFRESH_TOKEN_REUSED: Reason = Reason::new(
+    Code::Unauthenticated,
+    "REFRESH_TOKEN_REUSED",
+    "The refresh token was exchanged before, which means that somebody holds a copy; the session was ended.",
+);
+/// Two calls exchanged the same refresh token at once.
+pub static REFRESH_RACED: Reason = Reason::new(
+    Code::Aborted,
+    "REFRESH_RACED",
+    "Another call exchanged the same refresh token at the same moment; use its tokens, do not repeat this call.",
+);
+/// Too many passwords are being checked.
+pub static HASHING_BUSY: Reason = Reason::new(
+    Code::ResourceExhausted,
+    "HASHING_BUSY",
+    "More sign-ins and registrations came at once than are checked in good time; repeat after the delay in RetryInfo.",
+);

@@ -1,0 +1,109 @@
+//! Accounts, organisations and sessions as values.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{AccountId, OrganizationId, SessionId, Timestamp};
+use crate::db::words;
+
+use super::{Email, profile::Profile};
+
+words! {
+    /// What an account may do on the platform as a whole.
+    pub enum Role {
+        /// Uses agents. Every account begins as one.
+        Customer = "customer",
+        /// Publishes agents too.
+        Developer = "developer",
+        /// Runs the platform.
+        Admin = "admin",
+    }
+}
+
+words! {
+    /// What a member may do in an organisation.
+    pub enum OrganizationRole {
+        /// Everything, and there is always one.
+        Owner = "owner",
+        /// Everything but parting with the organisation.
+        Admin = "admin",
+        /// Payments and invoices.
+        Billing = "billing",
+        /// Uses what the organisation has.
+        Member = "member",
+    }
+}
+
+words! {
+    /// Why a session ended.
+    pub enum SessionEnd {
+        /// Its owner signed out.
+        SignedOut = "signed_out",
+        /// One of its refresh tokens was used twice.
+        TokenReused = "token_reused",
+    }
+}
+
+/// An account as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Its id.
+    pub id: AccountId,
+    /// The address that it signs in with.
+    pub email: Email,
+    /// Whether the address was proved to be its owner's.
+    pub email_verified: bool,
+    /// Its role on the platform.
+    pub role: Role,
+    /// Its own organisation.
+    pub personal_organization: OrganizationId,
+    /// What its owner says of themselves.
+    pub profile: Profile,
+    /// Counts the changes; the etag is made of it.
+    pub version: i64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+impl Account {
+    /// The mark of this state of the account.
+    #[must_use]
+    pub fn etag(&self) -> String {
+        etag(self.version)
+    }
+}
+
+/// An etag for the state that `version` counts.
+#[must_use]
+pub fn etag(version: i64) -> String {
+    format!("\"{version}\"")
+}
+
+/// An organisation as one of its members sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Organization {
+    /// Its id.
+    pub id: OrganizationId,
+    /// Its name.
+    pub name: String,
+    /// Whether it is the organisation that an account was born with.
+    pub personal: bool,
+    /// The member's role in it.
+    pub role: OrganizationRole,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A sign-in that stands or stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// When it ends by itself, used or not.
+    pub expires_at: Timestamp,
+    /// When it was ended.
+    pub ended_at: Option<Timestamp>,
+}

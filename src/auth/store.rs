@@ -1,0 +1,29 @@
+//! The rows of this domain. Accounts, sessions and keys belong to no tenant; memberships say who belongs to which.
+
+pub mod account;
+//pub mod key;
+pub mod organization;
+pub mod session;
+
+use crate::base::{AccountId, OrganizationId};
+use crate::db::{self, Conn};
+
+use super::OrganizationRole;
+
+/// The role of an account in an organisation; none when it is not a member, or when either does not exist.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn membership(
+    conn: &mut impl Conn,
+    organization: OrganizationId,
+    account: AccountId,
+) -> Result<Option<OrganizationRole>, db::Error> {
+    let row: Option<(OrganizationRole,)> = conn
+        .sql("SELECT role FROM memberships WHERE organization_id = $1 AND account_id = $2")
+        .bind(organization)
+        .bind(account)
+        .optional()
+        .await?;
+    Ok(row.map(|(role,)| role))
+}

@@ -1,0 +1,257 @@
+//! Accounts: who they are and how they sign in.
+
+use std::collections::BTreeMap;
+
+use crate::auth::model::Account;
+use crate::auth::profile::Profile;
+use crate::auth::{Email, Role};
+use crate::base::{AccountId, OrganizationId, Timestamp};
+use crate::db::{self, Conn, Json, Tx};
+
+/// What a new account begins with.
+#[derive(Clone, Debug)]
+pub struct NewAccount {
+    /// Its id.
+    pub id: AccountId,
+    /// Its address.
+    pub email: Email,
+    /// Its role.
+    pub role: Role,
+    /// The hash of its password, as a PHC string.
+    pub password_hash: String,
+    /// When the password was issued by the platform; none when its owner chose it.
+    pub one_time_issued_at: Option<Timestamp>,
+    /// Which terms were accepted.
+    pub terms_version: String,
+    /// The name to show.
+    pub display_name: String,
+    /// When it is made.
+    pub at: Timestamp,
+}
+
+/// Inserts an account. `false`, and nothing is written, when the address has one; of two transactions that insert the
+/// same address the second waits for the first.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn insert(tx: &mut Tx, new: &NewAccount) -> Result<bool, db::Error> {
+    let rows = tx
+        .shared_sql(
+            "INSERT INTO accounts (id, email, role, password_hash, one_time_issued_at, terms_version,
+                terms_accepted_at, display_name, bio, company, website, skills, interests, preferences,
+                version, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', '', '', $9, $9, $10, 1, $7, $7)
+             ON CONFLICT (email) DO NOTHING",
+        )
+        .bind(new.id)
+        .bind(new.email.as_str().to_owned())
+        .bind(new.role)
+        .bind(new.password_hash.clone())
+        .bind(new.one_time_issued_at)
+        .bind(new.terms_version.clone())
+        .bind(new.at)
+        .bind(new.display_name.clone())
+        .bind(Json(Vec::<String>::new()))
+        .bind(Json(BTreeMap::<String, String>::new()))
+        .execute()
+        .await?;
+    Ok(rows == 1)
+}
+
+/// What a sign-in is checked against.
+#[derive(Clone, Debug, PartialEq, Eq, db::Row)]
+pub struct Credentials {
+    /// Whose they are.
+    pub id: AccountId,
+    /// The hash of the password, as a PHC string.
+    pub password_hash: String,
+    /// When the password was issued by the platform; none when its owner chose it.
+    pub one_time_issued_at: Option<Timestamp>,
+    /// When the issued password was used.
+    pub one_time_used_at: Option<Timestamp>,
+}
+
+/// What a sign-in with this address is checked against.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn credentials(conn: &mut impl Conn, email: &Email) -> Result<Option<Credentials>, db::Error> {
+    conn.shared_sql(
+        "SELECT id, password_hash, one_time_issued_at, one_time_used_at FROM accounts WHERE email = $1",
+    )
+    .bind(email.as_str().to_owned())
+    .optional()
+    .await
+}
+
+/// Notes a sign-in. `false` when the password was changed, or the one-time password used, since `checked` was read:
+/// what was verified is then no longer what counts.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn signed_in(tx: &mut Tx, checked: &Credentials, at: Timestamp) -> Result<bool, db::Error> {
+    let rows = tx
+        .shared_sql(
+            "UPDATE accounts SET signed_in_at = $1,
+                one_time_used_at = CASE WHEN one_time_issued_at IS NULL THEN NULL ELSE $1 END
+             WHERE id = $2 AND password_hash = $3 AND one_time_used_at IS NULL",
+        )
+        .bind(at)
+        .bind(checked.id)
+        .bind(checked.password_hash.clone())
+        .execute()
+        .await?;
+    Ok(rows == 1)
+}
+
+/// Replaces the hash of the same password by one with today's parameters.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn rehash(tx: &mut Tx, checked: &Credentials, hash: String) -> Result<(), db::Error> {
+    tx.shared_sql("UPDATE accounts SET password_hash = $1 WHERE id = $2 AND password_hash = $3")
+        .bind(hash)
+        .bind(checked.id)
+        .bind(checked.password_hash.clone())
+        .execute()
+        .await?;
+    Ok(())
+}
+
+/// An administrator and how their password came about.
+#[derive(Clone, Debug, PartialEq, Eq, db::Row)]
+pub struct Administrator {
+    /// The account.
+    pub id: AccountId,
+    /// Its address.
+    pub email: String,
+    /// When the password was issued by the platform; none when its owner chose it.
+    pub one_time_issued_at: Option<Timestamp>,
+    /// When the issued password was used.
+    pub one_time_used_at: Option<Timestamp>,
+}
+
+/// An administrator: one who chose a password if there is such a one, otherwise the oldest.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn administrator(conn: &mut impl Conn) -> Result<Option<Administrator>, db::Error> {
+    conn.shared_sql(
+        "SELECT id, email, one_time_issued_at, one_time_used_at FROM accounts WHERE role = 'admin'
+         ORDER BY CASE WHEN one_time_issued_at IS NULL THEN 0 ELSE 1 END, id LIMIT 1",
+    )
+    .optional()
+    .await
+}
+
+/// Gives an administrator another one-time password. `false` when somebody else did so since `seen` was read.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn reissue(tx: &mut Tx, seen: &Administrator, hash: String, at: Timestamp) -> Result<bool, db::Error> {
+    let rows = tx
+        .shared_sql(
+            "UPDATE accounts SET password_hash = $1, one_time_issued_at = $2, one_time_used_at = NULL
+             WHERE id = $3 AND one_time_issued_at = $4",
+        )
+        .bind(hash)
+        .bind(at)
+        .bind(seen.id)
+        .bind(seen.one_time_issued_at)
+        .execute()
+        .await?;
+    Ok(rows == 1)
+}
+
+#[derive(db::Row)]
+struct AccountRow {
+    id: AccountId,
+    email: String,
+    email_verified_at: Option<Timestamp>,
+    role: Role,
+    personal_organization_id: OrganizationId,
+    display_name: String,
+    bio: String,
+    company: String,
+    website: String,
+    skills: Json<Vec<String>>,
+    interests: Json<Vec<String>>,
+    preferences: Json<BTreeMap<String, String>>,
+    version: i64,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl From<AccountRow> for Account {
+    fn from(row: AccountRow) -> Self {
+        Self {
+            id: row.id,
+            email: Email::stored(row.email),
+            email_verified: row.email_verified_at.is_some(),
+            role: row.role,
+            personal_organization: row.personal_organization_id,
+            profile: Profile {
+                display_name: row.display_name,
+                bio: row.bio,
+                company: row.company,
+                website: row.website,
+                skills: row.skills.0,
+                interests: row.interests.0,
+                preferences: row.preferences.0,
+            },
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// An account.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn get(conn: &mut impl Conn, id: AccountId) -> Result<Option<Account>, db::Error> {
+    let row: Option<AccountRow> = conn
+        .shared_sql(
+            "SELECT a.id, a.email, a.email_verified_at, a.role, o.id AS personal_organization_id, a.display_name,
+                a.bio, a.company, a.website, a.skills, a.interests, a.preferences, a.version, a.created_at, a.updated_at
+             FROM accounts a JOIN organizations o ON o.personal_account_id = a.id
+             WHERE a.id = $1",
+        )
+        .bind(id)
+        .optional()
+        .await?;
+    Ok(row.map(Account::from))
+}
+
+/// Writes a profile over the state that `version` counts. `false` when the account has another version by now.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn update_profile(
+    tx: &mut Tx,
+    id: AccountId,
+    version: i64,
+    profile: &Profile,
+    at: Timestamp,
+) -> Result<bool, db::Error> {
+    let rows = tx
+        .shared_sql(
+            "UPDATE accounts SET display_name = $1, bio = $2, company = $3, website = $4, skills = $5,
+                interests = $6, preferences = $7, version = version + 1, updated_at = $8
+             WHERE id = $9 AND version = $10",
+        )
+        .bind(profile.display_name.clone())
+        .bind(profile.bio.clone())
+        .bind(profile.company.clone())
+        .bind(profile.website.clone())
+        .bind(Json(profile.skills.clone()))
+        .bind(Json(profile.interests.clone()))
+        .bind(Json(profile.preferences.clone()))
+        .bind(at)
+        .bind(id)
+        .bind(version)
+        .execute()
+        .await?;
+    Ok(rows == 1)
+}

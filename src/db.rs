@@ -1,0 +1,55 @@
+//! The database floor: one SQL text for SQLite and PostgreSQL, on native drivers.
+//!
+//! A reader takes `&mut impl Conn`, a writer `&mut Tx`, so that a write outside a transaction does not compile. Both
+//! are opened for a [`Scope`]: in an organisation's scope every statement must name `organization_id`. Nothing outside
+//! this module names the driver. The floor knows no table and no domain.
+
+mod conn;
+pub mod deadline;
+mod error;
+mod lease;
+mod migrate;
+mod open;
+mod sqlite;
+mod statement;
+mod types;
+
+pub use conn::{Conn, Session, Tx};
+pub use error::Error;
+pub use migrate::Level;
+pub use open::{Db, Engine, Options};
+pub use sqlx::FromRow as Row;
+pub use sqlx::types::Json;
+pub use statement::{Param, Record, Sql, Statement};
+pub(crate) use types::{text_scalar, words};
+
+use crate::base::OrganizationId;
+
+/// For whom the database is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One tenant. Every statement must name `organization_id`, or be marked as touching no tenant's table.
+    Organization(OrganizationId),
+    /// The platform itself, for the purpose named.
+    System(&'static str),
+}
+
+/// A statement that locks the rows that it reads until the transaction ends. SQLite needs no words for it: it has one
+/// writer.
+macro_rules! lock {
+    ($text:literal) => {
+        $crate::db::Sql { sqlite: $text, postgres: concat!($text, " FOR UPDATE") }
+    };
+}
+pub(crate) use lock;
+
+/// A statement that, between its two parts, takes only rows that nobody else holds, so that workers share a queue.
+macro_rules! claim {
+    ($before:literal, $after:literal) => {
+        $crate::db::Sql {
+            sqlite: concat!($before, " ", $after),
+            postgres: concat!($before, " FOR UPDATE SKIP LOCKED ", $after),
+        }
+    };
+}
+pub(crate) use claim;

@@ -1,0 +1,122 @@
+//! Sessions and transactions: who may read, who may write, and for whom.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::lease::Lease;
+use super::statement::{Sql, Statement};
+use super::{Error, Scope};
+
+mod sealed {
+    pub trait Sealed {
+        fn lease(&mut self) -> (&mut super::Lease, Option<&mut bool>);
+    }
+}
+
+/// Something that statements can be run on. Functions that only read take `&mut impl Conn`.
+pub trait Conn: sealed::Sealed + Send {
+    /// For whom this was opened.
+    fn scope(&self) -> Scope;
+
+    /// A statement. In an organisation's scope its text must name `organization_id`.
+    fn sql(&mut self, text: impl Into<Sql>) -> Statement<'_> {
+        let text = text.into();
+        debug_assert!(
+            matches!(self.scope(), Scope::System(_)) || text.sqlite.contains("organization_id"),
+            "a statement in an organisation's scope does not name organization_id: {}",
+            text.sqlite
+        );
+        let (lease, failed) = self.lease();
+        Statement::new(lease, failed, text)
+    }
+
+    /// A statement on tables that belong to no tenant, such as accounts, plans or jobs.
+    fn shared_sql(&mut self, text: impl Into<Sql>) -> Statement<'_> {
+        let (lease, failed) = self.lease();
+        Statement::new(lease, failed, text.into())
+    }
+}
+
+/// A connection that reads.
+pub struct Session {
+    pub(super) lease: Lease,
+    pub(super) scope: Scope,
+}
+
+impl sealed::Sealed for Session {
+    fn lease(&mut self) -> (&mut Lease, Option<&mut bool>) {
+        (&mut self.lease, None)
+    }
+}
+
+impl Conn for Session {
+    fn scope(&self) -> Scope {
+        self.scope
+    }
+}
+
+/// An open transaction. Dropped without [`Tx::commit`] it is rolled back.
+pub struct Tx {
+    lease: Lease,
+    scope: Scope,
+    failed: bool,
+    after_commit: Vec<Box<dyn FnOnce() + Send>>,
+    announcements: Arc<Notify>,
+    announce: bool,
+}
+
+impl Tx {
+    /// Begins. SQLite takes the write lock at once: a transaction that read first and then had to wait would be refused
+    /// (`SQLITE_BUSY_SNAPSHOT`).
+    pub(super) async fn begin(mut lease: Lease, scope: Scope, announcements: Arc<Notify>) -> Result<Self, Error> {
+        // Set first: a begin that is cut short may have taken effect.
+        lease.in_transaction = true;
+        lease.control("BEGIN IMMEDIATE", "BEGIN").await?;
+        Ok(Self { lease, scope, failed: false, after_commit: Vec::new(), announcements, announce: false })
+    }
+
+    /// Makes everything written durable, then runs what was asked for with [`Tx::after_commit`].
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when a statement of the transaction failed before (PostgreSQL would quietly roll back);
+    /// otherwise what the database refuses at the end, such as a deferred constraint. When the connection breaks
+    /// meanwhile, the outcome is unknown.
+    pub async fn commit(mut self) -> Result<(), Error> {
+        if self.failed {
+            return Err(Error::Failed);
+        }
+        self.lease.control("COMMIT", "COMMIT").await?;
+        self.lease.in_transaction = false;
+        for action in std::mem::take(&mut self.after_commit) {
+            action();
+        }
+        if self.announce {
+            self.announcements.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Runs `action` once the transaction is committed. It must be quick and must not fail: it is for hints to other
+    /// tasks, and is lost when the process dies in between.
+    pub fn after_commit(&mut self, action: impl FnOnce() + Send + 'static) {
+        self.after_commit.push(Box::new(action));
+    }
+
+    /// Wakes whoever waits in [`super::Db::announced`] once the transaction is committed.
+    pub const fn announce(&mut self) {
+        self.announce = true;
+    }
+}
+
+impl sealed::Sealed for Tx {
+    fn lease(&mut self) -> (&mut Lease, Option<&mut bool>) {
+        (&mut self.lease, Some(&mut self.failed))
+    }
+}
+
+impl Conn for Tx {
+    fn scope(&self) -> Scope {
+        self.scope
+    }
+}

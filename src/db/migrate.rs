@@ -1,0 +1,83 @@
+//! Bringing a database to the level that this program expects.
+
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
+
+use super::lease::Wire;
+use super::{Db, Engine, Error, Scope};
+
+static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// How far a database is behind this program, or ahead of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// The newest migration that the database has; 0 for an empty one.
+    pub applied: i64,
+    /// The newest migration that the program has.
+    pub expected: i64,
+}
+
+impl Level {
+    /// Whether the program can serve from the database.
+    #[must_use]
+    pub const fn is_current(&self) -> bool {
+        self.applied >= self.expected
+    }
+}
+
+impl Db {
+    /// Applies what is missing, each migration in a transaction of its own. Several nodes may call it at once.
+    ///
+    /// # Errors
+    /// When a migration fails or an applied one differs from the program's.
+    pub async fn migrate(&self) -> Result<(), Error> {
+        // One after another: SQLite's writer is one, and PostgreSQL's migrator takes an advisory lock.
+        match self.writer().await? {
+            Wire::Sqlite(mut lent) => {
+                let done = SQLITE.run(lent.conn()).await;
+                lent.recover(false).await;
+                done.map_err(driver)
+            }
+            Wire::Postgres(mut conn) => POSTGRES.run(&mut *conn).await.map_err(driver),
+        }
+    }
+
+    /// Compares the database's level with the program's.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn level(&self) -> Result<Level, Error> {
+        let migrator = match self.engine() {
+            Engine::Sqlite => &SQLITE,
+            Engine::Postgres => &POSTGRES,
+        };
+        let expected = migrator.iter().map(|migration| migration.version).max().unwrap_or(0);
+        let applied = match self.conn(Scope::System("migrations")).await?.lease.wire()? {
+            Wire::Sqlite(lent) => applied(lent.conn()).await,
+            Wire::Postgres(conn) => applied(&mut **conn).await,
+        };
+        Ok(Level { applied, expected })
+    }
+
+    async fn writer(&self) -> Result<Wire, Error> {
+        match &*self.pools {
+            super::open::Pools::Sqlite { writer, .. } => Ok(Wire::Sqlite(writer.lend().await?)),
+            super::open::Pools::Postgres(pool) => Ok(Wire::Postgres(pool.acquire().await?)),
+        }
+    }
+}
+
+/// An empty database has no table of migrations to read, so an error there means level 0.
+async fn applied(conn: &mut impl Migrate) -> i64 {
+    match conn.list_applied_migrations("_sqlx_migrations").await {
+        Ok(list) => list.iter().map(|migration| migration.version).max().unwrap_or(0),
+        Err(_) => 0,
+    }
+}
+
+fn driver(error: MigrateError) -> Error {
+    match error {
+        MigrateError::Execute(error) => error.into(),
+        other => Error::Driver(sqlx::Error::Migrate(Box::new(other))),
+    }
+}

@@ -1,0 +1,182 @@
+//! Opening a database, and lending connections to it.
+
+use std::path::PathBuf;
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use tokio::sync::Notify;
+
+use super::lease::{Lease, Wire};
+use super::{Error, Scope, Session, Tx, sqlite};
+
+/// Which database, and how many connections to it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `sqlite://<path>` or `postgres://…`.
+    pub url: String,
+    /// Connections at most: all of them on PostgreSQL (the sum over all nodes must stay under the server's limit); on
+    /// SQLite the readers, beside the one writer.
+    pub connections_max: u32,
+    /// How long a call waits for a connection before it is told UNAVAILABLE.
+    pub wait_max: Duration,
+    /// How long a statement may run on PostgreSQL when its call has no deadline of its own.
+    pub statement_max: Duration,
+}
+
+impl Options {
+    /// The usual bounds, for this URL.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            connections_max: 8,
+            wait_max: Duration::from_secs(5),
+            statement_max: Duration::from_secs(30),
+        }
+    }
+
+    /// The file of a SQLite database; `None` for PostgreSQL.
+    #[must_use]
+    pub fn sqlite_path(&self) -> Option<PathBuf> {
+        self.url.strip_prefix("sqlite://").map(PathBuf::from)
+    }
+}
+
+/// Which engine stands behind a [`Db`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// SQLite, in a file.
+    Sqlite,
+    /// A PostgreSQL server.
+    Postgres,
+}
+
+/// A database. Cheap to clone; all clones share their connections.
+#[derive(Clone)]
+pub struct Db {
+    pub(super) pools: Arc<Pools>,
+    announcements: Arc<Notify>,
+}
+
+pub(super) enum Pools {
+    Sqlite { readers: Arc<sqlite::Pool>, writer: Arc<sqlite::Pool> },
+    Postgres(PgPool),
+}
+
+impl Db {
+    /// Opens the database. On PostgreSQL no connection is made before the first use.
+    ///
+    /// # Errors
+    /// When the URL is neither of the two kinds, or the file cannot be opened or made.
+    pub async fn open(options: &Options) -> Result<Self, Error> {
+        let pools = match options.sqlite_path() {
+            Some(path) => open_sqlite(&path, options).await?,
+            None => open_postgres(options)?,
+        };
+        Ok(Self { pools: Arc::new(pools), announcements: Arc::default() })
+    }
+
+    /// Which engine this is.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        match &*self.pools {
+            Pools::Sqlite { .. } => Engine::Sqlite,
+            Pools::Postgres(_) => Engine::Postgres,
+        }
+    }
+
+    /// A connection to read with.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when none is free in time.
+    pub async fn conn(&self, scope: Scope) -> Result<Session, Error> {
+        let wire = match &*self.pools {
+            Pools::Sqlite { readers, .. } => Wire::Sqlite(readers.lend().await?),
+            Pools::Postgres(pool) => Wire::Postgres(pool.acquire().await?),
+        };
+        Ok(Session { lease: Lease::new(wire), scope })
+    }
+
+    /// A transaction to write in.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when no connection is free in time.
+    pub async fn begin(&self, scope: Scope) -> Result<Tx, Error> {
+        let wire = match &*self.pools {
+            Pools::Sqlite { writer, .. } => Wire::Sqlite(writer.lend().await?),
+            Pools::Postgres(pool) => Wire::Postgres(pool.acquire().await?),
+        };
+        Tx::begin(Lease::new(wire), scope, Arc::clone(&self.announcements)).await
+    }
+
+    /// Waits until a transaction that called [`Tx::announce`] is committed on this node.
+    pub async fn announced(&self) {
+        self.announcements.notified().await;
+    }
+
+    /// Asks the database for a sign of life.
+    ///
+    /// # Errors
+    /// When it gives none.
+    pub async fn ping(&self) -> Result<(), Error> {
+        use super::Conn as _;
+        let mut conn = self.conn(Scope::System("health")).await?;
+        let _alive: (i64,) = conn.shared_sql("SELECT CAST(1 AS bigint)").one().await?;
+        Ok(())
+    }
+
+    /// Closes all connections; calls that are under way fail.
+    pub async fn close(&self) {
+        match &*self.pools {
+            Pools::Sqlite { readers, writer } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Pools::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+async fn open_sqlite(path: &std::path::Path, options: &Options) -> Result<Pools, Error> {
+    let file = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // An acknowledged payment survives the loss of power.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        // For other processes on the same file; in this one there is a single writer.
+        .busy_timeout(options.wait_max)
+        .statement_cache_capacity(256);
+    let writer = sqlite::Pool::new(file.clone(), 1, options.wait_max);
+    // The writer makes the file, which a reader may not.
+    writer.lend().await?.give_back();
+    let size = usize::try_from(options.connections_max).unwrap_or(usize::MAX).max(1);
+    let readers = sqlite::Pool::new(file.read_only(true).create_if_missing(false), size, options.wait_max);
+    Ok(Pools::Sqlite { readers, writer })
+}
+
+fn open_postgres(options: &Options) -> Result<Pools, Error> {
+    let statement_max = options.statement_max.as_millis().to_string();
+    let connect = PgConnectOptions::from_str(&options.url)?
+        .application_name("capecontrol")
+        .statement_cache_capacity(256)
+        .options([
+            ("statement_timeout", statement_max.as_str()),
+            ("lock_timeout", "5000"),
+            ("idle_in_transaction_session_timeout", "60000"),
+            // A connection closed on an abandoned statement stops it within this time.
+            ("client_connection_check_interval", "1000"),
+            ("timezone", "UTC"),
+        ]);
+    let pool = PgPoolOptions::new()
+        .max_connections(options.connections_max)
+        .acquire_timeout(options.wait_max)
+        // Asking each connection whether it lives costs a round trip; a dead one answers UNAVAILABLE once.
+        .test_before_acquire(false)
+        .connect_lazy_with(connect);
+    Ok(Pools::Postgres(pool))
+}

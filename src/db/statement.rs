@@ -1,0 +1,226 @@
+//! A statement with its values, for either engine.
+
+use std::fmt::Write as _;
+
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Arguments as _, AssertSqlSafe, Encode, FromRow, Postgres, SqlSafeStr as _, SqlStr, Sqlite, Type};
+
+use super::lease::{Lease, Wire};
+use super::{Error, deadline};
+
+/// The text of a statement: the same for both engines, but for the few forks that have a name (`lock!`, `claim!`).
+#[derive(Clone, Copy, Debug)]
+pub struct Sql {
+    /// What SQLite is given.
+    pub sqlite: &'static str,
+    /// What PostgreSQL is given.
+    pub postgres: &'static str,
+}
+
+impl From<&'static str> for Sql {
+    fn from(text: &'static str) -> Self {
+        Self { sqlite: text, postgres: text }
+    }
+}
+
+/// A value that both engines can store.
+pub trait Param:
+    for<'q> Encode<'q, Sqlite> + Type<Sqlite> + for<'q> Encode<'q, Postgres> + Type<Postgres> + Send
+{
+}
+impl<T> Param for T where
+    T: for<'q> Encode<'q, Sqlite> + Type<Sqlite> + for<'q> Encode<'q, Postgres> + Type<Postgres> + Send
+{
+}
+
+/// A row that can be read from both engines: a tuple, or a struct that derives `db::Row`.
+pub trait Record: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+impl<T> Record for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+
+enum Values {
+    Sqlite(SqliteArguments),
+    Postgres(PgArguments),
+}
+
+/// Runs a statement on whichever engine it is for. A macro, not a function: the two arms have different types.
+macro_rules! run {
+    ($statement:expr, |$conn:ident, $text:ident, $values:ident| $work:expr) => {{
+        let Statement { lease, failed, text, expansion, values, bound, fault } = $statement;
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        debug_assert!(
+            expansion.is_some() || placeholders(text.sqlite) == bound,
+            "{bound} values are bound to: {}",
+            text.sqlite
+        );
+        lease.busy = true;
+        let outcome = match (lease.wire()?, values) {
+            (Wire::Sqlite(lent), Values::Sqlite($values)) => {
+                let ($conn, $text) = (lent.conn(), expand(text.sqlite, expansion));
+                deadline::bound($work).await
+            }
+            (Wire::Postgres(pooled), Values::Postgres($values)) => {
+                let ($conn, $text) = (&mut **pooled, expand(text.postgres, expansion));
+                deadline::bound($work).await
+            }
+            _ => Err(Error::Unavailable(sqlx::Error::PoolClosed)),
+        };
+        settle(lease, failed, outcome)
+    }};
+}
+
+/// A statement that is being put together. Values are bound in the order of `$1`, `$2`, ….
+pub struct Statement<'c> {
+    lease: &'c mut Lease,
+    /// Set when the statement fails inside a transaction.
+    failed: Option<&'c mut bool>,
+    text: Sql,
+    /// Placeholders written for `$rows` or `$list`.
+    expansion: Option<(&'static str, String)>,
+    values: Values,
+    bound: usize,
+    fault: Option<Error>,
+}
+
+impl<'c> Statement<'c> {
+    pub(super) fn new(lease: &'c mut Lease, failed: Option<&'c mut bool>, text: Sql) -> Self {
+        let (values, fault) = match lease.wire() {
+            Ok(Wire::Sqlite(_)) => (Values::Sqlite(SqliteArguments::default()), None),
+            Ok(Wire::Postgres(_)) => (Values::Postgres(PgArguments::default()), None),
+            Err(error) => (Values::Sqlite(SqliteArguments::default()), Some(error)),
+        };
+        Self { lease, failed, text, expansion: None, values, bound: 0, fault }
+    }
+
+    /// Binds the next value.
+    #[must_use]
+    pub fn bind(mut self, value: impl Param) -> Self {
+        self.bound += 1;
+        let added = match &mut self.values {
+            Values::Sqlite(values) => values.add(value),
+            Values::Postgres(values) => values.add(value),
+        };
+        if let Err(error) = added {
+            self.fault.get_or_insert(Error::Driver(sqlx::Error::Encode(error)));
+        }
+        self
+    }
+
+    /// Binds the rows of an `INSERT INTO t (a, b) VALUES $rows`, one statement for all of them. `bind` binds the values
+    /// of one row. There must be at least one row, and at most some thousands (PostgreSQL takes 65,535 values).
+    #[must_use]
+    pub fn rows<T>(mut self, rows: impl IntoIterator<Item = T>, bind: impl Fn(Self, T) -> Self) -> Self {
+        let mut placeholders = String::new();
+        for row in rows {
+            let first = self.bound + 1;
+            self = bind(self, row);
+            let separator = if placeholders.is_empty() { "" } else { ", " };
+            placeholders.push_str(separator);
+            push_group(&mut placeholders, first, self.bound);
+        }
+        self.expansion = Some(("$rows", placeholders));
+        self
+    }
+
+    /// Binds the values of an `IN $list`. An empty list matches nothing.
+    #[must_use]
+    pub fn list<P: Param>(mut self, values: impl IntoIterator<Item = P>) -> Self {
+        let first = self.bound + 1;
+        for value in values {
+            self = self.bind(value);
+        }
+        let mut placeholders = String::new();
+        if self.bound < first {
+            placeholders.push_str("(NULL)");
+        } else {
+            push_group(&mut placeholders, first, self.bound);
+        }
+        self.expansion = Some(("$list", placeholders));
+        self
+    }
+
+    /// Runs it and reads exactly one row.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is none.
+    pub async fn one<R: Record>(self) -> Result<R, Error> {
+        self.optional().await?.ok_or(Error::NotFound)
+    }
+
+    /// Runs it and reads the first row, if there is one.
+    ///
+    /// # Errors
+    /// What the database refuses.
+    pub async fn optional<R: Record>(self) -> Result<Option<R>, Error> {
+        run!(self, |conn, text, values| sqlx::query_as_with(text, values).fetch_optional(conn))
+    }
+
+    /// Runs it and reads all rows. The statement must bound how many there can be.
+    ///
+    /// # Errors
+    /// What the database refuses.
+    pub async fn all<R: Record>(self) -> Result<Vec<R>, Error> {
+        run!(self, |conn, text, values| sqlx::query_as_with(text, values).fetch_all(conn))
+    }
+
+    /// Runs it and tells how many rows it touched.
+    ///
+    /// # Errors
+    /// What the database refuses.
+    pub async fn execute(self) -> Result<u64, Error> {
+        run!(self, |conn, text, values| async {
+            Ok(sqlx::query_with(text, values).execute(conn).await?.rows_affected())
+        })
+    }
+}
+
+/// Notes how a statement ended. After a time-out it still runs, so the lease stays busy.
+fn settle<T>(lease: &mut Lease, failed: Option<&mut bool>, outcome: Result<T, Error>) -> Result<T, Error> {
+    lease.busy = matches!(outcome, Err(Error::Timeout));
+    if let (Err(_), Some(failed)) = (&outcome, failed) {
+        *failed = true;
+    }
+    outcome
+}
+
+fn expand(text: &'static str, expansion: Option<(&'static str, String)>) -> SqlStr {
+    match expansion {
+        None => text.into_sql_str(),
+        // Only placeholders are put in, never a value.
+        Some((mark, placeholders)) => AssertSqlSafe(text.replacen(mark, &placeholders, 1)).into_sql_str(),
+    }
+}
+
+/// Writes `($first, …, $last)`.
+fn push_group(text: &mut String, first: usize, last: usize) {
+    for number in first..=last {
+        let before = if number == first { '(' } else { ',' };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{before}${number}");
+    }
+    text.push(')');
+}
+
+/// The highest `$n` in a text, which is how many values it takes. SQLite would take a missing one for NULL.
+fn placeholders(text: &str) -> usize {
+    let number = |part: &str| {
+        let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().unwrap_or(0)
+    };
+    text.split('$').skip(1).map(number).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_are_counted_and_written() {
+        assert_eq!(placeholders("SELECT a FROM t WHERE a = $1 AND b = $12 AND c = $2"), 12);
+        let mut text = String::new();
+        push_group(&mut text, 3, 5);
+        assert_eq!(text, "($3,$4,$5)");
+    }
+}

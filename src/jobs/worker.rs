@@ -1,0 +1,246 @@
+//! Claims jobs and runs their handlers.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio_util::sync::CancellationToken;
+
+use super::model::{Claimed, Failure, Job, JobId, State, Verdict, backoff};
+use super::store;
+use crate::base::World;
+use crate::db::{self, Db, Scope, Tx};
+
+const SCOPE: Scope = Scope::System("jobs");
+
+/// Bounds of a worker.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many jobs run at once.
+    pub concurrency: usize,
+    /// How long a claim holds before another worker may take the job. It is renewed at a third of it.
+    pub lease: Duration,
+    /// How often the queue is looked at when nobody announced a job.
+    pub poll: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { concurrency: 4, lease: Duration::from_secs(60), poll: Duration::from_millis(500) }
+    }
+}
+
+/// A claim on a job, handed to its handler.
+#[derive(Clone, Copy, Debug)]
+pub struct Lease {
+    id: JobId,
+    fence: i64,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// Whether no attempt follows when this one fails.
+    pub last: bool,
+}
+
+impl Lease {
+    /// Ends the job inside the transaction that has its effect, so that both happen or neither. When the claim was lost
+    /// to another worker this fails, and the transaction must be dropped.
+    ///
+    /// # Errors
+    /// [`db::Error::NotFound`] when the claim was lost.
+    pub async fn complete(&self, tx: &mut Tx) -> Result<(), db::Error> {
+        if store::complete(tx, self.id, self.fence).await? { Ok(()) } else { Err(db::Error::NotFound) }
+    }
+}
+
+type Outcome = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
+type Handler = Box<dyn Fn(&str, Lease) -> Outcome + Send + Sync>;
+
+/// Which handler runs which kind of job.
+#[derive(Default)]
+pub struct Registry {
+    handlers: HashMap<&'static str, (u32, Handler)>,
+}
+
+impl Registry {
+    /// Has `handler` run the jobs of type `J`.
+    pub fn on<J: Job, F>(&mut self, handler: impl Fn(J, Lease) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        let run: Handler = Box::new(move |payload, lease| match serde_json::from_str(payload) {
+            Ok(job) => Box::pin(handler(job, lease)),
+            Err(error) => Box::pin(std::future::ready(Err(Failure::dead(format!("unreadable job: {error}"))))),
+        });
+        self.handlers.insert(J::KIND, (J::ATTEMPTS_MAX, run));
+    }
+}
+
+/// Runs the jobs of one node.
+#[derive(Clone)]
+pub struct Worker {
+    db: Db,
+    world: World,
+    options: Options,
+    registry: Arc<Registry>,
+}
+
+impl Worker {
+    /// A worker for the kinds in `registry`.
+    #[must_use]
+    pub fn new(db: Db, world: World, options: Options, registry: Registry) -> Self {
+        Self { db, world, options, registry: Arc::new(registry) }
+    }
+
+    /// Runs jobs as they come, until `stop`. Jobs that run then are finished first.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut running = tokio::task::JoinSet::new();
+        while !stop.is_cancelled() {
+            let free = self.options.concurrency.saturating_sub(running.len());
+            let claimed = self.claim_or_warn(free).await;
+            let full = !claimed.is_empty() && claimed.len() == free;
+            for job in claimed {
+                let worker = self.clone();
+                running.spawn(async move { worker.attempt(job).await });
+            }
+            if full && running.len() < self.options.concurrency {
+                continue;
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.db.announced() => {}
+                () = tokio::time::sleep(self.options.poll) => {}
+                Some(_) = running.join_next(), if !running.is_empty() => {}
+            }
+        }
+        while running.join_next().await.is_some() {}
+    }
+
+    /// Runs everything that is due by the clock, one after another, and tells how many attempts were made. Tests call
+    /// it after they moved the clock.
+    ///
+    /// # Errors
+    /// When the queue cannot be read.
+    pub async fn run_due(&self) -> Result<usize, db::Error> {
+        let mut attempts = 0;
+        loop {
+            let claimed = self.claim(1).await?;
+            if claimed.is_empty() {
+                return Ok(attempts);
+            }
+            for job in claimed {
+                self.attempt(job).await;
+                attempts += 1;
+            }
+        }
+    }
+
+    async fn claim_or_warn(&self, limit: usize) -> Vec<Claimed> {
+        if limit == 0 {
+            return Vec::new();
+        }
+        self.claim(limit).await.unwrap_or_else(|error| {
+            tracing::warn!(error = %error.chain(), "the job queue cannot be read");
+            Vec::new()
+        })
+    }
+
+    async fn claim(&self, limit: usize) -> Result<Vec<Claimed>, db::Error> {
+        // A look first, for it needs no lock on the queue.
+        if !self.something_due().await? {
+            return Ok(Vec::new());
+        }
+        let now = self.world.now();
+        let mut tx = self.db.begin(SCOPE).await?;
+        let released = store::release_expired(&mut tx, now).await?;
+        if released > 0 {
+            tracing::warn!(jobs = released, "jobs whose worker did not end them are tried again");
+        }
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let claimed = store::claim(&mut tx, now, now.plus(self.options.lease), limit).await?;
+        tx.commit().await?;
+        Ok(claimed)
+    }
+
+    async fn something_due(&self) -> Result<bool, db::Error> {
+        let mut conn = self.db.conn(SCOPE).await?;
+        let due = store::earliest(&mut conn).await?;
+        Ok(due.is_some_and(|due| due <= self.world.now()))
+    }
+
+    /// Runs one claimed job and notes how it ended.
+    async fn attempt(&self, job: Claimed) {
+        let outcome = match self.registry.handlers.get(job.kind.as_str()) {
+            Some((attempts_max, handler)) => {
+                let attempt = u32::try_from(job.attempts).unwrap_or(u32::MAX);
+                let lease =
+                    Lease { id: job.id, fence: job.fence, attempt, last: attempt >= *attempts_max };
+                self.guarded(&job, lease, handler).await.map_err(|failure| (failure, lease.last))
+            }
+            // Another version of the program may know it: keep it and say so.
+            None => Err((Failure::retry("no handler for this kind of job"), false)),
+        };
+        let noted = match outcome {
+            Ok(()) => self.note_done(&job).await,
+            Err((failure, last)) => self.note_failure(&job, failure, last).await,
+        };
+        if let Err(error) = noted {
+            // The lease ends by itself, and the job runs again.
+            tracing::warn!(job = %job.id, kind = job.kind, error = %error.chain(), "a job's end was not noted");
+        }
+    }
+
+    /// Runs the handler while renewing the claim; a panic is a failure like any other.
+    async fn guarded(&self, job: &Claimed, lease: Lease, handler: &Handler) -> Result<(), Failure> {
+        let work = std::panic::AssertUnwindSafe(handler(&job.payload, lease)).catch_unwind();
+        tokio::pin!(work);
+        let mut renewal = tokio::time::interval(self.options.lease / 3);
+        renewal.tick().await;
+        loop {
+            tokio::select! {
+                done = &mut work => {
+                    return done.unwrap_or_else(|_| Err(Failure::retry("the handler panicked")));
+                }
+                _ = renewal.tick() => self.renew(job).await?,
+            }
+        }
+    }
+
+    async fn renew(&self, job: &Claimed) -> Result<(), Failure> {
+        let mut tx = self.db.begin(SCOPE).await?;
+        let until = self.world.now().plus(self.options.lease);
+        if !store::renew(&mut tx, job.id, job.fence, until).await? {
+            return Err(Failure::retry("the claim was lost to another worker"));
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn note_done(&self, job: &Claimed) -> Result<(), db::Error> {
+        let mut tx = self.db.begin(SCOPE).await?;
+        // Nothing is deleted when the handler completed the job with its effect.
+        store::complete(&mut tx, job.id, job.fence).await?;
+        tx.commit().await
+    }
+
+    async fn note_failure(&self, job: &Claimed, failure: Failure, last: bool) -> Result<(), db::Error> {
+        let attempts = u32::try_from(job.attempts).unwrap_or(u32::MAX);
+        let jitter = u32::try_from(self.world.below(1_000)).unwrap_or(0);
+        let (state, delay) = match failure.verdict {
+            Verdict::Dead => (State::Dead, Duration::ZERO),
+            Verdict::Retry | Verdict::RetryAfter(_) if last => (State::Dead, Duration::ZERO),
+            Verdict::Retry => (State::Ready, backoff(attempts, jitter)),
+            Verdict::RetryAfter(delay) => (State::Ready, delay),
+        };
+        if state == State::Dead {
+            tracing::error!(job = %job.id, kind = job.kind, attempts, cause = failure.cause, "a job is dead");
+        } else {
+            tracing::warn!(job = %job.id, kind = job.kind, attempts, cause = failure.cause, ?delay, "a job failed");
+        }
+        let mut tx = self.db.begin(SCOPE).await?;
+        store::fail(&mut tx, job, state, self.world.now().plus(delay), &failure.cause).await?;
+        tx.commit().await
+    }
+}
