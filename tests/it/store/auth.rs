@@ -149,7 +149,8 @@ on_both! {
         service.register(&nobody(), registration("ada@example.com"), None).await.unwrap();
         let new = service.hashing_rounds();
         t.clock.advance(Duration::from_secs(1));
-        let other = Register { password: Secret::new("another password".to_owned()), ..registration("ada@example.com") };
+        let password = Secret::new("another password".to_owned());
+        let other = Register { password, ..registration("ada@example.com") };
         service.register(&nobody(), other, None).await.unwrap();
         assert_eq!(service.hashing_rounds(), new * 2);
         assert_eq!(subjects(&t).await, ["Welcome to Cape Control", "You already have a Cape Control account"]);
@@ -583,7 +584,8 @@ on_both! {
     }
 
     async fn a_flood_of_sign_ins_is_refused_with_a_delay(t: Fixture) {
-        let hashing = hashing::Options { concurrent_max: 1, waiting_max: 0, memory_kib: 32 * 1024, passes: 3, ..HASHING };
+        let (memory_kib, passes) = (32 * 1024, 3);
+        let hashing = hashing::Options { concurrent_max: 1, waiting_max: 0, memory_kib, passes, ..HASHING };
         let service = node(&t, auth::Options { hashing, ..options() }).await;
         let flood = (0..8).map(|_| service.login(nobody_static(), login("ada@example.com", "a guess"), None));
         let outcomes: Vec<_> =
