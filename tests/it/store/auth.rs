@@ -78,6 +78,17 @@ fn request_key(key: u128, body: u8) -> RequestKey {
     RequestKey { method: "/test".into(), key: uuid::Uuid::from_u128(key), body_hash: [body; 32] }
 }
 
+/// The address and the one-time password of the first administrator, when they are issued.
+async fn first_password(service: &Service) -> Result<Option<(auth::Email, Secret<String>)>, Error> {
+    let mut published = None;
+    let publish = |_: &auth::Email, password: &Secret<String>| {
+        published = Some(password.clone());
+        Ok(())
+    };
+    let email = service.ensure_administrator(publish).await?;
+    Ok(email.zip(published))
+}
+
 /// The subjects of the letters that wait to be sent.
 async fn subjects(t: &Fixture) -> Vec<String> {
     let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
@@ -529,10 +540,10 @@ on_both! {
         let file = folder.path().join("administrator");
         let options = auth::Options { one_time_password_file: Some(file.clone()), ..options() };
         let service = node(&t, options).await;
-        let (email, password) = service.ensure_administrator().await.unwrap().unwrap();
+        let (email, password) = first_password(&service).await.unwrap().unwrap();
         std::fs::write(&file, password.expose()).unwrap();
         // As long as it is good, no start issues another.
-        assert!(service.ensure_administrator().await.unwrap().is_none());
+        assert!(first_password(&service).await.unwrap().is_none());
 
         let enter = |password: &Secret<String>| login(email.as_str(), password.expose());
         refused!(
@@ -547,20 +558,29 @@ on_both! {
         refused!(service.login(&nobody(), enter(&password), None).await, Error::OneTimePasswordSpent);
 
         // The next start issues another, and the session of the first goes on.
-        let (_, second) = service.ensure_administrator().await.unwrap().unwrap();
+        let (_, second) = first_password(&service).await.unwrap().unwrap();
         refused!(service.login(&nobody(), enter(&password), None).await, Error::InvalidCredentials);
         authenticated(&service, &issued).await.unwrap();
         // A day later it is worth nothing, and is replaced again.
         t.clock.advance(Duration::from_hours(24));
         refused!(service.login(&nobody(), enter(&second), None).await, Error::OneTimePasswordSpent);
-        let (_, third) = service.ensure_administrator().await.unwrap().unwrap();
+        let (_, third) = first_password(&service).await.unwrap().unwrap();
         service.login(&nobody(), enter(&third), None).await.unwrap();
         assert_eq!(count(&t, "SELECT CAST(count(*) AS bigint) FROM accounts").await, 1);
     }
 
+    async fn a_password_that_could_not_be_written_never_counts(t: Fixture) {
+        let service = node(&t, options()).await;
+        let full = |_: &auth::Email, _: &Secret<String>| Err(std::io::Error::other("the disk is full"));
+        refused!(service.ensure_administrator(full).await, Error::Setup(_));
+        assert_eq!(count(&t, "SELECT CAST(count(*) AS bigint) FROM accounts").await, 0);
+        let (email, password) = first_password(&service).await.unwrap().unwrap();
+        service.login(&nobody(), login(email.as_str(), password.expose()), None).await.unwrap();
+    }
+
     async fn of_many_sign_ins_with_a_one_time_password_one_succeeds(t: Fixture) {
         let service = node(&t, options()).await;
-        let (email, password) = service.ensure_administrator().await.unwrap().unwrap();
+        let (email, password) = first_password(&service).await.unwrap().unwrap();
         let many = (0..6).map(|_| service.login(nobody_static(), login(email.as_str(), password.expose()), None));
         let outcomes = futures_util::future::join_all(many).await;
         assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
@@ -569,7 +589,7 @@ on_both! {
 
     async fn nodes_that_start_at_once_make_one_administrator(t: Fixture) {
         let nodes = futures_util::future::join_all((0..4).map(|_| node(&t, options()))).await;
-        let made = futures_util::future::join_all(nodes.iter().map(|node| node.ensure_administrator())).await;
+        let made = futures_util::future::join_all(nodes.iter().map(|node| first_password(node))).await;
         assert_eq!(made.into_iter().filter_map(Result::unwrap).count(), 1);
         assert_eq!(count(&t, "SELECT CAST(count(*) AS bigint) FROM accounts").await, 1);
     }
@@ -578,7 +598,7 @@ on_both! {
         let options = auth::Options { administrator_email: "ada@example.com".to_owned(), ..options() };
         let service = node(&t, options).await;
         service.register(&nobody(), registration("ada@example.com"), None).await.unwrap();
-        refused!(service.ensure_administrator().await, Error::Setup(_));
+        refused!(first_password(&service).await, Error::Setup(_));
         let issued = service.login(&nobody(), login("ada@example.com", PASSWORD), None).await.unwrap();
         assert_eq!(issued.account.role, Role::Customer);
     }
