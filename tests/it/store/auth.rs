@@ -485,8 +485,8 @@ on_both! {
         let (ada, eve) = (caller(&service, "ada@example.com").await, caller(&service, "eve@example.com").await);
         let (of_ada, nowhere): (OrganizationId, OrganizationId) = (ada.personal().unwrap(), t.world.id());
         let told = |error: Error| (error.to_string(), error.reason(), error.metadata(), error.resource());
-        let foreign = told(service.organization(&eve, of_ada).await.unwrap_err());
-        let missing = told(service.organization(&eve, nowhere).await.unwrap_err());
+        let foreign = told(service.organization(&eve, of_ada).await.err().unwrap());
+        let missing = told(service.organization(&eve, nowhere).await.err().unwrap());
         assert_eq!(foreign, missing);
         assert_eq!(foreign.1.name, "NOT_FOUND");
         assert_eq!(service.organization(&ada, of_ada).await.unwrap().id, of_ada);
