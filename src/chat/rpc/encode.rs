@@ -154,7 +154,7 @@ fn nack(nack: Nack) -> wire::Nack {
     wire::Nack {
         request_id: nack.request_id,
         client_message_id: nack.client_message_id,
-        code: status::number(nack.reason.code),
+        code: status::wire(nack.reason.code).into(),
         reason: nack.reason.name.to_owned(),
         message: nack.message,
         violations: violations.collect(),
