@@ -22,7 +22,10 @@ impl Service {
     /// [`Error::Setup`] when the administrator's address belongs to an ordinary account.
     pub async fn ensure_administrator(&self) -> Result<Option<(Email, Secret<String>)>, Error> {
         let found = self.administrator().await?;
-        if found.as_ref().is_some_and(|admin| !self.is_spent(admin.one_time_issued_at, admin.one_time_used_at)) {
+        if found
+            .as_ref()
+            .is_some_and(|admin| !self.is_spent(admin.one_time_issued_at, admin.one_time_used_at))
+        {
             return Ok(None);
         }
         let password = Secret::new(self.world.token());
@@ -63,7 +66,8 @@ impl Service {
             return Ok(None);
         }
         Err(Error::Setup(
-            "The address of the first administrator belongs to an ordinary account; configure another one.".to_owned(),
+            "The address of the first administrator belongs to an ordinary account; configure another one."
+                .to_owned(),
         ))
     }
 
@@ -83,8 +87,7 @@ impl Service {
     }
 
     fn is_spent(&self, issued_at: Option<Timestamp>, used_at: Option<Timestamp>) -> bool {
-        let too_old =
-            |issued: Timestamp| self.world.now() >= issued.plus(self.options.one_time_password_ttl);
+        let too_old = |issued: Timestamp| self.world.now() >= issued.plus(self.options.one_time_password_ttl);
         used_at.is_some() || issued_at.is_some_and(too_old)
     }
 
@@ -92,10 +95,11 @@ impl Service {
     /// is worth nothing any more.
     pub(super) async fn remove_one_time_file(&self) {
         let Some(path) = &self.options.one_time_password_file else { return };
-        match tokio::fs::remove_file(path).await {
-            Ok(()) => tracing::info!("the one-time password was used; its file is removed"),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!(%error, "the file of the used one-time password could not be removed"),
+        let removed = tokio::fs::remove_file(path).await;
+        if let Err(error) = &removed
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "the file of the used one-time password could not be removed");
         }
     }
 }

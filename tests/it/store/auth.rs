@@ -57,11 +57,7 @@ fn registration(email: &str) -> Register {
 }
 
 fn login(email: &str, password: &str) -> Login {
-    Login {
-        email: email.to_owned(),
-        password: Secret::new(password.to_owned()),
-        transport: Transport::Token,
-    }
+    Login { email: email.to_owned(), password: Secret::new(password.to_owned()), transport: Transport::Token }
 }
 
 async fn signed_in(service: &Service, email: &str) -> Issued {
@@ -121,7 +117,7 @@ on_both! {
         let issued = signed_in(&service, "Ada@Example.com").await;
         assert_eq!(issued.account.email.as_str(), "ada@example.com");
         assert_eq!((issued.account.role, issued.account.email_verified), (Role::Customer, false));
-        assert_eq!(issued.access_token_expires_at, t.world.now().plus(Duration::from_secs(600)));
+        assert_eq!(issued.access_token_expires_at, t.world.now().plus(Duration::from_mins(10)));
         let ada = authenticated(&service, &issued).await.unwrap();
         assert_eq!(ada.account, Some(issued.account.id));
         assert_eq!(ada.personal, Some(issued.account.personal_organization));
@@ -152,6 +148,7 @@ on_both! {
         let service = node(&t, options()).await;
         service.register(&nobody(), registration("ada@example.com"), None).await.unwrap();
         let new = service.hashing_rounds();
+        t.clock.advance(Duration::from_secs(1));
         let other = Register { password: Secret::new("another password".to_owned()), ..registration("ada@example.com") };
         service.register(&nobody(), other, None).await.unwrap();
         assert_eq!(service.hashing_rounds(), new * 2);
@@ -316,7 +313,7 @@ on_both! {
     }
 
     async fn a_session_ends_by_itself(t: Fixture) {
-        const DAY: Duration = Duration::from_secs(24 * 3_600);
+        const DAY: Duration = Duration::from_hours(24);
         let service = node(&t, options()).await;
         let unused = signed_in(&service, "ada@example.com").await;
         let mut used = service.login(&nobody(), login("ada@example.com", PASSWORD), None).await.unwrap();
@@ -376,7 +373,7 @@ on_both! {
         let issued = signed_in(&service, "ada@example.com").await;
         let token = issued.access_token.expose().clone();
         let kid = token::key_id(&token).unwrap();
-        let terms = Terms::new("https://cape.example", "capecontrol", Duration::from_secs(600)).unwrap();
+        let terms = Terms::new("https://cape.example", "capecontrol", Duration::from_mins(10)).unwrap();
         let session: SessionId = t.world.id();
         let claims = terms.claims(issued.account.id, session, t.world.id(), t.world.now());
         let foreign = KeyPair::from_seed(&[9; 32]).encoding();
@@ -553,7 +550,7 @@ on_both! {
         refused!(service.login(&nobody(), enter(&password), None).await, Error::InvalidCredentials);
         authenticated(&service, &issued).await.unwrap();
         // A day later it is worth nothing, and is replaced again.
-        t.clock.advance(Duration::from_secs(24 * 3_600));
+        t.clock.advance(Duration::from_hours(24));
         refused!(service.login(&nobody(), enter(&second), None).await, Error::OneTimePasswordSpent);
         let (_, third) = service.ensure_administrator().await.unwrap().unwrap();
         service.login(&nobody(), enter(&third), None).await.unwrap();
@@ -586,7 +583,7 @@ on_both! {
     }
 
     async fn a_flood_of_sign_ins_is_refused_with_a_delay(t: Fixture) {
-        let hashing = hashing::Options { concurrent_max: 1, waiting_max: 0, memory_kib: 8 * 1024, passes: 2, ..HASHING };
+        let hashing = hashing::Options { concurrent_max: 1, waiting_max: 0, memory_kib: 32 * 1024, passes: 3, ..HASHING };
         let service = node(&t, auth::Options { hashing, ..options() }).await;
         let flood = (0..8).map(|_| service.login(nobody_static(), login("ada@example.com", "a guess"), None));
         let outcomes: Vec<_> =
