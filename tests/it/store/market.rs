@@ -56,7 +56,7 @@ fn install(listing: ListingId) -> InstallListing {
 }
 
 fn key(number: u128, body: u8) -> RequestKey {
-    RequestKey { method: "install", key: uuid::Uuid::from_u128(number), body_hash: [body; 32] }
+    RequestKey { method: "install".into(), key: uuid::Uuid::from_u128(number), body_hash: [body; 32] }
 }
 
 on_both! {
