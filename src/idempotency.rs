@@ -1,4 +1,5 @@
-//! A mutating call with a request id happens once: its answer is stored with its effect, and a repetition gets it again.
+//! A mutating call with a request id happens once: its answer is stored with its effect, and a repetition gets it
+//! again.
 //!
 //! A service claims the key as the first statement of its transaction and stores the answer as the last. Two calls with
 //! the same key at once wait for each other there; `rpc` refuses the second sooner when both reach the same node.

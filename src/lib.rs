@@ -3,6 +3,7 @@
 pub mod ai;
 pub mod auth;
 pub mod base;
+pub mod config;
 pub mod db;
 pub mod idempotency;
 pub mod jobs;

@@ -1,5 +1,5 @@
-//! The gate before every service: deadline, bounds, credential and policy, in that order, so that what is cheap to refuse
-//! is refused first.
+//! The gate before every service: deadline, bounds, credential and policy, in that order, so that what is cheap to
+//! refuse is refused first.
 //!
 //! It stands inside the gRPC-Web translation, so that its refusals reach browsers in their own framing.
 
