@@ -19,6 +19,7 @@ pub mod letters;
 pub mod model;
 pub mod password;
 pub mod profile;
+pub mod rpc;
 pub mod service;
 pub mod standing;
 pub mod store;

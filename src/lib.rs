@@ -3,6 +3,8 @@
 pub mod ai;
 pub mod auth;
 pub mod base;
+pub mod bus;
+pub mod chat;
 pub mod config;
 pub mod db;
 pub mod idempotency;
