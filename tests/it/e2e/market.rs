@@ -124,7 +124,7 @@ on_both! {
         let refused = market.install_listing(install(&guide, 2)).await.unwrap_err();
         assert_refused(&refused, Code::AlreadyExists, "ALREADY_INSTALLED");
         let resource = refused.get_error_details().resource_info().cloned().unwrap();
-        assert_eq!((resource.resource_type.as_str(), resource.resource_name), ("installation", made.installation_id.clone()));
+        assert_eq!((resource.resource_type.as_str(), &resource.resource_name), ("installation", &made.installation_id));
 
         for organization_id in [String::new(), made.organization_id.clone()] {
             let list = market.list_installations(installations(&organization_id)).await.unwrap().into_inner();
