@@ -31,6 +31,7 @@ check: ## Format, lints, contract, dependency rules, generated files
 	scripts/setup buf deny
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo test --locked --quiet --test it generated
 	buf format --diff --exit-code proto
 	buf lint proto
 	buf breaking proto --against proto/released.binpb
@@ -40,7 +41,8 @@ fmt: ## Format the code and the contract
 	cargo fmt
 	buf format --write proto
 
-gen: ## Write what is generated again; `make test` fails when that changes anything
+gen: ## Write what is generated again; `make check` fails when that changes anything
+	CAPECONTROL_WRITE_GENERATED=1 cargo test --locked --quiet --test it generated
 
 setup: ## Install what tests and checks need: PostgreSQL, buf, cargo-deny
 	scripts/setup

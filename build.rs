@@ -14,12 +14,38 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler.include_imports(true).include_source_info(true).open_files(&protos)?;
     let typed = compiler.file_descriptor_set();
     // One file with a module for each package, so that a new package needs no list to be kept.
+    let mutations = mutations(&typed);
     tonic_prost_build::configure().include_file("packages.rs").compile_fds(typed)?;
 
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("mutations.rs"), mutations)?;
     // The typed set loses custom options, the encoded one keeps them.
-    let out = PathBuf::from(std::env::var("OUT_DIR")?).join("descriptors.binpb");
-    std::fs::write(out, compiler.encode_file_descriptor_set())?;
+    std::fs::write(out.join("descriptors.binpb"), compiler.encode_file_descriptor_set())?;
     Ok(())
+}
+
+/// Every request that carries an id of its own says so through one trait, so that no handler can forget to read it.
+fn mutations(files: &prost_types::FileDescriptorSet) -> String {
+    let mut code = String::new();
+    for file in &files.file {
+        let module = file.package().replace('.', "::");
+        for message in &file.message_type {
+            let Some(field) = ["request_id", "client_message_id"]
+                .into_iter()
+                .find(|name| message.name().ends_with("Request") && message.field.iter().any(|field| field.name() == *name))
+            else {
+                continue;
+            };
+            code.push_str(&format!(
+                "impl crate::rpc::Mutation for {module}::{} {{
+                    const FIELD: &'static str = \"{field}\";
+                    fn take_request_id(&mut self) -> String {{ std::mem::take(&mut self.{field}) }}
+                }}\n",
+                message.name()
+            ));
+        }
+    }
+    code
 }
 
 fn find_protos(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>> {

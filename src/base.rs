@@ -7,6 +7,7 @@ pub mod clock;
 pub mod fault;
 pub mod id;
 pub mod money;
+pub mod net;
 pub mod rng;
 pub mod secret;
 pub mod text;

@@ -1,10 +1,12 @@
-//! A mutating call with a request id happens once: its answer is stored with its effect, and a repetition gets it again.
+//! A mutating call with a request id happens once: its answer is stored with its effect, and a repetition gets it
+//! again.
 //!
 //! A service claims the key as the first statement of its transaction and stores the answer as the last. Two calls with
 //! the same key at once wait for each other there; `rpc` refuses the second sooner when both reach the same node.
 
 mod store;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -23,7 +25,7 @@ const KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestKey {
     /// The full name of the method.
-    pub method: &'static str,
+    pub method: Arc<str>,
     /// The request id.
     pub key: Uuid,
     /// SHA-256 of the request without its id.

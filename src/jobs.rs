@@ -12,3 +12,9 @@ mod worker;
 pub use model::{Failure, Job, State, Verdict, backoff};
 pub use store::{push, push_at};
 pub use worker::{Lease, Options, Registry, Worker};
+
+impl From<crate::db::Error> for Failure {
+    fn from(error: crate::db::Error) -> Self {
+        Self::retry(error.chain())
+    }
+}

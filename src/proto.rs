@@ -8,5 +8,7 @@
 
 include!(concat!(env!("OUT_DIR"), "/packages.rs"));
 
+include!(concat!(env!("OUT_DIR"), "/mutations.rs"));
+
 /// The raw descriptor set of all packages, with source comments and custom options.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));

@@ -13,8 +13,9 @@ pub(super) enum Wire {
     Postgres(PoolConnection<Postgres>),
 }
 
-/// A connection in use. Dropped at rest it goes back as it is; dropped in a transaction it is rolled back first; dropped
-/// while a statement runs (a cancelled call) the statement is stopped, on PostgreSQL by closing the connection.
+/// A connection in use. Dropped at rest it goes back as it is; dropped in a transaction it is rolled back first;
+/// dropped while a statement runs (a cancelled call) the statement is stopped, on PostgreSQL by closing the
+/// connection.
 pub struct Lease {
     wire: Option<Wire>,
     /// A statement was sent and its answer has not been read to the end.

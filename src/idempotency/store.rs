@@ -29,7 +29,7 @@ pub(super) async fn insert(
              WHERE idempotency_keys.expires_at <= $6",
         )
         .bind(principal)
-        .bind(key.method)
+        .bind(&*key.method)
         .bind(key.key)
         .bind(key.body_hash.to_vec())
         .bind(expires_at)
@@ -44,7 +44,7 @@ pub(super) async fn get(tx: &mut Tx, principal: &str, key: &RequestKey) -> Resul
         "SELECT body_hash, answer FROM idempotency_keys WHERE principal = $1 AND method = $2 AND key = $3",
     )
     .bind(principal)
-    .bind(key.method)
+    .bind(&*key.method)
     .bind(key.key)
     .one()
     .await
@@ -60,7 +60,7 @@ pub(super) async fn set_answer(
         "UPDATE idempotency_keys SET answer = $4 WHERE principal = $1 AND method = $2 AND key = $3",
     )
     .bind(principal)
-    .bind(key.method)
+    .bind(&*key.method)
     .bind(key.key)
     .bind(answer)
     .execute()

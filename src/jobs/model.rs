@@ -85,12 +85,6 @@ impl Failure {
     }
 }
 
-impl From<db::Error> for Failure {
-    fn from(error: db::Error) -> Self {
-        Self::retry(error.chain())
-    }
-}
-
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 const BACKOFF_LAST: Duration = Duration::from_secs(3_600);
 

@@ -1,1 +1,9 @@
+//! The tests that need more than one module: one binary, so that everything is linked once.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on stops; clippy's own leave for tests does not reach their helpers"
+)]
 
+mod generated;
+mod tidy;

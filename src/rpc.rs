@@ -1,0 +1,25 @@
+//! The wire: what every call passes before it reaches a domain, and how its answer or refusal is told.
+//!
+//! A call goes through [`gate`] (request id, deadline, credential, the method's policy, in-flight bounds), is opened by
+//! [`open()`] or [`open_mutation`] in the domain's `rpc.rs`, and a refusal leaves through [`status`]. This module knows
+//! no domain's rules; of the domains it knows only who calls ([`crate::auth`]).
+
+mod body;
+pub mod cors;
+pub mod decode;
+pub mod encode;
+pub mod gate;
+pub mod health;
+pub mod in_flight;
+pub mod metrics;
+pub mod page;
+pub mod policy;
+pub mod server;
+pub mod status;
+pub mod telemetry;
+
+mod open;
+
+pub use open::{Mutation, open, open_mutation, open_stream};
+pub use page::{Page, Pages};
+pub(crate) use status::status_from;

@@ -1,0 +1,359 @@
+//! The gate before every service: deadline, bounds, credential and policy, in that order, so that what is cheap to
+//! refuse is refused first.
+//!
+//! It stands inside the gRPC-Web translation, so that its refusals reach browsers in their own framing.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Request, Response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tower::{Layer, Service};
+
+use super::body::Bounded;
+use super::in_flight::InFlight;
+use super::metrics::{Metrics, Observation};
+use super::policy::{Access, Policies, Policy};
+use super::status;
+use crate::auth::{self, Caller, Origin};
+use crate::base::fault::{self, Code, Fault, Reason};
+use crate::db;
+
+/// Bounds on calls.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long a call without a stream may take, also when its caller would wait longer.
+    pub unary_max: Duration,
+    /// How many calls without a stream may be under way on this node.
+    pub calls_max: usize,
+    /// How many streams may be open on this node.
+    pub streams_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { unary_max: Duration::from_secs(60), calls_max: 512, streams_max: 20_000 }
+    }
+}
+
+/// Why the gate refuses a call.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// A bearer token and an API key came together.
+    #[error("Send either a bearer token or an API key, not both.")]
+    TwoCredentials,
+    /// A credential cannot be read.
+    #[error("The authorization metadata must be `Bearer <access token>`.")]
+    Malformed,
+    /// The API key is not one of ours.
+    #[error("The API key is not valid.")]
+    ApiKey,
+    /// No credential came.
+    #[error("Sign in first, and send the access token as `authorization: Bearer <token>`.")]
+    NoCredential,
+    /// The role does not suffice.
+    #[error("This call is for {0}.")]
+    Role(&'static str),
+    /// The node has as many calls as it takes.
+    #[error("The platform is busy; please repeat the call in a moment.")]
+    Busy,
+    /// The `grpc-timeout` metadata cannot be read.
+    #[error("The grpc-timeout metadata must be at most eight digits and one of the units H, M, S, m, u, n.")]
+    Timeout,
+    /// The deadline passed.
+    #[error("The call's deadline passed before it was done.")]
+    Deadline,
+    /// The handler panicked.
+    #[error("the handler panicked")]
+    Panicked,
+}
+
+/// Two kinds of credential came with one call.
+pub static TWO_CREDENTIALS: Reason = Reason::new(
+    Code::Unauthenticated,
+    "TWO_CREDENTIALS",
+    "A bearer token and an API key came with the same call; send one of them.",
+);
+/// A credential that cannot be read.
+pub static CREDENTIAL_MALFORMED: Reason = Reason::new(
+    Code::Unauthenticated,
+    "CREDENTIAL_MALFORMED",
+    "The authorization metadata is not `Bearer <access token>`.",
+);
+/// An API key that is not valid.
+pub static API_KEY_INVALID: Reason = Reason::new(
+    Code::Unauthenticated,
+    "API_KEY_INVALID",
+    "The API key does not exist, is revoked or has expired.",
+);
+/// The node is full.
+pub static OVERLOADED: Reason = Reason::new(
+    Code::ResourceExhausted,
+    "OVERLOADED",
+    "The node has as many calls or streams as it takes; repeat the call after the delay in RetryInfo.",
+);
+/// A deadline that cannot be read.
+pub static TIMEOUT_MALFORMED: Reason = Reason::new(
+    Code::InvalidArgument,
+    "TIMEOUT_MALFORMED",
+    "The grpc-timeout metadata is not at most eight digits and a unit.",
+);
+
+/// What the gate answers.
+pub static REASONS: &[&Reason] =
+    &[&TWO_CREDENTIALS, &CREDENTIAL_MALFORMED, &API_KEY_INVALID, &OVERLOADED, &TIMEOUT_MALFORMED];
+
+impl Fault for Refusal {
+    fn reason(&self) -> &'static Reason {
+        match self {
+            Self::TwoCredentials => &TWO_CREDENTIALS,
+            Self::Malformed => &CREDENTIAL_MALFORMED,
+            Self::ApiKey => &API_KEY_INVALID,
+            Self::NoCredential => &fault::UNAUTHENTICATED,
+            Self::Role(_) => &fault::PERMISSION_DENIED,
+            Self::Busy => &OVERLOADED,
+            Self::Timeout => &TIMEOUT_MALFORMED,
+            Self::Deadline => &fault::DEADLINE_EXCEEDED,
+            Self::Panicked => &fault::INTERNAL,
+        }
+    }
+}
+
+/// What all gates of a server share.
+pub struct Shared {
+    policies: Policies,
+    auth: Arc<auth::Service>,
+    options: Options,
+    calls: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
+    in_flight: InFlight,
+    metrics: Metrics,
+}
+
+/// Puts a gate before each service.
+#[derive(Clone)]
+pub struct GateLayer(Arc<Shared>);
+
+impl GateLayer {
+    /// A gate for these policies.
+    #[must_use]
+    pub fn new(policies: Policies, auth: Arc<auth::Service>, options: Options, metrics: Metrics) -> Self {
+        let calls = Arc::new(Semaphore::new(options.calls_max));
+        let streams = Arc::new(Semaphore::new(options.streams_max));
+        Self(Arc::new(Shared { policies, auth, options, calls, streams, in_flight: InFlight::default(), metrics }))
+    }
+}
+
+impl<S> Layer<S> for GateLayer {
+    type Service = Gate<S>;
+    fn layer(&self, inner: S) -> Gate<S> {
+        Gate { shared: Arc::clone(&self.0), inner }
+    }
+}
+
+/// The gate before one service.
+#[derive(Clone)]
+pub struct Gate<S> {
+    shared: Arc<Shared>,
+    inner: S,
+}
+
+impl<S: NamedService> NamedService for Gate<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> Service<Request<Body>> for Gate<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // The ready service is used, and its clone waits for the next call.
+        let clone = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, clone);
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { Ok(shared.pass(request, inner).await) })
+    }
+}
+
+impl Shared {
+    async fn pass<S>(&self, request: Request<Body>, inner: S) -> Response<Body>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Send,
+        S::Future: Send,
+    {
+        let Some(policy) = self.policies.get(request.uri().path()) else {
+            // A method that does not exist, which the service says itself.
+            return run(inner, request).await.unwrap_or_else(|refusal| status::status(&refusal).into_http());
+        };
+        let origin = request.extensions().get::<Origin>().cloned().unwrap_or_default();
+        let observation = self.metrics.begin(Arc::clone(&policy.path));
+        let request_id = origin.request_id.clone();
+        let work = self.admit(policy, origin, request, inner);
+        match status::for_request(request_id, work).await {
+            Ok(admitted) => admitted.response.map(|body| {
+                Body::new(Bounded::new(body, admitted.deadline, observation, admitted.permit))
+            }),
+            Err(status) => refuse(&status, observation),
+        }
+    }
+
+    async fn admit<S>(
+        &self,
+        policy: &Arc<Policy>,
+        origin: Origin,
+        mut request: Request<Body>,
+        inner: S,
+    ) -> Result<Admitted, Status>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Send,
+        S::Future: Send,
+    {
+        let deadline = self.deadline(policy, request.headers())?;
+        let permit = self.permit(policy)?;
+        let work = async {
+            let caller = self.identify(policy, request.headers(), origin).await?;
+            require_role(policy.access, &caller)?;
+            let extensions = request.extensions_mut();
+            extensions.insert(caller);
+            extensions.insert(Arc::clone(policy));
+            extensions.insert(self.in_flight.clone());
+            Ok::<_, Status>(run(inner, request).await?)
+        };
+        let response = match deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline, db::deadline::within(deadline, work))
+                .await
+                .map_err(|_| Refusal::Deadline)??,
+            None => work.await?,
+        };
+        Ok(Admitted { response, deadline, permit })
+    }
+
+    /// The caller's deadline, and ours for calls without a stream.
+    fn deadline(&self, policy: &Policy, headers: &HeaderMap) -> Result<Option<Instant>, Refusal> {
+        let wanted = match headers.get("grpc-timeout") {
+            Some(value) => Some(value.to_str().ok().and_then(parse_timeout).ok_or(Refusal::Timeout)?),
+            None => None,
+        };
+        let streaming = policy.server_streaming || policy.client_streaming;
+        let bound = if streaming { wanted } else { Some(wanted.unwrap_or(Duration::MAX).min(self.options.unary_max)) };
+        Ok(bound.and_then(|bound| Instant::now().checked_add(bound)))
+    }
+
+    fn permit(&self, policy: &Policy) -> Result<OwnedSemaphorePermit, Refusal> {
+        let kind = if policy.server_streaming { &self.streams } else { &self.calls };
+        Arc::clone(kind).try_acquire_owned().map_err(|_| Refusal::Busy)
+    }
+
+    /// Who calls. Public methods take no notice of a bearer token, so that a stale one does not keep anybody from
+    /// signing in again.
+    async fn identify(&self, policy: &Policy, headers: &HeaderMap, origin: Origin) -> Result<Caller, Status> {
+        let bearer = headers.get(http::header::AUTHORIZATION);
+        let api_key = headers.get("x-api-key");
+        match (bearer, api_key) {
+            (Some(_), Some(_)) => Err(Refusal::TwoCredentials.into()),
+            (None, Some(_)) => Err(Refusal::ApiKey.into()),
+            _ if policy.access == Access::Public => Ok(Caller::anonymous(origin)),
+            (None, None) => Err(Refusal::NoCredential.into()),
+            (Some(value), None) => {
+                let token = value.to_str().ok().and_then(bearer_token).ok_or(Refusal::Malformed)?;
+                Ok(self.auth.authenticate(token, origin).await?)
+            }
+        }
+    }
+}
+
+struct Admitted {
+    response: Response<Body>,
+    deadline: Option<Instant>,
+    permit: OwnedSemaphorePermit,
+}
+
+/// Runs the service; a panic in it is a refusal like any other.
+async fn run<S>(mut inner: S, request: Request<Body>) -> Result<Response<Body>, Refusal>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Send,
+    S::Future: Send,
+{
+    match AssertUnwindSafe(inner.call(request)).catch_unwind().await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(never)) => match never {},
+        Err(_) => Err(Refusal::Panicked),
+    }
+}
+
+fn refuse(status: &Status, observation: Observation) -> Response<Body> {
+    observation.end(status.code());
+    status.clone().into_http()
+}
+
+fn require_role(access: Access, caller: &Caller) -> Result<(), Refusal> {
+    match access {
+        Access::Developer if !caller.is_developer() => Err(Refusal::Role("developers")),
+        Access::Admin if !caller.is_admin() => Err(Refusal::Role("platform administrators")),
+        _ => Ok(()),
+    }
+}
+
+/// The scheme's name is case-blind (RFC 9110, section 11.1).
+fn bearer_token(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// Reads `grpc-timeout` as gRPC over HTTP/2 defines it: at most eight digits and a unit.
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let (at, unit) = text.char_indices().next_back()?;
+    let digits = text.get(..at)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    match unit {
+        'H' => Some(Duration::from_secs(amount * 3_600)),
+        'M' => Some(Duration::from_secs(amount * 60)),
+        'S' => Some(Duration::from_secs(amount)),
+        'm' => Some(Duration::from_millis(amount)),
+        'u' => Some(Duration::from_micros(amount)),
+        'n' => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_the_protocol_says() {
+        assert_eq!(parse_timeout("200m"), Some(Duration::from_millis(200)));
+        assert_eq!(parse_timeout("1H"), Some(Duration::from_secs(3_600)));
+        for wrong in ["", "m", "1", "-1S", "123456789S", "1s", "1é", "+1S"] {
+            assert_eq!(parse_timeout(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_scheme_is_case_blind_and_the_token_is_not_empty() {
+        assert_eq!(bearer_token("bearer abc"), Some("abc"));
+        assert_eq!(bearer_token("Bearer "), None);
+        assert_eq!(bearer_token("Basic abc"), None);
+    }
+}

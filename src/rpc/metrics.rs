@@ -1,0 +1,125 @@
+//! What the node counts, for Prometheus.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use tokio::time::Instant;
+use tonic::Code;
+
+/// The labels of a finished call.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Call {
+    method: Arc<str>,
+    code: &'static str,
+}
+
+/// The label of a method.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Method {
+    method: Arc<str>,
+}
+
+/// All counters of a node. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    calls: Family<Call, Counter>,
+    seconds: Family<Method, Histogram, fn() -> Histogram>,
+    under_way: Gauge<i64, AtomicI64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("capecontrol");
+        let calls = Family::default();
+        // From a millisecond to half a minute.
+        let seconds: Family<Method, Histogram, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 16)));
+        let under_way = Gauge::default();
+        registry.register("rpc_calls", "Calls that ended, by method and status code", calls.clone());
+        registry.register("rpc_call_seconds", "How long calls took, streams included", seconds.clone());
+        registry.register("rpc_calls_under_way", "Calls and streams under way", under_way.clone());
+        Self(Arc::new(Inner { registry, calls, seconds, under_way }))
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// Counts a call from here to [`Observation::end`].
+    #[must_use]
+    pub fn begin(&self, method: Arc<str>) -> Observation {
+        self.0.under_way.inc();
+        Observation { metrics: self.clone(), method, began: now() }
+    }
+
+    /// All counters in the OpenMetrics text format.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = text::encode(&mut text, &self.0.registry);
+        text
+    }
+}
+
+/// A call that is being counted.
+#[derive(Debug)]
+pub struct Observation {
+    metrics: Metrics,
+    method: Arc<str>,
+    began: Instant,
+}
+
+impl Observation {
+    /// The call ended with this code.
+    pub fn end(self, code: Code) {
+        let inner = &self.metrics.0;
+        inner.under_way.dec();
+        let took = now().saturating_duration_since(self.began).as_secs_f64();
+        inner.seconds.get_or_create(&Method { method: Arc::clone(&self.method) }).observe(took);
+        inner.calls.get_or_create(&Call { method: self.method, code: name(code) }).inc();
+    }
+}
+
+/// How long something really took is measured with the real clock, also where a test's clock stands still.
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// The code's name as gRPC writes it.
+#[must_use]
+pub const fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

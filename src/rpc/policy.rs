@@ -1,0 +1,175 @@
+//! Who may call what, as the protos declare it. Read once at start from the raw descriptor set, for the typed one has
+//! lost the option.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
+
+/// The packages whose methods must carry a policy.
+const PACKAGES: &str = "capecontrol.";
+const OPTION: &str = "capecontrol.options.v1.policy";
+
+/// Who may call a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody.
+    Public,
+    /// A signed-in account.
+    Account,
+    /// An owner or administrator of the organisation concerned; which one that is, the service finds.
+    OrganizationOwner,
+    /// A developer or a platform administrator.
+    Developer,
+    /// A platform administrator.
+    Admin,
+}
+
+/// How one method is treated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The full name, `/package.Service/Method`.
+    pub path: Arc<str>,
+    /// Who may call.
+    pub access: Access,
+    /// The scope with which an API key may call; empty when it may not.
+    pub api_key_scope: String,
+    /// Whether the request carries a request id.
+    pub idempotent: bool,
+    /// Whether the answer is a stream.
+    pub server_streaming: bool,
+    /// Whether the request is a stream.
+    pub client_streaming: bool,
+}
+
+/// A proto that cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The descriptor set does not load.
+    #[error("the descriptor set does not load: {0}")]
+    Descriptors(#[from] prost_reflect::DescriptorError),
+    /// Methods without a policy.
+    #[error("these methods declare no policy, so nobody would know who may call them: {}", .0.join(", "))]
+    Undeclared(Vec<String>),
+}
+
+/// The policies of all methods, by path.
+#[derive(Clone, Debug)]
+pub struct Policies {
+    methods: HashMap<Arc<str>, Arc<Policy>>,
+    services: Vec<String>,
+}
+
+impl Policies {
+    /// Reads the policies from an encoded descriptor set.
+    ///
+    /// # Errors
+    /// When a method of the platform declares none.
+    pub fn load(descriptors: &[u8]) -> Result<Self, Error> {
+        let pool = DescriptorPool::decode(descriptors)?;
+        let (mut methods, mut services, mut undeclared) = (HashMap::new(), Vec::new(), Vec::new());
+        for service in pool.services().filter(|service| service.full_name().starts_with(PACKAGES)) {
+            services.push(service.full_name().to_owned());
+            for method in service.methods() {
+                match read(&pool, &method) {
+                    Some(policy) => {
+                        methods.insert(Arc::clone(&policy.path), Arc::new(policy));
+                    }
+                    None => undeclared.push(method.full_name().to_owned()),
+                }
+            }
+        }
+        if undeclared.is_empty() { Ok(Self { methods, services }) } else { Err(Error::Undeclared(undeclared)) }
+    }
+
+    /// The policy of the method at `path`.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<&Arc<Policy>> {
+        self.methods.get(path)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Policy> {
+        self.methods.values().map(AsRef::as_ref)
+    }
+
+    /// The full names of the services that have methods here.
+    #[must_use]
+    pub fn services(&self) -> &[String] {
+        &self.services
+    }
+}
+
+fn read(pool: &DescriptorPool, method: &MethodDescriptor) -> Option<Policy> {
+    let option = pool.get_extension_by_name(OPTION)?;
+    let options = method.options();
+    if !options.has_extension(&option) {
+        return None;
+    }
+    let declared = options.get_extension(&option);
+    let declared = declared.as_message()?;
+    Some(Policy {
+        path: format!("/{}/{}", method.parent_service().full_name(), method.name()).into(),
+        access: access(declared)?,
+        api_key_scope: field(declared, "api_key_scope")?.as_str()?.to_owned(),
+        idempotent: field(declared, "idempotent")?.as_bool()?,
+        server_streaming: method.is_server_streaming(),
+        client_streaming: method.is_client_streaming(),
+    })
+}
+
+fn field(message: &DynamicMessage, name: &str) -> Option<Value> {
+    message.get_field_by_name(name).map(std::borrow::Cow::into_owned)
+}
+
+fn access(declared: &DynamicMessage) -> Option<Access> {
+    use crate::proto::capecontrol::options::v1::Access as Declared;
+    match Declared::try_from(field(declared, "access")?.as_enum_number()?).ok()? {
+        Declared::Unspecified => None,
+        Declared::Public => Some(Access::Public),
+        Declared::Account => Some(Access::Account),
+        Declared::OrganizationOwner => Some(Access::OrganizationOwner),
+        Declared::Developer => Some(Access::Developer),
+        Declared::Admin => Some(Access::Admin),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message as _;
+    use prost_types::{
+        DescriptorProto, FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto,
+    };
+
+    #[test]
+    fn every_method_of_the_platform_declares_who_may_call_it() {
+        let policies = Policies::load(crate::proto::DESCRIPTORS).unwrap();
+        assert!(!policies.services().is_empty());
+    }
+
+    #[test]
+    fn a_method_without_a_policy_is_refused_by_name() {
+        let method = MethodDescriptorProto {
+            name: Some("Leak".to_owned()),
+            input_type: Some(".capecontrol.test.v1.Empty".to_owned()),
+            output_type: Some(".capecontrol.test.v1.Empty".to_owned()),
+            ..MethodDescriptorProto::default()
+        };
+        let file = FileDescriptorProto {
+            name: Some("test.proto".to_owned()),
+            package: Some("capecontrol.test.v1".to_owned()),
+            syntax: Some("proto3".to_owned()),
+            message_type: vec![DescriptorProto { name: Some("Empty".to_owned()), ..DescriptorProto::default() }],
+            service: vec![ServiceDescriptorProto {
+                name: Some("TestService".to_owned()),
+                method: vec![method],
+                options: None,
+            }],
+            ..FileDescriptorProto::default()
+        };
+        let set = FileDescriptorSet { file: vec![file] }.encode_to_vec();
+        let error = Policies::load(&set).unwrap_err();
+        assert!(error.to_string().contains("capecontrol.test.v1.TestService.Leak"), "{error}");
+    }
+}

@@ -1,0 +1,126 @@
+//! What every request on the port gets before anything else: an id, the address that it really came from, and a span
+//! under which all its log lines stand. Logs carry neither addresses nor bodies.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use tracing::Instrument as _;
+
+use super::server::Peer;
+use crate::auth::Origin;
+use crate::base::World;
+use crate::base::net::Network;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// A longer or stranger id from outside is replaced by ours.
+const REQUEST_ID_MAX: usize = 64;
+const AGENT_MAX: usize = 200;
+
+/// What the layer needs to know.
+#[derive(Clone)]
+pub struct Telemetry {
+    /// Mints request ids.
+    pub world: World,
+    /// Whose forwarding headers count.
+    pub trusted_proxies: Arc<[Network]>,
+}
+
+/// The layer, for `axum::middleware::from_fn_with_state`.
+pub async fn observe(State(telemetry): State<Telemetry>, mut request: Request, next: Next) -> Response {
+    let origin = telemetry.origin(&request);
+    let span = tracing::info_span!("request", id = origin.request_id, path = request.uri().path());
+    let id = HeaderValue::from_str(&origin.request_id);
+    request.extensions_mut().insert(origin);
+    let mut response = next.run(request).instrument(span).await;
+    if let Ok(id) = id {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+impl Telemetry {
+    fn origin(&self, request: &Request) -> Origin {
+        let headers = request.headers();
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical());
+        let trusted = peer.is_some_and(|peer| self.trusts(peer));
+        Origin {
+            request_id: trusted
+                .then(|| forwarded_id(headers))
+                .flatten()
+                .unwrap_or_else(|| self.world.id::<Request>().to_string()),
+            peer: if trusted { self.client(headers).or(peer) } else { peer },
+            agent: agent(headers),
+        }
+    }
+
+    /// The last address that a trusted proxy did not add itself: what stands before it, anybody can have written.
+    fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        let hops: Vec<IpAddr> = headers
+            .get_all(FORWARDED_FOR)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map_while(|hop| hop.trim().parse().ok())
+            .collect();
+        hops.iter().rev().find(|hop| !self.trusts(**hop)).or(hops.first()).copied()
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(address))
+    }
+}
+
+fn forwarded_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (!id.is_empty() && id.len() <= REQUEST_ID_MAX && id.bytes().all(plain)).then(|| id.to_owned())
+}
+
+fn agent(headers: &HeaderMap) -> String {
+    let named = headers.get("x-user-agent").or_else(|| headers.get(header::USER_AGENT));
+    let name = named.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    name.chars().take(AGENT_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{ManualClock, SeededRng, Timestamp};
+
+    fn telemetry() -> Telemetry {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(0)));
+        Telemetry {
+            world: World::new(clock, Arc::new(SeededRng::new(1))),
+            trusted_proxies: vec![Network::parse("10.0.0.0/8").unwrap()].into(),
+        }
+    }
+
+    fn request(peer: &str, forwarded: &str) -> Request {
+        let mut request = Request::new(axum::body::Body::empty());
+        request.headers_mut().insert(FORWARDED_FOR, HeaderValue::from_str(forwarded).unwrap());
+        request.headers_mut().insert(REQUEST_ID, HeaderValue::from_static("from-outside"));
+        request.extensions_mut().insert(Peer(std::net::SocketAddr::new(peer.parse().unwrap(), 1)));
+        request
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_says_for_whom_it_calls() {
+        let origin = telemetry().origin(&request("203.0.113.9", "198.51.100.1"));
+        assert_eq!(origin.peer, Some("203.0.113.9".parse().unwrap()));
+        assert_ne!(origin.request_id, "from-outside");
+        let origin = telemetry().origin(&request("10.0.0.1", "198.51.100.1, 10.0.0.2"));
+        assert_eq!(origin.peer, Some("198.51.100.1".parse().unwrap()));
+        assert_eq!(origin.request_id, "from-outside");
+    }
+
+    #[test]
+    fn what_a_client_puts_before_the_proxys_word_is_not_believed() {
+        let origin = telemetry().origin(&request("10.0.0.1", "192.0.2.66, 198.51.100.1"));
+        assert_eq!(origin.peer, Some("198.51.100.1".parse().unwrap()));
+    }
+}

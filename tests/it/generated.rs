@@ -1,0 +1,85 @@
+//! Files of the repository that are written from the code. The tests compare them; `make gen` writes them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use capecontrol::base::fault::{self, Code, Reason};
+use capecontrol::{ai, auth, idempotency, rpc};
+
+use crate::tidy::source;
+
+/// Set by `make gen`: write instead of compare.
+const VARIABLE: &str = "CAPECONTROL_WRITE_GENERATED";
+
+/// Every registry of reasons, by the module that keeps it.
+const REASONS: &[(&str, &[&Reason])] = &[
+    ("Everywhere", fault::REASONS),
+    ("Every call", rpc::gate::REASONS),
+    ("Lists", rpc::page::REASONS),
+    ("Repetition of calls", idempotency::REASONS),
+    ("Auth", auth::REASONS),
+    ("AI", ai::REASONS),
+];
+
+#[test]
+fn the_registry_of_errors_is_current() {
+    let mut text = "# Errors\n\n\
+        Every error carries a `google.rpc.ErrorInfo` with one of these reasons and the domain `capecontrol`. Programs\n\
+        compare the reason, never the message. This page is written by `make gen`.\n"
+        .to_owned();
+    for (title, reasons) in REASONS {
+        text.push_str(&format!(
+            "\n## {title}\n\n| reason | code | when, and what to do |\n| --- | --- | --- |\n"
+        ));
+        let mut rows: Vec<String> = reasons.iter().map(|reason| row(reason)).collect();
+        rows.sort();
+        text.extend(rows);
+    }
+    compare("docs/errors.md", &text);
+}
+
+fn row(reason: &Reason) -> String {
+    format!("| `{}` | `{}` | {} |\n", reason.name, code(reason.code), reason.help)
+}
+
+/// The code as gRPC writes it.
+fn code(code: Code) -> String {
+    let mut name = String::new();
+    for c in format!("{code:?}").chars() {
+        if c.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(c.to_ascii_uppercase());
+    }
+    name
+}
+
+#[test]
+fn every_reason_is_registered_once() {
+    let mut codes = BTreeMap::new();
+    for reason in REASONS.iter().flat_map(|(_, reasons)| *reasons) {
+        assert!(codes.insert(reason.name, reason.code).is_none(), "{} is registered twice", reason.name);
+        let shape = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        assert!(reason.name.chars().all(shape), "{} is not in upper snake case", reason.name);
+    }
+    let sources = source::read(Path::new(env!("CARGO_MANIFEST_DIR")), "src", &["rs"]);
+    let made = sources.iter().map(|source| source.code.matches("Reason = Reason::new(").count());
+    assert_eq!(
+        made.sum::<usize>(),
+        codes.len(),
+        "reasons in src/, and reasons in the list of registries above"
+    );
+}
+
+/// Compares a file of the repository with what it must hold, or writes it.
+#[expect(clippy::disallowed_methods, reason = "`make gen` says by the environment that it wants to write")]
+fn compare(path: &str, text: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var(VARIABLE).is_ok() {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, text).unwrap();
+    }
+    let stands = fs::read_to_string(&file).unwrap_or_default();
+    assert!(stands == text, "{path} is not current: run `make gen` and commit what it writes");
+}
