@@ -197,7 +197,7 @@ impl Simulator {
         let home = self.options.home_url();
         let origins = self.options.return_origins.iter().map(String::as_str).chain([home.as_str()]);
         match wish {
-            "" => Ok(home),
+            "" => Ok(home.clone()),
             wish => address::allowed(wish, origins).map_err(|_| Rejection::Field(field)),
         }
     }
