@@ -3,10 +3,14 @@
 pub mod ai;
 pub mod auth;
 pub mod base;
+pub mod bus;
+pub mod chat;
+pub mod config;
 pub mod db;
 pub mod idempotency;
 pub mod jobs;
 pub mod keyring;
 pub mod mail;
+pub mod market;
 pub mod proto;
 pub mod rpc;

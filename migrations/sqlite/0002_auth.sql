@@ -47,7 +47,7 @@ CREATE TABLE memberships (
     PRIMARY KEY (organization_id, account_id),
     CONSTRAINT memberships_role_check CHECK (role IN ('owner', 'admin', 'billing', 'member'))
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX memberships_account_idx ON memberships (account_id, organization_id);
+CREATE INDEX memberships_account_id_idx ON memberships (account_id, organization_id);
 
 -- A sign-in on one device, and at the same time the family of its refresh tokens.
 CREATE TABLE sessions (
@@ -62,7 +62,7 @@ CREATE TABLE sessions (
     end_reason TEXT,
     CONSTRAINT sessions_end_check CHECK ((ended_at IS NULL) = (end_reason IS NULL))
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX sessions_account_idx ON sessions (account_id, created_at);
+CREATE INDEX sessions_account_id_created_at_idx ON sessions (account_id, created_at);
 
 -- Every refresh token that a session was given; the plain token is nowhere.
 CREATE TABLE refresh_tokens (
@@ -72,11 +72,11 @@ CREATE TABLE refresh_tokens (
     generation INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     used_at INTEGER,
+    -- A session has one token of each generation: two successors of one token cannot be.
+    UNIQUE (session_id, generation),
     CONSTRAINT refresh_tokens_hash_check CHECK (length(token_hash) = 32),
     CONSTRAINT refresh_tokens_generation_check CHECK (generation >= 1)
 ) STRICT, WITHOUT ROWID;
--- A session has one token of each generation: two successors of one token cannot be.
-CREATE UNIQUE INDEX refresh_tokens_session_idx ON refresh_tokens (session_id, generation);
 
 CREATE TABLE signing_keys (
     id BLOB NOT NULL PRIMARY KEY,

@@ -182,8 +182,10 @@ pub static REFRESH_TOKEN_REUSED: Reason = Reason::new(
     "The refresh token was exchanged before, which means that somebody holds a copy; the session was ended.",
 );
 /// Two calls exchanged the same refresh token at once.
+///
+/// Not ABORTED, whose callers repeat: a repetition would be the second use of the token.
 pub static REFRESH_RACED: Reason = Reason::new(
-    Code::Aborted,
+    Code::FailedPrecondition,
     "REFRESH_RACED",
     "Another call exchanged the same refresh token at the same moment; use its tokens, do not repeat this call.",
 );

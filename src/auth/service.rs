@@ -1,23 +1,216 @@
-//! Holds the place of the service.
+//! What can be done with accounts, sign-ins and organisations, and who may do it.
 
-use super::{Caller, Error, Origin};
+mod account;
+mod administrator;
+mod registration;
+mod session;
 
-/// Holds the place of the service.
-pub struct Service;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::base::{Secret, SessionId, Timestamp, World};
+use crate::db::{Db, Scope};
+use crate::idempotency::RequestKey;
+use crate::keyring::{self, RootKey};
+
+use super::caller::Proof;
+use super::hashing::{self, Hashing};
+use super::keys::Keys;
+use super::model::Account;
+use super::standing::{Recall, Standings};
+use super::store;
+use super::store::session::Standing;
+use super::token::{self, Terms};
+use super::{Caller, Email, Error, Origin};
+
+pub use account::UpdateAccount;
+pub use registration::Register;
+pub use session::{Login, Transport};
+
+/// How the domain behaves. The defaults serve the embedded platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Who makes the tokens: the platform's public address.
+    pub issuer: String,
+    /// For whom tokens are made.
+    pub audience: String,
+    /// The address that letters point to.
+    pub public_url: String,
+    /// How long an access token lives.
+    pub access_token_ttl: Duration,
+    /// How long a session stands without being used.
+    pub session_idle_max: Duration,
+    /// How long a session stands however much it is used.
+    pub session_age_max: Duration,
+    /// How long the answer that a session stands is remembered. Together with the two seconds between two looks of a
+    /// standing stream it stays within the five seconds in which a revocation must be felt.
+    pub session_memory: Duration,
+    /// The versions of the terms, the current one last. Registration takes the current one only.
+    pub terms_versions: Vec<String>,
+    /// The cost of hashing passwords, and how many may wait.
+    pub hashing: hashing::Options,
+    /// The address of the first administrator.
+    pub administrator_email: String,
+    /// The file that holds the first administrator's one-time password. It is removed at the first sign-in.
+    pub one_time_password_file: Option<PathBuf>,
+    /// How long a one-time password is good if nobody signs in with it.
+    pub one_time_password_ttl: Duration,
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            issuer: "http://127.0.0.1:8080".to_owned(),
+            audience: "capecontrol".to_owned(),
+            public_url: "http://127.0.0.1:8080".to_owned(),
+            access_token_ttl: MINUTE * 10,
+            session_idle_max: DAY * 30,
+            session_age_max: DAY * 90,
+            session_memory: Duration::from_secs(3),
+            terms_versions: vec!["2026-01".to_owned()],
+            hashing: hashing::Options::default(),
+            administrator_email: "admin@capecontrol.localhost".to_owned(),
+            one_time_password_file: None,
+            one_time_password_ttl: DAY,
+        }
+    }
+}
+
+/// Longest time that the answer whether a session stands may be remembered.
+const SESSION_MEMORY_MAX: Duration = Duration::from_secs(3);
+
+/// A sign-in, as it is handed to whoever signed in.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// The token for calls.
+    pub access_token: Secret<String>,
+    /// The token to be exchanged for the next two.
+    pub refresh_token: Secret<String>,
+    /// When the access token stops being valid.
+    pub access_token_expires_at: Timestamp,
+    /// Who signed in.
+    pub account: Account,
+}
+
+/// Accounts, sign-ins and organisations.
+pub struct Service {
+    db: Db,
+    world: World,
+    options: Options,
+    administrator_email: Email,
+    terms: Terms,
+    /// With which the hashes of requests that hold a password are blinded.
+    request_key: Secret<[u8; 32]>,
+    hashing: Hashing,
+    keys: Keys,
+    standings: Standings,
+}
 
 impl Service {
-    /// Who shows this token.
+    /// Puts the service together. [`Service::prepare`] must follow before anybody signs in.
     ///
     /// # Errors
-    /// Always, here.
-    pub async fn authenticate(&self, _bearer: &str, _origin: Origin) -> Result<Caller, Error> {
-        Err(Error::Unauthenticated)
+    /// [`Error::Setup`] when the options cannot be worked with.
+    pub fn new(db: Db, world: World, options: Options, root: RootKey) -> Result<Self, Error> {
+        if options.session_memory > SESSION_MEMORY_MAX {
+            return Err(Error::Setup("Sessions must not be remembered for more than three seconds.".to_owned()));
+        }
+        if options.terms_versions.last().is_none_or(|version| version.trim().is_empty()) {
+            return Err(Error::Setup("The current version of the terms must have a name.".to_owned()));
+        }
+        let administrator_email = Email::parse(&options.administrator_email)
+            .map_err(|fault| Error::Setup(format!("The first administrator's e-mail address {fault}.")))?;
+        Ok(Self {
+            request_key: root.derive("auth.request"),
+            terms: Terms::new(&options.issuer, &options.audience, options.access_token_ttl)?,
+            hashing: Hashing::new(&options.hashing, &world)?,
+            keys: Keys::new(db.clone(), world.clone(), root),
+            standings: Standings::new(options.session_memory),
+            administrator_email,
+            db,
+            world,
+            options,
+        })
     }
-    /// Whether the caller's token still stands.
+
+    /// Reads the signing keys, and makes the first one when there is none.
     ///
     /// # Errors
-    /// Always, here.
-    pub async fn recheck(&self, _caller: &Caller) -> Result<(), Error> {
-        Err(Error::Unauthenticated)
+    /// [`Error::Setup`] when the root key does not open them.
+    pub async fn prepare(&self) -> Result<(), Error> {
+        self.keys.prepare().await
+    }
+
+    /// Who sends this access token. Every call that carries one comes through here.
+    ///
+    /// # Errors
+    /// [`Error::TokenInvalid`], [`Error::TokenExpired`] or [`Error::SessionRevoked`].
+    pub async fn authenticate(&self, bearer: &str, origin: Origin) -> Result<Caller, Error> {
+        let key = self.keys.verifying(&token::key_id(bearer)?).await?;
+        let claims = self.terms.verify(bearer, &key, self.world.now())?;
+        let standing = self.standing(claims.sid).await?;
+        // A session never changes hands; a token that says so was not made by this code.
+        if standing.account_id != claims.sub {
+            return Err(Error::TokenInvalid);
+        }
+        let proof = Proof {
+            account: claims.sub,
+            session: claims.sid,
+            role: standing.role,
+            personal: standing.personal_organization_id,
+            expires_at: claims.expires_at(),
+        };
+        Ok(Caller::signed_in(proof, origin))
+    }
+
+    /// Whether what [`Service::authenticate`] found still holds. Standing streams ask every two seconds.
+    ///
+    /// # Errors
+    /// [`Error::TokenExpired`] or [`Error::SessionRevoked`].
+    pub async fn recheck(&self, caller: &Caller) -> Result<(), Error> {
+        if caller.expires_at.is_some_and(|at| self.world.now() >= at) {
+            return Err(Error::TokenExpired);
+        }
+        match caller.session {
+            Some(session) => self.standing(session).await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// The public keys that access tokens are checked with, as a JSON Web Key Set.
+    #[must_use]
+    pub fn jwks(&self) -> serde_json::Value {
+        self.keys.jwks()
+    }
+
+    /// How many password hashes were computed so far: the work that strangers can cause.
+    pub fn hashing_rounds(&self) -> u64 {
+        self.hashing.rounds()
+    }
+
+    /// The key of a request that holds a password. Its hash is stored, and a plain one would be a quick way to try
+    /// passwords for whoever reads the table; this one needs the root key.
+    fn blinded(&self, key: Option<&RequestKey>) -> Option<RequestKey> {
+        let mut key = key?.clone();
+        key.body_hash = keyring::mac(self.request_key.expose(), &[&key.body_hash]);
+        Some(key)
+    }
+
+    /// The session, if it stands.
+    async fn standing(&self, session: SessionId) -> Result<Standing, Error> {
+        let now = self.world.now();
+        let standing = match self.standings.recall(session, now) {
+            Recall::Known(standing) => standing,
+            Recall::Unknown(asked) => {
+                let mut conn = self.db.conn(Scope::System("session check")).await?;
+                let standing = store::session::standing(&mut conn, session).await?;
+                self.standings.remember(session, asked, standing);
+                standing
+            }
+        };
+        standing.filter(|standing| now < standing.expires_at).ok_or(Error::SessionRevoked)
     }
 }

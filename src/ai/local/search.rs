@@ -23,7 +23,7 @@ const PHRASE_BONUS: u64 = 2_500;
 /// How many thousandths an article gains when the agent prefers its topic.
 const PREFERENCE: u64 = 150;
 
-/// How much of a question, by weight, an article must speak to, in thousandths. Below it the words in common are chance.
+/// How much of a question, by weight, an article must speak to, in thousandths. Below it, words in common are chance.
 const COVERAGE_MIN: u64 = 400;
 
 /// How many passages one answer quotes.

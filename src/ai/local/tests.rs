@@ -197,7 +197,10 @@ async fn a_prompt_that_is_too_long_is_refused() {
 
 proptest! {
     #[test]
-    fn any_question_is_answered_and_always_alike(questions in prop::collection::vec(".{0,300}", 0..4), agent in ".{0,12}") {
+    fn any_question_is_answered_and_always_alike(
+        questions in prop::collection::vec(".{0,300}", 0..4),
+        agent in ".{0,12}",
+    ) {
         let questions: Vec<_> = questions.iter().map(String::as_str).collect();
         let first = ask(&LOCAL, &agent, &questions);
         prop_assert!(!first.is_empty());

@@ -44,13 +44,13 @@ pub async fn insert(tx: &mut Tx, new: &NewAccount) -> Result<bool, db::Error> {
              ON CONFLICT (email) DO NOTHING",
         )
         .bind(new.id)
-        .bind(new.email.as_str().to_owned())
+        .bind(new.email.as_str())
         .bind(new.role)
-        .bind(new.password_hash.clone())
+        .bind(new.password_hash.as_str())
         .bind(new.one_time_issued_at)
-        .bind(new.terms_version.clone())
+        .bind(new.terms_version.as_str())
         .bind(new.at)
-        .bind(new.display_name.clone())
+        .bind(new.display_name.as_str())
         .bind(Json(Vec::<String>::new()))
         .bind(Json(BTreeMap::<String, String>::new()))
         .execute()
@@ -79,7 +79,7 @@ pub async fn credentials(conn: &mut impl Conn, email: &Email) -> Result<Option<C
     conn.shared_sql(
         "SELECT id, password_hash, one_time_issued_at, one_time_used_at FROM accounts WHERE email = $1",
     )
-    .bind(email.as_str().to_owned())
+    .bind(email.as_str())
     .optional()
     .await
 }
@@ -98,7 +98,7 @@ pub async fn signed_in(tx: &mut Tx, checked: &Credentials, at: Timestamp) -> Res
         )
         .bind(at)
         .bind(checked.id)
-        .bind(checked.password_hash.clone())
+        .bind(checked.password_hash.as_str())
         .execute()
         .await?;
     Ok(rows == 1)
@@ -112,7 +112,7 @@ pub async fn rehash(tx: &mut Tx, checked: &Credentials, hash: String) -> Result<
     tx.shared_sql("UPDATE accounts SET password_hash = $1 WHERE id = $2 AND password_hash = $3")
         .bind(hash)
         .bind(checked.id)
-        .bind(checked.password_hash.clone())
+        .bind(checked.password_hash.as_str())
         .execute()
         .await?;
     Ok(())
@@ -241,13 +241,13 @@ pub async fn update_profile(
                 interests = $6, preferences = $7, version = version + 1, updated_at = $8
              WHERE id = $9 AND version = $10",
         )
-        .bind(profile.display_name.clone())
-        .bind(profile.bio.clone())
-        .bind(profile.company.clone())
-        .bind(profile.website.clone())
-        .bind(Json(profile.skills.clone()))
-        .bind(Json(profile.interests.clone()))
-        .bind(Json(profile.preferences.clone()))
+        .bind(profile.display_name.as_str())
+        .bind(profile.bio.as_str())
+        .bind(profile.company.as_str())
+        .bind(profile.website.as_str())
+        .bind(Json(&profile.skills))
+        .bind(Json(&profile.interests))
+        .bind(Json(&profile.preferences))
         .bind(at)
         .bind(id)
         .bind(version)

@@ -44,8 +44,8 @@ pub async fn insert(tx: &mut Tx, row: &Row, at: Timestamp) -> Result<(), db::Err
     )
     .bind(row.id)
     .bind(row.generation)
-    .bind(row.public_key.clone())
-    .bind(row.private_key.clone())
+    .bind(row.public_key.as_slice())
+    .bind(row.private_key.as_slice())
     .bind(at)
     .execute()
     .await?;

@@ -21,7 +21,7 @@ pub async fn insert_personal(
          VALUES ($1, $2, $3, $4, $4)",
     )
     .bind(id)
-    .bind(name.to_owned())
+    .bind(name)
     .bind(account)
     .bind(at)
     .execute()

@@ -33,7 +33,7 @@ pub async fn insert(tx: &mut Tx, new: &NewSession) -> Result<(), db::Error> {
     )
     .bind(new.id)
     .bind(new.account)
-    .bind(new.agent.clone())
+    .bind(new.agent.as_str())
     .bind(new.address.clone())
     .bind(new.at)
     .bind(new.expires_at)

@@ -1,0 +1,211 @@
+//! The wire of this domain: requests in, answers out, nothing decided.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use crate::base::{OrganizationId, Secret};
+use crate::proto::capecontrol::auth::v1 as wire;
+use crate::rpc::{self, Pages, decode, encode};
+
+use super::model::{Account, Organization};
+use super::profile::Profile;
+use super::service::{Issued, Login, Register, Transport, UpdateAccount};
+use super::{Error, OrganizationRole, Role, Service};
+
+rpc::status_from!(Error);
+
+const LIST_ORGANIZATIONS: &str = "auth.ListOrganizations";
+
+/// The services `AuthService`, `AccountService` and `OrganizationService`.
+#[derive(Clone)]
+pub struct Rpc {
+    service: Arc<Service>,
+    pages: Pages,
+}
+
+impl Rpc {
+    /// Serves `service`.
+    #[must_use]
+    pub const fn new(service: Arc<Service>, pages: Pages) -> Self {
+        Self { service, pages }
+    }
+}
+
+#[tonic::async_trait]
+impl wire::auth_service_server::AuthService for Rpc {
+    async fn register(
+        &self,
+        request: Request<wire::RegisterRequest>,
+    ) -> Result<Response<wire::RegisterResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let command = Register {
+            email: request.email,
+            password: Secret::new(request.password),
+            display_name: request.display_name,
+            accepted_terms_version: request.accepted_terms_version,
+        };
+        self.service.register(&caller, command, key.as_deref()).await?;
+        Ok(Response::new(wire::RegisterResponse {}))
+    }
+
+    async fn login(&self, request: Request<wire::LoginRequest>) -> Result<Response<wire::LoginResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let command = Login {
+            email: request.email,
+            password: Secret::new(request.password),
+            transport: transport(request.session_transport),
+        };
+        let issued = self.service.login(&caller, command, key.as_deref()).await?;
+        let result = wire::login_response::Result::Session(session(issued));
+        Ok(Response::new(wire::LoginResponse { result: Some(result) }))
+    }
+
+    async fn refresh_session(
+        &self,
+        request: Request<wire::RefreshSessionRequest>,
+    ) -> Result<Response<wire::RefreshSessionResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let token = Secret::new(request.refresh_token);
+        let issued = self.service.refresh(&caller, &token, key.as_deref()).await?;
+        Ok(Response::new(wire::RefreshSessionResponse { session: Some(session(issued)) }))
+    }
+
+    async fn logout(&self, request: Request<wire::LogoutRequest>) -> Result<Response<wire::LogoutResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let token = Secret::new(request.refresh_token);
+        self.service.logout(&caller, &token, key.as_deref()).await?;
+        Ok(Response::new(wire::LogoutResponse {}))
+    }
+}
+
+#[tonic::async_trait]
+impl wire::account_service_server::AccountService for Rpc {
+    async fn get_account(
+        &self,
+        request: Request<wire::GetAccountRequest>,
+    ) -> Result<Response<wire::GetAccountResponse>, Status> {
+        let (caller, _) = rpc::open(request)?;
+        let found = self.service.account(&caller).await?;
+        Ok(Response::new(wire::GetAccountResponse { account: Some(account(found)) }))
+    }
+
+    async fn update_account(
+        &self,
+        request: Request<wire::UpdateAccountRequest>,
+    ) -> Result<Response<wire::UpdateAccountResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let command = UpdateAccount {
+            mask: request.update_mask.map(|mask| mask.paths).unwrap_or_default(),
+            profile: profile(request.account.unwrap_or_default()),
+            etag: request.etag,
+        };
+        let changed = self.service.update_account(&caller, command, key.as_deref()).await?;
+        Ok(Response::new(wire::UpdateAccountResponse { account: Some(account(changed)) }))
+    }
+}
+
+#[tonic::async_trait]
+impl wire::organization_service_server::OrganizationService for Rpc {
+    async fn get_organization(
+        &self,
+        request: Request<wire::GetOrganizationRequest>,
+    ) -> Result<Response<wire::GetOrganizationResponse>, Status> {
+        let (caller, request) = rpc::open(request)?;
+        let id: OrganizationId = decode::only_id("organization_id", &request.organization_id)?;
+        let found = self.service.organization(&caller, id).await?;
+        Ok(Response::new(wire::GetOrganizationResponse { organization: Some(organization(found)) }))
+    }
+
+    async fn list_organizations(
+        &self,
+        request: Request<wire::ListOrganizationsRequest>,
+    ) -> Result<Response<wire::ListOrganizationsResponse>, Status> {
+        let (caller, request) = rpc::open(request)?;
+        let (size, token) = (request.page_size, request.page_token);
+        let page = self.pages.open::<OrganizationId>(&caller, LIST_ORGANIZATIONS, &(), size, &token)?;
+        let mut rows = self.service.organizations(&caller, page.after, page.probe()).await?;
+        let next = self.pages.cut(&caller, LIST_ORGANIZATIONS, &(), page.size, &mut rows, |row| row.id);
+        Ok(Response::new(wire::ListOrganizationsResponse {
+            organizations: rows.into_iter().map(organization).collect(),
+            next_page_token: next,
+        }))
+    }
+}
+
+fn transport(number: i32) -> Transport {
+    match wire::SessionTransport::try_from(number) {
+        Ok(wire::SessionTransport::Unspecified | wire::SessionTransport::Token) => Transport::Token,
+        Err(_) => Transport::Unknown,
+    }
+}
+
+fn session(issued: Issued) -> wire::IssuedSession {
+    wire::IssuedSession {
+        access_token: issued.access_token.expose().clone(),
+        refresh_token: issued.refresh_token.expose().clone(),
+        access_token_expire_time: Some(encode::timestamp(issued.access_token_expires_at)),
+        account: Some(account(issued.account)),
+    }
+}
+
+/// Takes what can be changed; the rest of the message is not looked at.
+fn profile(account: wire::Account) -> Profile {
+    Profile {
+        display_name: account.display_name,
+        bio: account.bio,
+        company: account.company,
+        website: account.website,
+        skills: account.skills,
+        interests: account.interests,
+        preferences: account.preferences.into_iter().collect(),
+    }
+}
+
+fn account(account: Account) -> wire::Account {
+    wire::Account {
+        etag: account.etag(),
+        id: account.id.to_string(),
+        email: account.email.as_str().to_owned(),
+        email_verified: account.email_verified,
+        role: role(account.role).into(),
+        personal_organization_id: account.personal_organization.to_string(),
+        display_name: account.profile.display_name,
+        bio: account.profile.bio,
+        company: account.profile.company,
+        website: account.profile.website,
+        skills: account.profile.skills,
+        interests: account.profile.interests,
+        preferences: account.profile.preferences.into_iter().collect::<HashMap<_, _>>(),
+        create_time: Some(encode::timestamp(account.created_at)),
+        update_time: Some(encode::timestamp(account.updated_at)),
+    }
+}
+
+fn organization(organization: Organization) -> wire::Organization {
+    wire::Organization {
+        id: organization.id.to_string(),
+        name: organization.name,
+        personal: organization.personal,
+        role: organization_role(organization.role).into(),
+        create_time: Some(encode::timestamp(organization.created_at)),
+    }
+}
+
+const fn role(role: Role) -> wire::Role {
+    match role {
+        Role::Customer => wire::Role::Customer,
+        Role::Developer => wire::Role::Developer,
+        Role::Admin => wire::Role::Admin,
+    }
+}
+
+const fn organization_role(role: OrganizationRole) -> wire::OrganizationRole {
+    match role {
+        OrganizationRole::Owner => wire::OrganizationRole::Owner,
+        OrganizationRole::Admin => wire::OrganizationRole::Admin,
+        OrganizationRole::Billing => wire::OrganizationRole::Billing,
+        OrganizationRole::Member => wire::OrganizationRole::Member,
+    }
+}

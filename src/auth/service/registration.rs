@@ -1,0 +1,113 @@
+//! Registration: an account, its personal organisation and its owner's membership, in one transaction.
+//!
+//! Whether the address is known must not be learned here. Both ways hash once, write one letter and answer the same;
+//! only whoever reads the address's mail is told which way it went.
+
+use crate::auth::store::account::NewAccount;
+use crate::auth::{Caller, Email, Error, Role, letters, password, profile, store};
+use crate::base::{AccountId, OrganizationId, Secret, Violations};
+use crate::db::{Scope, Tx};
+use crate::idempotency::{self, Claim, RequestKey};
+use crate::mail::{self, Mail};
+
+use super::Service;
+
+const TERMS_FIELD: &str = "accepted_terms_version";
+
+/// Somebody wants an account.
+#[derive(Clone, Debug)]
+pub struct Register {
+    /// The address to sign in with.
+    pub email: String,
+    /// The password to sign in with.
+    pub password: Secret<String>,
+    /// The name to show.
+    pub display_name: String,
+    /// The terms that were read and accepted.
+    pub accepted_terms_version: String,
+}
+
+/// A registration that may be carried out.
+struct Checked {
+    email: Email,
+    password: Secret<String>,
+    display_name: String,
+    terms_version: String,
+}
+
+impl Service {
+    /// Makes an account, or writes to the owner of the one that the address has. The answer tells nothing of which.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with every wrong field; [`Error::HashingBusy`].
+    pub async fn register(
+        &self,
+        caller: &Caller,
+        command: Register,
+        key: Option<&RequestKey>,
+    ) -> Result<(), Error> {
+        let checked = self.check_registration(command)?;
+        let hash = self.hashing.hash(checked.password.clone(), &self.world).await?;
+        let key = self.blinded(key);
+        let mut tx = self.db.begin(Scope::System("registration")).await?;
+        let slot = match idempotency::claim::<()>(&mut tx, &self.world, caller, key.as_ref()).await? {
+            Claim::Replay(()) => return Ok(()),
+            Claim::New(slot) => slot,
+        };
+        let new = NewAccount {
+            id: self.world.id(),
+            email: checked.email.clone(),
+            role: Role::Customer,
+            password_hash: hash,
+            one_time_issued_at: None,
+            terms_version: checked.terms_version,
+            display_name: checked.display_name,
+            at: self.world.now(),
+        };
+        let letter = if self.insert_account(&mut tx, &new).await? {
+            letters::welcome(&self.options.public_url)
+        } else {
+            letters::already_registered(&self.options.public_url)
+        };
+        let mail = Mail {
+            to: checked.email.as_str().to_owned(),
+            subject: letter.subject.to_owned(),
+            text: letter.text,
+            html: letter.html,
+        };
+        mail::push(&mut tx, &self.world, &mail).await?;
+        slot.store(&mut tx, &()).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Inserts an account with its personal organisation. `false`, and nothing is written, when the address has one.
+    pub(super) async fn insert_account(&self, tx: &mut Tx, new: &NewAccount) -> Result<bool, Error> {
+        if !store::account::insert(tx, new).await? {
+            return Ok(false);
+        }
+        let (organization, account): (OrganizationId, AccountId) = (self.world.id(), new.id);
+        store::organization::insert_personal(tx, organization, account, &new.display_name, new.at).await?;
+        Ok(true)
+    }
+
+    fn check_registration(&self, command: Register) -> Result<Checked, Error> {
+        let mut violations = Violations::new();
+        let email = Email::parse(&command.email).map_err(|fault| violations.add("email", fault)).ok();
+        password::check(&mut violations, "password", &command.password, email.as_ref());
+        let display_name = profile::display_name(&mut violations, "display_name", &command.display_name);
+        let terms_version = self.current_terms();
+        if command.accepted_terms_version != terms_version {
+            let fault = format!("must be `{terms_version}`, the version of the terms that is in force");
+            violations.add(TERMS_FIELD, fault);
+        }
+        violations.finish()?;
+        let email = email.ok_or_else(|| Error::internal("an address without a violation was not read"))?;
+        Ok(Checked { email, password: command.password, display_name, terms_version: terms_version.to_owned() })
+    }
+
+    /// The version of the terms that is in force.
+    pub fn current_terms(&self) -> &str {
+        self.options.terms_versions.last().map_or("", String::as_str)
+    }
+}

@@ -1,0 +1,90 @@
+//! Conversations: threads of people and agents, told live over streams.
+//!
+//! Three things hold everywhere here. Every durable change of a thread is an event with a contiguous position
+//! ([`store::advance`]). What is told to a client comes from the stored events, or is exactly the next one
+//! ([`model::feed`]); the bus only hints. And nobody who writes ever waits for somebody who reads ([`hub`]).
+//!
+//! This domain knows which agents an organisation has installed (`market`) and asks a model provider for their answers
+//! (`ai`); it knows neither plans nor payments, and not what an agent's manifest says.
+
+pub mod error;
+pub mod hub;
+pub mod model;
+pub mod service;
+pub mod store;
+pub mod stream;
+pub mod turn;
+
+pub use error::{Error, REASONS};
+pub use service::{Outside, Service};
+
+use std::time::Duration;
+
+use model::backlog;
+use model::context::Window;
+
+/// Bounds and intervals of the domain.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The longest silence on a stream: a heartbeat breaks it.
+    pub heartbeat: Duration,
+    /// How often a stream asks whether its caller may go on.
+    pub recheck: Duration,
+    /// How often the stored positions of all followed threads are looked at, in case a hint was lost.
+    pub backstop: Duration,
+    /// How long a client may read nothing before it is sent away.
+    pub stall: Duration,
+    /// How long a client may take to open its conversation.
+    pub hello: Duration,
+    /// Over how long a time clients are told to come back after a drain.
+    pub reconnect_spread: Duration,
+    /// How much news a stream queues before it goes back to the stored events.
+    pub backlog: backlog::Limits,
+    /// How many streams an account may have open on one node.
+    pub streams_per_account_max: usize,
+    /// An agent's turn.
+    pub turn: TurnOptions,
+}
+
+/// Bounds of an agent's turn.
+#[derive(Clone, Debug)]
+pub struct TurnOptions {
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// How long pieces of an answer are collected before they are sent.
+    pub merge: Duration,
+    /// How much of the conversation the model is shown.
+    pub window: Window,
+    /// How many tokens an answer may have.
+    pub output_tokens_max: u32,
+    /// How many bytes an answer may have; it is cut there.
+    pub answer_bytes_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(20),
+            recheck: Duration::from_secs(2),
+            backstop: Duration::from_secs(2),
+            stall: Duration::from_secs(30),
+            hello: Duration::from_secs(10),
+            reconnect_spread: Duration::from_secs(5),
+            backlog: backlog::Limits { frames: 256, bytes: 1 << 20 },
+            streams_per_account_max: 64,
+            turn: TurnOptions::default(),
+        }
+    }
+}
+
+impl Default for TurnOptions {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(120),
+            merge: Duration::from_millis(40),
+            window: Window { messages: 50, chars: 24_000 },
+            output_tokens_max: 2_048,
+            answer_bytes_max: 64 << 10,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Why a call or a stream of this domain ends badly.
+
+use std::time::Duration;
+
+use crate::base::fault::{self, Code, Fault, Reason, Violation, Violations};
+use crate::{auth, db, idempotency};
+
+use super::model::feed::Hole;
+
+/// A refusal or failure.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such thread, or the caller may not see it: the same words for both.
+    #[error("There is no such thread.")]
+    ThreadNotFound,
+    /// There is no such message, or the caller may not see it.
+    #[error("There is no such message.")]
+    MessageNotFound,
+    /// See [`AGENT_NOT_INSTALLED`].
+    #[error("The organisation has not installed this agent. Install its listing first.")]
+    AgentNotInstalled,
+    /// Fields are wrong.
+    #[error(transparent)]
+    Invalid(#[from] Violations),
+    /// See [`HELLO_EXPECTED`].
+    #[error("A conversation opens with a Hello frame, and with one only.")]
+    HelloExpected,
+    /// See [`FRAME_UNREADABLE`].
+    #[error("The client's stream cannot be read any further.")]
+    FrameUnreadable,
+    /// See [`TOO_MANY_STREAMS`].
+    #[error("The account has {0} streams open; please close one.")]
+    TooManyStreams(usize),
+    /// See [`SLOW_CONSUMER`].
+    #[error("The client did not read for too long; please resume from the last position.")]
+    SlowConsumer,
+    /// See [`SERVER_DRAINING`].
+    #[error("The server is shutting down; please resume from the last position.")]
+    Draining(Duration),
+    /// The stored sequence of a thread has a hole.
+    #[error("The thread cannot be told any further.")]
+    Broken(Option<Hole>),
+    /// The caller may not do this.
+    #[error(transparent)]
+    Auth(#[from] auth::Error),
+    /// The request id is refused.
+    #[error(transparent)]
+    Idempotency(#[from] idempotency::Error),
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] db::Error),
+}
+
+/// The agent is not installed.
+pub static AGENT_NOT_INSTALLED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "AGENT_NOT_INSTALLED",
+    "The organisation has not installed the agent that the thread is to address; call InstallListing first.",
+);
+/// The first frame was not Hello, or a later one was.
+pub static HELLO_EXPECTED: Reason = Reason::new(
+    Code::InvalidArgument,
+    "HELLO_EXPECTED",
+    "The first frame of a Converse stream, and only the first, is Hello, within ten seconds.",
+);
+/// The client's stream broke.
+pub static FRAME_UNREADABLE: Reason = Reason::new(
+    Code::InvalidArgument,
+    "FRAME_UNREADABLE",
+    "A client frame was not a valid message, or was too large, so that nothing after it can be read; open a new stream.",
+);
+/// The account has too many streams.
+pub static TOO_MANY_STREAMS: Reason = Reason::new(
+    Code::ResourceExhausted,
+    "TOO_MANY_STREAMS",
+    "The account has as many streams open as it may; one stream carries up to 100 threads, so one per client is enough.",
+);
+/// The client does not read.
+pub static SLOW_CONSUMER: Reason = Reason::new(
+    Code::ResourceExhausted,
+    "SLOW_CONSUMER",
+    "The client read nothing from its stream for 30 seconds; open it again from the last position received.",
+);
+/// The server shuts down.
+pub static SERVER_DRAINING: Reason = Reason::new(
+    Code::Unavailable,
+    "SERVER_DRAINING",
+    "The server is shutting down; open the stream again after the delay in RetryInfo, from the last position received.",
+);
+
+/// Every reason that this domain answers beside the common ones.
+pub static REASONS: &[&Reason] = &[
+    &AGENT_NOT_INSTALLED,
+    &HELLO_EXPECTED,
+    &FRAME_UNREADABLE,
+    &TOO_MANY_STREAMS,
+    &SLOW_CONSUMER,
+    &SERVER_DRAINING,
+];
+
+/// How long an account with too many streams waits.
+const STREAMS_RETRY: Duration = Duration::from_secs(10);
+/// How long a slow client waits before it resumes.
+const SLOW_RETRY: Duration = Duration::from_secs(1);
+
+impl Fault for Error {
+    fn reason(&self) -> &'static Reason {
+        match self {
+            Self::ThreadNotFound | Self::MessageNotFound => &fault::NOT_FOUND,
+            Self::AgentNotInstalled => &AGENT_NOT_INSTALLED,
+            Self::Invalid(violations) => violations.reason(),
+            Self::HelloExpected => &HELLO_EXPECTED,
+            Self::FrameUnreadable => &FRAME_UNREADABLE,
+            Self::TooManyStreams(_) => &TOO_MANY_STREAMS,
+            Self::SlowConsumer => &SLOW_CONSUMER,
+            Self::Draining(_) => &SERVER_DRAINING,
+            Self::Broken(_) => &fault::INTERNAL,
+            Self::Auth(error) => error.reason(),
+            Self::Idempotency(error) => error.reason(),
+            Self::Db(error) => error.reason(),
+        }
+    }
+
+    fn violations(&self) -> &[Violation] {
+        match self {
+            Self::Invalid(violations) => violations.as_slice(),
+            Self::Auth(error) => error.violations(),
+            _ => &[],
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TooManyStreams(_) => Some(STREAMS_RETRY),
+            Self::SlowConsumer => Some(SLOW_RETRY),
+            Self::Draining(after) => Some(*after),
+            Self::Auth(error) => error.retry_after(),
+            Self::Idempotency(error) => error.retry_after(),
+            Self::Db(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Which streams of this node follow which threads, and how news reaches them.
+//!
+//! Whoever brings news only leaves it in the streams' backlogs: nobody here waits for a client, or for the database
+//! while a lock is held. News come over the bus, which may lose them; the backstop reads the stored positions of all
+//! followed threads at a fixed interval and so repairs every loss. The hub decides nothing about what is told.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::error::Error;
+use super::model::backlog::{Backlog, Limits, News};
+use super::model::frame::Delta;
+use super::model::{ConnectionId, Event, ThreadId};
+use super::store;
+use crate::base::{AccountId, OrganizationId};
+use crate::bus::{self, Bus, Heard, Hint, Passing, Signal};
+use crate::db::{self, Db, Scope};
+
+/// How many threads one statement of the backstop asks for.
+const BACKSTOP_THREADS: usize = 500;
+
+/// The streams of one node.
+pub struct Hub {
+    bus: Arc<dyn Bus>,
+    limits: Limits,
+    streams_per_account_max: usize,
+    desk: Mutex<Desk>,
+}
+
+#[derive(Default)]
+struct Desk {
+    followers: HashMap<ThreadId, Vec<Arc<Inbox>>>,
+    streams: HashMap<AccountId, usize>,
+}
+
+/// Where one stream's news are left.
+pub struct Inbox {
+    id: ConnectionId,
+    backlog: Mutex<Backlog>,
+    filled: Notify,
+}
+
+impl Inbox {
+    /// Takes what is to be worked off next.
+    pub fn take(&self) -> Option<News> {
+        locked(&self.backlog).take()
+    }
+
+    /// Waits until something may have been left.
+    pub async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    /// How many frames and bytes are queued.
+    pub fn load(&self) -> (usize, usize) {
+        locked(&self.backlog).load()
+    }
+
+    /// Leaves the word that the caller may no longer see a thread.
+    pub fn lose(&self, thread_id: ThreadId) {
+        self.leave(|backlog| backlog.lost(thread_id));
+    }
+
+    fn leave(&self, news: impl FnOnce(&mut Backlog)) {
+        news(&mut locked(&self.backlog));
+        self.filled.notify_one();
+    }
+}
+
+/// A stream's place in the hub; gone when it is dropped.
+pub struct Registration {
+    hub: Arc<Hub>,
+    account: AccountId,
+    inbox: Arc<Inbox>,
+    threads: Mutex<BTreeMap<ThreadId, OrganizationId>>,
+}
+
+impl Registration {
+    /// Where this stream's news are left.
+    pub fn inbox(&self) -> &Arc<Inbox> {
+        &self.inbox
+    }
+
+    /// The stream's id.
+    pub fn id(&self) -> ConnectionId {
+        self.inbox.id
+    }
+
+    /// Has news of a thread left from now on. To be called before its first page is read.
+    pub fn follow(&self, thread_id: ThreadId, organization_id: OrganizationId) {
+        if locked(&self.threads).insert(thread_id, organization_id).is_none() {
+            let mut desk = locked(&self.hub.desk);
+            desk.followers.entry(thread_id).or_default().push(Arc::clone(&self.inbox));
+        }
+    }
+
+    /// Has no more news of a thread left.
+    pub fn forget(&self, thread_id: ThreadId) {
+        if locked(&self.threads).remove(&thread_id).is_some() {
+            locked(&self.hub.desk).forget(thread_id, self.inbox.id);
+        }
+    }
+
+    /// The threads followed, each with its organisation.
+    pub fn threads(&self) -> Vec<(ThreadId, OrganizationId)> {
+        locked(&self.threads).iter().map(|(thread_id, organization_id)| (*thread_id, *organization_id)).collect()
+    }
+
+    /// The organisation of a thread that is followed.
+    pub fn organization_of(&self, thread_id: ThreadId) -> Option<OrganizationId> {
+        locked(&self.threads).get(&thread_id).copied()
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let threads = std::mem::take(&mut *locked(&self.threads));
+        let mut desk = locked(&self.hub.desk);
+        for thread_id in threads.into_keys() {
+            desk.forget(thread_id, self.inbox.id);
+        }
+        if let Some(streams) = desk.streams.get_mut(&self.account) {
+            *streams = streams.saturating_sub(1);
+            if *streams == 0 {
+                desk.streams.remove(&self.account);
+            }
+        }
+    }
+}
+
+impl Desk {
+    fn forget(&mut self, thread_id: ThreadId, stream: ConnectionId) {
+        if let Some(followers) = self.followers.get_mut(&thread_id) {
+            followers.retain(|inbox| inbox.id != stream);
+            if followers.is_empty() {
+                self.followers.remove(&thread_id);
+            }
+        }
+    }
+}
+
+impl Hub {
+    /// Without streams yet.
+    pub fn new(bus: Arc<dyn Bus>, limits: Limits, streams_per_account_max: usize) -> Self {
+        Self { bus, limits, streams_per_account_max, desk: Mutex::default() }
+    }
+
+    /// How many streams are open, and how many threads are followed.
+    pub fn census(&self) -> (usize, usize) {
+        let desk = locked(&self.desk);
+        (desk.streams.values().sum(), desk.followers.len())
+    }
+
+    /// Takes a stream in.
+    ///
+    /// # Errors
+    /// [`Error::TooManyStreams`] when the account has too many.
+    pub fn register(self: &Arc<Self>, account: AccountId, id: ConnectionId) -> Result<Registration, Error> {
+        let mut desk = locked(&self.desk);
+        let streams = desk.streams.entry(account).or_default();
+        if *streams >= self.streams_per_account_max {
+            return Err(Error::TooManyStreams(*streams));
+        }
+        *streams = streams.saturating_add(1);
+        drop(desk);
+        let backlog = Mutex::new(Backlog::new(self.limits));
+        let inbox = Arc::new(Inbox { id, backlog, filled: Notify::new() });
+        Ok(Registration { hub: Arc::clone(self), account, inbox, threads: Mutex::default() })
+    }
+
+    /// The signal that an event was committed.
+    pub fn hint(event: &Event) -> Signal {
+        // Events are plain values; their JSON cannot fail.
+        let inline = serde_json::to_vec(event).ok().filter(|body| body.len() <= bus::INLINE_BYTES_MAX);
+        Signal::Hint(Hint {
+            thread: event.thread_id.uuid(),
+            seq: event.seq,
+            inline: inline.map(Arc::from),
+        })
+    }
+
+    /// Sends a piece of an answer in the making to everybody who follows its thread.
+    pub fn pass(&self, delta: &Delta) {
+        if let Ok(body) = serde_json::to_vec(delta) {
+            let body = Arc::from(body);
+            self.bus.publish(Signal::Passing(Passing { thread: delta.thread_id.uuid(), body }));
+        }
+    }
+
+    /// Carries news from the bus to the streams, and looks after what the bus lost, until `stop`.
+    pub async fn run(&self, db: &Db, backstop: Duration, stop: &CancellationToken) {
+        let missed = Notify::new();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.listen(&missed) => {}
+            () = self.look_after(db, backstop, &missed) => {}
+        }
+    }
+
+    async fn listen(&self, missed: &Notify) {
+        let mut listener = self.bus.listen();
+        while let Some(heard) = listener.next().await {
+            match heard {
+                Heard::Signal(signal) => self.carry(&signal),
+                Heard::Missed => missed.notify_one(),
+            }
+        }
+    }
+
+    async fn look_after(&self, db: &Db, backstop: Duration, missed: &Notify) {
+        loop {
+            if let Err(error) = self.look(db).await {
+                tracing::warn!(error = %error.chain(), "the positions of followed threads cannot be read");
+            }
+            tokio::select! {
+                () = missed.notified() => {}
+                () = tokio::time::sleep(backstop) => {}
+            }
+        }
+    }
+
+    /// Leaves a signal's news with those who follow the thread.
+    pub fn carry(&self, signal: &Signal) {
+        match signal {
+            Signal::Hint(hint) => {
+                let thread_id = ThreadId::from_uuid(hint.thread);
+                let followers = self.followers(thread_id);
+                if followers.is_empty() {
+                    return;
+                }
+                // What this version cannot read is only a position to it.
+                let event: Option<Arc<Event>> =
+                    hint.inline.as_deref().and_then(|body| serde_json::from_slice(body).ok()).map(Arc::new);
+                for inbox in followers {
+                    inbox.leave(|backlog| match &event {
+                        Some(event) => backlog.event(Arc::clone(event)),
+                        None => backlog.head(thread_id, hint.seq),
+                    });
+                }
+            }
+            Signal::Passing(passing) => {
+                let followers = self.followers(ThreadId::from_uuid(passing.thread));
+                if followers.is_empty() {
+                    return;
+                }
+                if let Ok(delta) = serde_json::from_slice::<Delta>(&passing.body) {
+                    let delta = Arc::new(delta);
+                    for inbox in followers {
+                        inbox.leave(|backlog| backlog.delta(&delta));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads how far the followed threads have come, and leaves it with those who follow them.
+    async fn look(&self, db: &Db) -> Result<(), db::Error> {
+        let threads: Vec<ThreadId> = locked(&self.desk).followers.keys().copied().collect();
+        for part in threads.chunks(BACKSTOP_THREADS) {
+            let mut conn = db.conn(Scope::System("chat.backstop")).await?;
+            let heads = store::heads(&mut conn, part).await?;
+            drop(conn);
+            for (thread_id, seq) in heads {
+                for inbox in self.followers(thread_id) {
+                    inbox.leave(|backlog| backlog.head(thread_id, seq));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn followers(&self, thread_id: ThreadId) -> Vec<Arc<Inbox>> {
+        locked(&self.desk).followers.get(&thread_id).cloned().unwrap_or_default()
+    }
+}
+
+/// The data behind these locks are whole after every step, so a panic elsewhere does not spoil them.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

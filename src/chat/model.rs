@@ -1,0 +1,229 @@
+//! What a conversation is: threads, their events, messages, and the limits on what people write.
+//!
+//! Pure: no clock, no database, no wire. The parts of the streaming core that decide something live in the modules
+//! below and are equally pure, so that a simulation can drive them.
+
+pub mod backlog;
+pub mod context;
+pub mod feed;
+pub mod frame;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::base::{AccountId, Id, OrganizationId, Timestamp, Violations, text};
+use crate::market::ListingId;
+
+/// The longest text of a message, in characters.
+pub const TEXT_CHARS_MAX: usize = 16_000;
+/// The longest title of a thread, in characters.
+pub const TITLE_CHARS_MAX: usize = 200;
+
+/// The id of a thread.
+pub type ThreadId = Id<Thread>;
+/// The id of a message.
+pub type MessageId = Id<Message>;
+/// The id of one open stream.
+pub type ConnectionId = Id<Connection>;
+
+/// One open stream; a mark for its id.
+pub enum Connection {}
+
+/// A conversation of people of one organisation, and perhaps of one agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thread {
+    /// The id.
+    pub id: ThreadId,
+    /// The tenant.
+    pub organization_id: OrganizationId,
+    /// Who opened it.
+    pub created_by: AccountId,
+    /// What it is called; may be empty.
+    pub title: String,
+    /// The agent that answers in it.
+    pub listing_id: Option<ListingId>,
+    /// The position of the newest event; 0 when there is none.
+    pub last_seq: i64,
+    /// Which life of the sequence this is: a restored backup begins another.
+    pub epoch: i64,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// When the newest event happened.
+    pub updated_at: Timestamp,
+}
+
+/// Who did something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Actor {
+    /// A person.
+    Account(AccountId),
+    /// An agent, by its listing.
+    Agent(ListingId),
+}
+
+/// A message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// The id.
+    pub id: MessageId,
+    /// Where it was written.
+    pub thread_id: ThreadId,
+    /// The position of the event that created it.
+    pub seq: i64,
+    /// Who wrote it.
+    pub author: Actor,
+    /// The id that the sender's client gave it.
+    pub client_message_id: Option<Uuid>,
+    /// The message that this one answers.
+    pub reply_to: Option<MessageId>,
+    /// The text.
+    pub text: String,
+    /// When it was written.
+    pub created_at: Timestamp,
+}
+
+/// One durable change of a thread.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// The position: 1, 2, 3, … without a hole, in the order of commits.
+    pub seq: i64,
+    /// Who did it.
+    pub actor: Actor,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub change: Change,
+}
+
+impl Event {
+    /// The event that `message` was written.
+    #[must_use]
+    pub const fn created(message: Message) -> Self {
+        Self {
+            thread_id: message.thread_id,
+            seq: message.seq,
+            actor: message.author,
+            at: message.created_at,
+            change: Change::MessageCreated(message),
+        }
+    }
+
+    /// About how much memory it takes, in bytes.
+    #[must_use]
+    pub const fn weight(&self) -> usize {
+        let text = match &self.change {
+            Change::MessageCreated(message) => message.text.len(),
+            Change::AgentTurnFailed { .. } => 0,
+        };
+        size_of::<Self>().saturating_add(text)
+    }
+}
+
+/// What changed. The names are stored: they never change their meaning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// A message was written.
+    MessageCreated(Message),
+    /// The agent could not answer a message.
+    AgentTurnFailed {
+        /// The message.
+        message_id: MessageId,
+        /// Why.
+        reason: TurnFailure,
+    },
+}
+
+/// Why an agent did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TurnFailure {
+    /// It is no longer installed.
+    NotInstalled,
+    /// Its model could not be reached, or refused.
+    Unavailable,
+}
+
+/// A message as it came in, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// Where it is to be written.
+    pub thread_id: ThreadId,
+    /// The sender's id of it: the idempotency key.
+    pub client_message_id: Uuid,
+    /// The text, as it came.
+    pub text: String,
+}
+
+impl Draft {
+    /// Checks what came in, and notes everything that is wrong with it.
+    pub fn parse(
+        violations: &mut Violations,
+        thread_id: &str,
+        client_message_id: &str,
+        body: &str,
+    ) -> Option<Self> {
+        let thread_id = id(violations, "thread_id", thread_id);
+        let key: Option<Id<Self>> = id(violations, "client_message_id", client_message_id);
+        let before = violations.len();
+        violations.check(!body.trim().is_empty(), "text", "must not be empty");
+        let text = text::paragraphs(violations, "text", body, TEXT_CHARS_MAX);
+        (violations.len() == before)
+            .then_some(())
+            .and_then(|()| Some(Self { thread_id: thread_id?, client_message_id: key?.uuid(), text }))
+    }
+
+    /// What makes two drafts with one key the same: the hash of everything but the key.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::digest(self.text.as_bytes()).into()
+    }
+}
+
+/// Reads an id; notes the violation when it is not a UUID.
+pub fn id<T>(violations: &mut Violations, field: &str, text: &str) -> Option<Id<T>> {
+    let id = text.parse().ok();
+    violations.check(id.is_some(), field, "must be a UUID such as 0198c0de-0000-7000-8000-000000000000");
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "0198c0de-0000-7000-8000-00000000000a";
+
+    fn problems(thread: &str, key: &str, text: &str) -> Vec<String> {
+        let mut violations = Violations::new();
+        let draft = Draft::parse(&mut violations, thread, key, text);
+        assert_eq!(draft.is_some(), violations.is_empty());
+        violations.as_slice().iter().map(|violation| violation.field.clone()).collect()
+    }
+
+    #[test]
+    fn every_wrong_field_of_a_draft_is_named() {
+        assert_eq!(problems("", "x", "  \n"), ["thread_id", "client_message_id", "text"]);
+        assert!(problems(KEY, KEY, "tabs\tand\r\nlines, 🙂").is_empty());
+        assert_eq!(problems(KEY, KEY, "nul \0"), ["text"]);
+    }
+
+    #[test]
+    fn the_length_of_a_text_counts_characters() {
+        assert!(problems(KEY, KEY, &"é".repeat(TEXT_CHARS_MAX)).is_empty());
+        assert_eq!(problems(KEY, KEY, &"e".repeat(TEXT_CHARS_MAX + 1)), ["text"]);
+    }
+
+    #[test]
+    fn stored_changes_keep_their_names() {
+        let change =
+            Change::AgentTurnFailed { message_id: KEY.parse().unwrap(), reason: TurnFailure::Unavailable };
+        assert_eq!(
+            serde_json::to_string(&change).unwrap(),
+            format!(r#"{{"agent_turn_failed":{{"message_id":"{KEY}","reason":"unavailable"}}}}"#)
+        );
+    }
+}

@@ -1,0 +1,154 @@
+//! What a stream has heard and not yet worked off, in bounded memory.
+//!
+//! Whoever brings news never waits for a client. When the news of a client that reads too slowly do not fit, the pieces
+//! that may be lost go first; then the events themselves go, and only how far each thread has come is kept: the stream
+//! reads on from the stored events when its client does.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::frame::Delta;
+use super::{Event, ThreadId};
+
+/// A merged delta is not made longer than this, in bytes.
+const DELTA_BYTES_MAX: usize = 8 << 10;
+/// What a frame weighs beside its text, in bytes.
+const FRAME_BYTES: usize = 128;
+
+/// How much a backlog holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Frames.
+    pub frames: usize,
+    /// Bytes.
+    pub bytes: usize,
+}
+
+/// Something heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// An event, in full.
+    Event(Arc<Event>),
+    /// A thread has come to this position.
+    Head(ThreadId, i64),
+    /// A piece of an answer in the making.
+    Delta(Arc<Delta>),
+    /// The caller may no longer see the thread.
+    Lost(ThreadId),
+}
+
+impl News {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Event(event) => event.weight(),
+            Self::Delta(delta) => delta.text.len().saturating_add(FRAME_BYTES),
+            Self::Head(..) | Self::Lost(_) => FRAME_BYTES,
+        }
+    }
+}
+
+/// The queue of one stream.
+#[derive(Debug)]
+pub struct Backlog {
+    limits: Limits,
+    queue: VecDeque<News>,
+    bytes: usize,
+    heads: BTreeMap<ThreadId, i64>,
+    lost: VecDeque<ThreadId>,
+}
+
+impl Backlog {
+    /// Empty.
+    #[must_use]
+    pub const fn new(limits: Limits) -> Self {
+        Self { limits, queue: VecDeque::new(), bytes: 0, heads: BTreeMap::new(), lost: VecDeque::new() }
+    }
+
+    /// How many frames and bytes are queued.
+    #[must_use]
+    pub fn load(&self) -> (usize, usize) {
+        (self.queue.len(), self.bytes)
+    }
+
+    /// Hears an event.
+    pub fn event(&mut self, event: Arc<Event>) {
+        let news = News::Event(event);
+        if !self.fits(&news) {
+            self.drop_deltas();
+        }
+        if !self.fits(&news) {
+            self.spill();
+        }
+        if self.fits(&news) {
+            self.push(news);
+        } else if let News::Event(event) = news {
+            self.head(event.thread_id, event.seq);
+        }
+    }
+
+    /// Hears how far a thread has come.
+    pub fn head(&mut self, thread_id: ThreadId, seq: i64) {
+        let head = self.heads.entry(thread_id).or_insert(seq);
+        *head = seq.max(*head);
+    }
+
+    /// Hears a piece of an answer; merged with the piece before it, dropped when there is no room.
+    pub fn delta(&mut self, delta: &Arc<Delta>) {
+        if let Some(News::Delta(last)) = self.queue.back_mut()
+            && last.is_continued_by(delta)
+            && last.text.len() < DELTA_BYTES_MAX
+            && self.bytes.saturating_add(delta.text.len()) <= self.limits.bytes
+        {
+            Arc::make_mut(last).text.push_str(&delta.text);
+            self.bytes = self.bytes.saturating_add(delta.text.len());
+            return;
+        }
+        let news = News::Delta(Arc::clone(delta));
+        if self.fits(&news) {
+            self.push(news);
+        }
+    }
+
+    /// Hears that the caller may no longer see a thread.
+    pub fn lost(&mut self, thread_id: ThreadId) {
+        if !self.lost.contains(&thread_id) {
+            self.lost.push_back(thread_id);
+        }
+    }
+
+    /// Takes what is to be worked off next: in the order heard, then the bare positions.
+    pub fn take(&mut self) -> Option<News> {
+        if let Some(thread_id) = self.lost.pop_front() {
+            return Some(News::Lost(thread_id));
+        }
+        if let Some(news) = self.queue.pop_front() {
+            self.bytes = self.bytes.saturating_sub(news.weight());
+            return Some(news);
+        }
+        self.heads.pop_first().map(|(thread_id, seq)| News::Head(thread_id, seq))
+    }
+
+    fn fits(&self, news: &News) -> bool {
+        self.queue.len() < self.limits.frames
+            && self.bytes.saturating_add(news.weight()) <= self.limits.bytes
+    }
+
+    fn push(&mut self, news: News) {
+        self.bytes = self.bytes.saturating_add(news.weight());
+        self.queue.push_back(news);
+    }
+
+    fn drop_deltas(&mut self) {
+        self.queue.retain(|news| !matches!(news, News::Delta(_)));
+        self.bytes = self.queue.iter().map(News::weight).sum();
+    }
+
+    fn spill(&mut self) {
+        self.bytes = 0;
+        for news in std::mem::take(&mut self.queue) {
+            if let News::Event(event) = news {
+                self.head(event.thread_id, event.seq);
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The frames of a stream, without the wire: the same for every kind of stream.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::feed::{Cursor, Notice};
+use super::{ConnectionId, Draft, MessageId, ThreadId};
+use crate::base::{Timestamp, Violations};
+
+/// How many threads one stream may follow.
+pub const THREADS_MAX: usize = 100;
+/// How long a frame's request id may be, in characters.
+pub const REQUEST_ID_CHARS_MAX: usize = 64;
+
+/// A thread to follow, and from where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// The last event that the client has.
+    pub after_seq: i64,
+    /// The epoch that this position belongs to; 0 when the client does not know.
+    pub epoch: i64,
+    /// Start with so many of the newest events instead; 0 means no.
+    pub newest: i64,
+}
+
+impl Wish {
+    /// Checks a wish that came in. `path` is the path of the message in the request, with its dot, or empty.
+    pub fn parse(
+        violations: &mut Violations,
+        path: &str,
+        (thread_id, after_seq, epoch, newest): (&str, i64, i64, i32),
+    ) -> Option<Self> {
+        let thread_id = super::id(violations, &format!("{path}thread_id"), thread_id);
+        for (field, value) in [("after_seq", after_seq), ("epoch", epoch), ("newest", i64::from(newest))] {
+            violations.check(value >= 0, format!("{path}{field}"), "must not be negative");
+        }
+        let one_start = after_seq == 0 || newest == 0;
+        violations.check(one_start, format!("{path}newest"), "must not come together with after_seq");
+        Some(Self { thread_id: thread_id?, after_seq, epoch, newest: i64::from(newest) })
+    }
+
+    /// Checks the threads that a stream is to follow from its start.
+    pub fn check_all(violations: &mut Violations, wishes: &[Option<Self>]) {
+        if wishes.len() > THREADS_MAX {
+            violations.add("threads", format!("must be at most {THREADS_MAX}"));
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for (index, wish) in wishes.iter().enumerate() {
+            let fresh = wish.as_ref().is_none_or(|wish| seen.insert(wish.thread_id));
+            violations.check(fresh, format!("threads[{index}].thread_id"), "must not be named twice");
+        }
+    }
+}
+
+/// What a client says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientFrame {
+    /// The client's mark, repeated in the answer.
+    pub request_id: String,
+    /// What is said.
+    pub body: ClientBody,
+}
+
+/// What a client says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientBody {
+    /// Opens the conversation.
+    Hello(Vec<Wish>),
+    /// Follow a thread.
+    Subscribe(Wish),
+    /// Stop following a thread.
+    Unsubscribe(ThreadId),
+    /// Write a message.
+    Send(Draft),
+    /// Events worked off.
+    Ack(Vec<(ThreadId, i64)>),
+    /// The answer to a heartbeat.
+    Pong(i64),
+}
+
+/// What the server says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// The first frame.
+    Welcome {
+        /// The id of the stream.
+        connection_id: ConnectionId,
+        /// The longest silence.
+        heartbeat: Duration,
+        /// The time.
+        at: Timestamp,
+    },
+    /// Something of a thread.
+    Notice(Notice),
+    /// A piece of an answer in the making.
+    Delta(std::sync::Arc<Delta>),
+    /// A client's frame was carried out.
+    Ack(Ack),
+    /// A client's frame was refused.
+    Nack(Nack),
+    /// Nothing was said for a while.
+    Heartbeat {
+        /// The time.
+        at: Timestamp,
+        /// To be repeated by the client.
+        nonce: i64,
+        /// Where the stream stands.
+        heads: Vec<(ThreadId, Cursor)>,
+        /// How long the last answer took.
+        round_trip: Option<Duration>,
+    },
+    /// A thread is no longer followed.
+    Detached(ThreadId),
+    /// The last frame.
+    GoAway {
+        /// Why.
+        code: GoAway,
+        /// When to come back.
+        reconnect_after: Duration,
+    },
+}
+
+/// A client's frame was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// The client's mark.
+    pub request_id: String,
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// For a message, what became of it.
+    pub receipt: Option<Receipt>,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The client's id of it.
+    pub client_message_id: uuid::Uuid,
+    /// Its id.
+    pub message_id: MessageId,
+    /// Its position.
+    pub seq: i64,
+    /// Whether it had been written before.
+    pub duplicate: bool,
+}
+
+/// A client's frame was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nack {
+    /// The client's mark.
+    pub request_id: String,
+    /// For a message, the client's id of it.
+    pub client_message_id: String,
+    /// The reason.
+    pub reason: &'static crate::base::Reason,
+    /// One sentence for people.
+    pub message: String,
+    /// What is wrong, field by field.
+    pub violations: Vec<crate::base::Violation>,
+    /// How long to wait before trying again.
+    pub retry_after: Option<Duration>,
+}
+
+/// Why the server ends a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GoAway {
+    /// It shuts down.
+    Draining,
+    /// The client does not read.
+    Slow,
+    /// The token expired or the session ended.
+    Unauthenticated,
+    /// The caller may no longer see any of the threads.
+    Detached,
+    /// Something failed.
+    Failed,
+}
+
+/// A piece of an answer that an agent is writing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delta {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// The id that the answer will have.
+    pub message_id: MessageId,
+    /// The message that is answered.
+    pub reply_to: MessageId,
+    /// Which attempt is writing, from 1.
+    pub attempt: u32,
+    /// Where the piece belongs, in bytes.
+    pub offset: usize,
+    /// The piece.
+    pub text: String,
+}
+
+impl Delta {
+    /// Whether `next` goes on where this one ends.
+    #[must_use]
+    pub fn is_continued_by(&self, next: &Self) -> bool {
+        self.message_id == next.message_id
+            && self.attempt == next.attempt
+            && self.offset.checked_add(self.text.len()) == Some(next.offset)
+    }
+}

@@ -1,0 +1,162 @@
+//! The settings of a node: defaults, under a TOML file, under the environment, under flags.
+//!
+//! Everything wrong is told at once, an unknown key is an error, and a secret can come from a file (`…_FILE`). Reading
+//! has no effect: folders and keys are made by whoever starts the node.
+
+mod section;
+mod source;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+pub use source::{Effective, Problem, Problems, Sources};
+
+use crate::base::Secret;
+use crate::base::net::Network;
+use crate::keyring::RootKey;
+use source::Reader;
+
+/// All settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the node keeps its files.
+    pub data_dir: PathBuf,
+    /// The listener for clients.
+    pub server: Server,
+    /// The listener for operators.
+    pub ops_listen: SocketAddr,
+    /// The database.
+    pub database: Database,
+    /// The root key; `None` has one made in the data folder.
+    pub root_key: Option<RootKey>,
+    /// Accounts and passwords.
+    pub auth: Auth,
+    /// The supplier on invoices.
+    pub business: Business,
+    /// The payment provider.
+    pub payfast: PayFast,
+    /// Letters.
+    pub mail: Mail,
+    /// Logs.
+    pub log: Log,
+}
+
+/// The listener for clients.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// The address that it listens on.
+    pub listen: SocketAddr,
+    /// How the outside reaches the node: links, notify addresses, the issuer of tokens. Without a slash at its end.
+    pub public_url: String,
+    /// Whose forwarding headers count.
+    pub trusted_proxies: Vec<Network>,
+    /// Which browser origins may call.
+    pub allowed_origins: Vec<HeaderValue>,
+    /// How long calls may still take when the node stops.
+    pub drain_max: Duration,
+}
+
+/// The database.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// `sqlite://…` or `postgres://…`; may hold a password.
+    pub url: Secret<String>,
+    /// Whether to migrate when the node starts.
+    pub migrate: bool,
+    /// Connections at most.
+    pub connections_max: u32,
+}
+
+/// Accounts and passwords.
+#[derive(Clone, Debug)]
+pub struct Auth {
+    /// The first administrator's address.
+    pub administrator_email: String,
+    /// Memory of one password hash, in KiB.
+    pub argon2_memory_kib: u32,
+    /// Passes of one password hash.
+    pub argon2_passes: u32,
+    /// The version of the terms that a registration must accept.
+    pub terms_version: String,
+}
+
+/// The supplier on invoices.
+#[derive(Clone, Debug)]
+pub struct Business {
+    /// The name in the register of companies.
+    pub legal_name: String,
+    /// The name that customers know.
+    pub trading_name: String,
+    /// The VAT number.
+    pub vat_number: String,
+    /// The address; required in live mode.
+    pub address: String,
+}
+
+/// Which PayFast the node talks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayFastMode {
+    /// The built-in simulator.
+    Simulator,
+    /// PayFast's sandbox.
+    Sandbox,
+    /// PayFast itself, with real money.
+    Live,
+}
+
+/// The payment provider.
+#[derive(Clone, Debug)]
+pub struct PayFast {
+    /// Which one.
+    pub mode: PayFastMode,
+    /// Our number there.
+    pub merchant_id: String,
+    /// Our key there.
+    pub merchant_key: Secret<String>,
+    /// The passphrase that signs.
+    pub passphrase: Secret<String>,
+}
+
+/// Letters.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// The folder that letters are written to.
+    pub folder: PathBuf,
+    /// The sender.
+    pub from: String,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines, one JSON object in a line.
+    Json,
+}
+
+/// Logs.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// How lines are written.
+    pub format: LogFormat,
+    /// What is logged, as `tracing` filters.
+    pub filter: String,
+}
+
+impl Config {
+    /// Reads the settings, and tells what each came out as.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn read(sources: Sources) -> Result<(Self, Vec<Effective>), Problems> {
+        let mut reader = Reader::new(sources)?;
+        let config = section::read(&mut reader);
+        let effective = reader.finish()?;
+        // A section is missing only when something was wrong with it, which the line above has told.
+        config.map(|config| (config, effective)).ok_or_else(Problems::default)
+    }
+}

@@ -1,0 +1,357 @@
+//! The settings themselves: key, default, meaning, and what makes a value wrong.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use http::{HeaderValue, Uri};
+
+use super::source::Reader;
+use super::{Auth, Business, Config, Database, Log, LogFormat, Mail, PayFast, PayFastMode, Server};
+use crate::base::Secret;
+use crate::base::net::Network;
+use crate::keyring::RootKey;
+
+/// The sandbox's public merchant, which the simulator also answers to. Public data from PayFast's documentation.
+const SANDBOX_MERCHANT: (&str, &str, &str) = ("10000100", "46f0cd694581a", "jt7NOE43FZPn");
+
+pub(super) fn read(reader: &mut Reader) -> Option<Config> {
+    let data_dir = reader.take("DATA_DIR", "./data", "folder for the node's files", |text| Ok(PathBuf::from(text)));
+    let server = server(reader);
+    let ops_listen = reader.take("OPS__LISTEN", "127.0.0.1:9090", "address for metrics and diagnostics", address);
+    let data = data_dir.clone().unwrap_or_default();
+    let database = database(reader, &data);
+    let root_key = root_key(reader, database.as_ref());
+    let auth = auth(reader);
+    let business = business(reader);
+    let payfast = payfast(reader, server.as_ref(), business.as_ref());
+    let mail = mail(reader, &data);
+    let log = log(reader);
+    Some(Config {
+        data_dir: data_dir?,
+        server: server?,
+        ops_listen: ops_listen?,
+        database: database?,
+        root_key: root_key?,
+        auth: auth?,
+        business: business?,
+        payfast: payfast?,
+        mail: mail?,
+        log: log?,
+    })
+}
+
+fn server(reader: &mut Reader) -> Option<Server> {
+    let by_port = reader.host_port.clone().map(|port| format!("0.0.0.0:{port}"));
+    let default = by_port.as_deref().unwrap_or("127.0.0.1:8080");
+    let listen = reader.take("SERVER__LISTEN", default, "address for clients", address);
+    let default = listen.map(|listen| format!("http://{listen}")).unwrap_or_default();
+    let public_url =
+        reader.take("SERVER__PUBLIC_URL", &default, "how the outside reaches the node", origin_or_url);
+    let trusted_proxies = reader.take(
+        "SERVER__TRUSTED_PROXIES",
+        "",
+        "networks whose forwarding headers count, separated by commas",
+        |text| list(text, |word| Network::parse(word).ok_or_else(|| format!("{word} is no network"))),
+    );
+    let allowed_origins = reader.take(
+        "SERVER__ALLOWED_ORIGINS",
+        "",
+        "browser origins that may call, separated by commas",
+        |text| list(text, browser_origin),
+    );
+    let drain_max = reader.take(
+        "SERVER__DRAIN_SECONDS",
+        "20",
+        "how long calls may still take when the node stops",
+        |text| whole(text, 1, 600).map(Duration::from_secs),
+    );
+    Some(Server {
+        listen: listen?,
+        public_url: public_url?,
+        trusted_proxies: trusted_proxies?,
+        allowed_origins: allowed_origins?,
+        drain_max: drain_max?,
+    })
+}
+
+fn database(reader: &mut Reader, data: &std::path::Path) -> Option<Database> {
+    let default = format!("sqlite://{}", data.join("capecontrol.db").display());
+    let url = reader.secret("DATABASE__URL", &default, "sqlite://<path> or postgres://…", |text| {
+        let known = ["sqlite://", "postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
+        if known { Ok(Secret::new(text.to_owned())) } else { Err("must begin with sqlite:// or postgres://".to_owned()) }
+    });
+    let on_sqlite = url.as_ref().is_some_and(|url| url.expose().starts_with("sqlite://"));
+    let default = if on_sqlite { "true" } else { "false" };
+    let migrate = reader.take("DATABASE__MIGRATE", default, "migrate when the node starts", flag);
+    let connections_max = reader.take(
+        "DATABASE__CONNECTIONS_MAX",
+        "16",
+        "connections of this node at most (readers, on SQLite)",
+        |text| whole(text, 1, 1_000),
+    );
+    Some(Database { url: url?, migrate: migrate?, connections_max: connections_max? })
+}
+
+#[expect(clippy::option_option, reason = "the outer one is 'wrong', the inner 'not given'")]
+fn root_key(reader: &mut Reader, database: Option<&Database>) -> Option<Option<RootKey>> {
+    let key = "SECURITY__ROOT_KEY";
+    let help = "32 bytes in base64 that wrap all other keys, the same on all nodes; made in the data folder on SQLite";
+    let root = reader.secret(key, "", help, |text| {
+        if text.is_empty() { Ok(None) } else { RootKey::parse(text).map(Some).map_err(|error| error.to_string()) }
+    })?;
+    let shared = database.is_some_and(|database| !database.url.expose().starts_with("sqlite://"));
+    if shared && root.is_none() {
+        reader.problem(key, "is required with PostgreSQL, for all nodes must share it: `openssl rand -base64 32` makes one");
+    }
+    Some(root)
+}
+
+fn auth(reader: &mut Reader) -> Option<Auth> {
+    let administrator_email = reader.take(
+        "AUTH__ADMINISTRATOR_EMAIL",
+        "admin@capecontrol.localhost",
+        "address of the first administrator",
+        non_empty,
+    );
+    let argon2_memory_kib = reader.take(
+        "AUTH__ARGON2_MEMORY_KIB",
+        "65536",
+        "memory of one password hash (argon2id)",
+        |text| whole(text, 8, 1_048_576),
+    );
+    let argon2_passes =
+        reader.take("AUTH__ARGON2_PASSES", "3", "passes of one password hash", |text| whole(text, 1, 20));
+    let terms_version =
+        reader.take("AUTH__TERMS_VERSION", "2026-01", "version of the terms that must be accepted", non_empty);
+    Some(Auth {
+        administrator_email: administrator_email?,
+        argon2_memory_kib: argon2_memory_kib?,
+        argon2_passes: argon2_passes?,
+        terms_version: terms_version?,
+    })
+}
+
+fn business(reader: &mut Reader) -> Option<Business> {
+    let text = |text: &str| Ok(text.trim().to_owned());
+    let legal_name = reader.take("BUSINESS__LEGAL_NAME", "Cape Craft Projects CC", "supplier on invoices", text);
+    let trading_name = reader.take("BUSINESS__TRADING_NAME", "Cape Control", "name that customers know", text);
+    let vat_number = reader.take("BUSINESS__VAT_NUMBER", "4270105119", "the supplier's VAT number", text);
+    let address = reader.take("BUSINESS__ADDRESS", "", "the supplier's address; required in live mode", text);
+    Some(Business {
+        legal_name: legal_name?,
+        trading_name: trading_name?,
+        vat_number: vat_number?,
+        address: address?,
+    })
+}
+
+fn payfast(reader: &mut Reader, server: Option<&Server>, business: Option<&Business>) -> Option<PayFast> {
+    let mode = reader.take("PAYFAST__MODE", "simulator", "simulator, sandbox or live", |text| match text {
+        "simulator" => Ok(PayFastMode::Simulator),
+        "sandbox" => Ok(PayFastMode::Sandbox),
+        "live" => Ok(PayFastMode::Live),
+        _ => Err("must be simulator, sandbox or live".to_owned()),
+    });
+    let (id, key, phrase) = SANDBOX_MERCHANT;
+    let merchant_id = reader.take("PAYFAST__MERCHANT_ID", id, "our merchant number", |text| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if digits { Ok(text.to_owned()) } else { Err("must be digits".to_owned()) }
+    });
+    let merchant_key = reader.secret("PAYFAST__MERCHANT_KEY", key, "our merchant key", secret_text);
+    let passphrase = reader.secret("PAYFAST__PASSPHRASE", phrase, "the passphrase that signs", passphrase);
+    let allow_public =
+        reader.take("PAYFAST__ALLOW_PUBLIC_SIMULATOR", "false", "let strangers reach the simulator", flag);
+    check_mode(reader, mode?, allow_public?, server, business);
+    Some(PayFast { mode: mode?, merchant_id: merchant_id?, merchant_key: merchant_key?, passphrase: passphrase? })
+}
+
+fn check_mode(
+    reader: &mut Reader,
+    mode: PayFastMode,
+    allow_public: bool,
+    server: Option<&Server>,
+    business: Option<&Business>,
+) {
+    match mode {
+        PayFastMode::Simulator if !allow_public && server.is_some_and(is_public) => reader.problem(
+            "PAYFAST__MODE",
+            "is simulator, with which anybody pays without money, but SERVER__LISTEN or SERVER__PUBLIC_URL is not \
+             loopback; choose sandbox or live, or set PAYFAST__ALLOW_PUBLIC_SIMULATOR=true for a demonstration",
+        ),
+        PayFastMode::Live => {
+            for key in ["PAYFAST__MERCHANT_ID", "PAYFAST__MERCHANT_KEY", "PAYFAST__PASSPHRASE"] {
+                if !reader.is_given(key) {
+                    reader.problem(key, "must be given in live mode: the default is the sandbox's, which all know");
+                }
+            }
+            if business.is_some_and(|business| business.address.is_empty()) {
+                reader.problem("BUSINESS__ADDRESS", "is required in live mode: a tax invoice must show it");
+            }
+        }
+        PayFastMode::Simulator | PayFastMode::Sandbox => {}
+    }
+}
+
+/// Whether strangers can reach the node, by its listener or by its public address.
+fn is_public(server: &Server) -> bool {
+    let host = server.public_url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+    let host = host.unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let loopback = bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    !server.listen.ip().is_loopback() || !loopback
+}
+
+fn mail(reader: &mut Reader, data: &std::path::Path) -> Option<Mail> {
+    let default = format!("file://{}", data.join("mail").display());
+    let folder = reader.take("MAIL__URL", &default, "file://<folder>: letters are written there as .eml", |text| {
+        let folder = text.strip_prefix("file://").filter(|folder| !folder.is_empty());
+        folder.map(PathBuf::from).ok_or_else(|| "must be file://<folder>".to_owned())
+    });
+    let from =
+        reader.take("MAIL__FROM", "Cape Control <no-reply@capecontrol.localhost>", "sender of letters", non_empty);
+    Some(Mail { folder: folder?, from: from? })
+}
+
+fn log(reader: &mut Reader) -> Option<Log> {
+    let format = reader.take("LOG__FORMAT", "text", "text or json", |text| match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("must be text or json".to_owned()),
+    });
+    let filter = reader.take("LOG__FILTER", "info", "what is logged, as tracing filters", non_empty);
+    Some(Log { format: format?, filter: filter? })
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("{text} is no address with a port, such as 127.0.0.1:8080"))
+}
+
+fn non_empty(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("must not be empty".to_owned()) } else { Ok(text.trim().to_owned()) }
+}
+
+fn flag(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "must be true or false".to_owned())
+}
+
+fn whole<T: FromStr + PartialOrd + std::fmt::Display>(text: &str, least: T, most: T) -> Result<T, String> {
+    let number = text.parse::<T>().ok().filter(|number| *number >= least && *number <= most);
+    number.ok_or_else(|| format!("must be a whole number from {least} to {most}"))
+}
+
+fn list<T>(text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
+    text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(parse).collect()
+}
+
+fn origin_or_url(text: &str) -> Result<String, String> {
+    let uri: Uri = text.parse().map_err(|_| format!("{text} is no URL"))?;
+    let whole = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
+    if whole && uri.query().is_none() {
+        Ok(text.trim_end_matches('/').to_owned())
+    } else {
+        Err("must be http(s)://host[:port][/path]".to_owned())
+    }
+}
+
+fn browser_origin(text: &str) -> Result<HeaderValue, String> {
+    let url = origin_or_url(text)?;
+    let bare = url.parse::<Uri>().is_ok_and(|uri| uri.path() == "/");
+    let value = HeaderValue::from_str(&url).ok().filter(|_| bare && !text.ends_with('/'));
+    value.ok_or_else(|| format!("{text} is no origin such as https://app.example.com, without a path"))
+}
+
+fn secret_text(text: &str) -> Result<Secret<String>, String> {
+    non_empty(text).map(Secret::new)
+}
+
+/// PayFast takes at most 32 letters, digits, `-`, `_` and `/`.
+fn passphrase(text: &str) -> Result<Secret<String>, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/');
+    if text.is_empty() || text.len() > 32 || !text.bytes().all(plain) {
+        return Err("must be 1 to 32 letters, digits, '-', '_' or '/'; without one, anybody could sign".to_owned());
+    }
+    Ok(Secret::new(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, PayFastMode, Sources};
+
+    fn read(environment: &[(&str, &str)]) -> Result<Config, String> {
+        let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let sources = Sources { environment, ..Sources::default() };
+        Config::read(sources).map(|(config, _)| config).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn the_defaults_serve_the_embedded_platform() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.server.public_url, "http://127.0.0.1:8080");
+        assert_eq!(config.database.url.expose(), "sqlite://./data/capecontrol.db");
+        assert!(config.database.migrate);
+        assert_eq!(config.payfast.mode, PayFastMode::Simulator);
+    }
+
+    #[test]
+    fn everything_wrong_is_told_at_once() {
+        let problems = read(&[
+            ("CAPECONTROL_SERVER__LISTEN", "nowhere"),
+            ("CAPECONTROL_OPS__LISTEN", "x"),
+            ("CAPECONTROL_SERVER__LISTN", "127.0.0.1:1"),
+            ("CAPECONTROL_DATABASE__URL", "mysql://"),
+        ])
+        .unwrap_err();
+        for key in ["SERVER__LISTEN", "OPS__LISTEN", "SERVER__LISTN", "DATABASE__URL"] {
+            assert!(problems.contains(key), "{key} in {problems}");
+        }
+    }
+
+    #[test]
+    fn a_simulator_that_strangers_can_reach_is_refused() {
+        let listen = ("CAPECONTROL_SERVER__LISTEN", "0.0.0.0:8080");
+        assert!(read(&[listen]).unwrap_err().contains("ALLOW_PUBLIC_SIMULATOR"));
+        assert!(read(&[("PORT", "5000")]).is_err());
+        assert!(read(&[("CAPECONTROL_SERVER__PUBLIC_URL", "https://pay.example.com")]).is_err());
+        assert!(read(&[listen, ("CAPECONTROL_PAYFAST__ALLOW_PUBLIC_SIMULATOR", "true")]).is_ok());
+        assert!(read(&[listen, ("CAPECONTROL_PAYFAST__MODE", "sandbox")]).is_ok());
+    }
+
+    #[test]
+    fn live_mode_wants_credentials_of_our_own_and_an_address() {
+        let problems = read(&[("CAPECONTROL_PAYFAST__MODE", "live")]).unwrap_err();
+        for key in ["MERCHANT_ID", "MERCHANT_KEY", "PASSPHRASE", "BUSINESS__ADDRESS"] {
+            assert!(problems.contains(key), "{key} in {problems}");
+        }
+    }
+
+    #[test]
+    fn postgres_wants_a_shared_root_key_and_does_not_migrate_by_itself() {
+        let url = ("CAPECONTROL_DATABASE__URL", "postgres://localhost/x");
+        assert!(read(&[url]).unwrap_err().contains("SECURITY__ROOT_KEY"));
+        let key = ("CAPECONTROL_SECURITY__ROOT_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+        assert!(!read(&[url, key]).unwrap().database.migrate);
+    }
+
+    #[test]
+    fn a_file_is_read_under_the_environment_and_a_secret_from_its_own_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("passphrase");
+        std::fs::write(&secret, "from-a-file\n").unwrap();
+        let text = "[server]\nlisten = \"127.0.0.1:1\"\nallowed_origins = [\"http://a\", \"http://b\"]\n";
+        let sources = Sources {
+            environment: vec![
+                ("CAPECONTROL_SERVER__LISTEN".to_owned(), "127.0.0.1:2".to_owned()),
+                ("CAPECONTROL_PAYFAST__PASSPHRASE_FILE".to_owned(), secret.display().to_string()),
+            ],
+            file: Some(("capecontrol.toml".into(), text.to_owned())),
+            flags: Vec::new(),
+        };
+        let (config, effective) = Config::read(sources).unwrap();
+        assert_eq!(config.server.listen.port(), 2);
+        assert_eq!(config.server.allowed_origins.len(), 2);
+        assert_eq!(config.payfast.passphrase.expose(), "from-a-file");
+        assert!(effective.iter().all(|setting| setting.value != "from-a-file"));
+    }
+}

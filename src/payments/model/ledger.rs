@@ -1,0 +1,184 @@
+//! The double-entry ledger, pure: a transaction is only made of entries that sum to zero in every currency.
+//!
+//! Debits are positive, credits negative. The database refuses what is not balanced too; this is the first of the two
+//! guards, and the one with the better message.
+
+use std::collections::BTreeMap;
+
+use crate::base::{Currency, Money};
+use crate::db::words;
+
+words! {
+    /// An account of the books. Assets and expenses grow by debits, liabilities and income by credits.
+    pub enum Account {
+        /// Asset: what PayFast holds for us, its fee taken off.
+        PayfastClearing = "payfast_clearing",
+        /// Expense: what providers charge.
+        ProviderFees = "provider_fees",
+        /// Income: what was sold, without tax.
+        Revenue = "revenue",
+        /// Liability: value-added tax to be paid over.
+        VatOutput = "vat_output",
+        /// Liability: money that came for no open order; it is the payer's until somebody decides.
+        UnappliedReceipts = "unapplied_receipts",
+    }
+}
+
+words! {
+    /// What a transaction records.
+    pub enum Kind {
+        /// A payment for an order.
+        Settlement = "settlement",
+        /// Money for no open order.
+        UnappliedReceipt = "unapplied_receipt",
+    }
+}
+
+/// One side of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// The account.
+    pub account: Account,
+    /// Debit when positive, credit when negative; never zero.
+    pub amount: Money,
+}
+
+/// Entries that sum to zero in every currency, at least two of them, none of them zero.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Balanced(Vec<Entry>);
+
+/// Why entries are not a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unbalanced {
+    /// Nothing moves between two accounts.
+    #[error("a ledger transaction needs at least two entries")]
+    TooFew,
+    /// The sum is not zero.
+    #[error("the entries in {} sum to {sum} minor units instead of zero", currency.code())]
+    Sum {
+        /// In which currency.
+        currency: Currency,
+        /// What they sum to.
+        sum: i128,
+    },
+    /// The parts are larger than the whole, or too large to compute with.
+    #[error("the amounts do not fit together")]
+    Amounts,
+}
+
+impl Balanced {
+    /// Checks `entries`, leaving out those of nothing.
+    ///
+    /// # Errors
+    /// [`Unbalanced`], with the first currency that does not sum to zero.
+    pub fn new(entries: impl IntoIterator<Item = Entry>) -> Result<Self, Unbalanced> {
+        let entries: Vec<Entry> = entries.into_iter().filter(|entry| entry.amount.minor != 0).collect();
+        if entries.len() < 2 {
+            return Err(Unbalanced::TooFew);
+        }
+        let mut sums: BTreeMap<Currency, i128> = BTreeMap::new();
+        for entry in &entries {
+            *sums.entry(entry.amount.currency).or_default() += i128::from(entry.amount.minor);
+        }
+        match sums.into_iter().find(|(_, sum)| *sum != 0) {
+            Some((currency, sum)) => Err(Unbalanced::Sum { currency, sum }),
+            None => Ok(Self(entries)),
+        }
+    }
+
+    /// The entries.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.0
+    }
+}
+
+/// Books a payment of an order: PayFast holds the gross less its fee, and the gross is income and tax.
+///
+/// # Errors
+/// When the parts do not fit together.
+pub fn settlement(gross: Money, fee: Money, tax: Money) -> Result<Balanced, Unbalanced> {
+    let (held, fee) = received(gross, fee)?;
+    let net = gross.checked_sub(tax).map_err(|_| Unbalanced::Amounts)?;
+    Balanced::new([
+        held,
+        fee,
+        Entry { account: Account::Revenue, amount: negated(net)? },
+        Entry { account: Account::VatOutput, amount: negated(tax)? },
+    ])
+}
+
+/// Books money for no open order: we hold it and owe it.
+///
+/// # Errors
+/// When the parts do not fit together.
+pub fn unapplied_receipt(gross: Money, fee: Money) -> Result<Balanced, Unbalanced> {
+    let (held, fee) = received(gross, fee)?;
+    Balanced::new([held, fee, Entry { account: Account::UnappliedReceipts, amount: negated(gross)? }])
+}
+
+fn received(gross: Money, fee: Money) -> Result<(Entry, Entry), Unbalanced> {
+    let held = gross.checked_sub(fee).map_err(|_| Unbalanced::Amounts)?;
+    Ok((
+        Entry { account: Account::PayfastClearing, amount: held },
+        Entry { account: Account::ProviderFees, amount: fee },
+    ))
+}
+
+fn negated(amount: Money) -> Result<Money, Unbalanced> {
+    amount.checked_neg().map_err(|_| Unbalanced::Amounts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rand(minor: i64) -> Money {
+        Money::new(minor, Currency::Zar)
+    }
+
+    #[test]
+    fn a_settlement_of_the_pro_plan() {
+        let books = settlement(rand(52_900), rand(1_217), rand(6_900)).unwrap();
+        let amounts: Vec<_> = books.entries().iter().map(|entry| (entry.account, entry.amount.minor)).collect();
+        assert_eq!(
+            amounts,
+            [
+                (Account::PayfastClearing, 51_683),
+                (Account::ProviderFees, 1_217),
+                (Account::Revenue, -46_000),
+                (Account::VatOutput, -6_900),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_does_not_balance_is_refused() {
+        let debit = Entry { account: Account::PayfastClearing, amount: rand(5) };
+        assert_eq!(Balanced::new([debit]), Err(Unbalanced::TooFew));
+        let credit = Entry { account: Account::Revenue, amount: rand(-4) };
+        assert_eq!(Balanced::new([debit, credit]), Err(Unbalanced::Sum { currency: Currency::Zar, sum: 1 }));
+        let dollars = Entry { account: Account::Revenue, amount: Money::new(-5, Currency::Usd) };
+        assert!(matches!(Balanced::new([debit, dollars]), Err(Unbalanced::Sum { .. })));
+        assert_eq!(unapplied_receipt(rand(0), rand(0)), Err(Unbalanced::TooFew));
+    }
+
+    proptest! {
+        #[test]
+        fn every_booking_sums_to_zero(gross in 1i64..100_000_000, fee in 0i64..1_000_000) {
+            let gross = rand(gross);
+            let fee = rand(fee.min(gross.minor));
+            let tax = super::super::tax_included(gross).unwrap();
+            for books in [settlement(gross, fee, tax).unwrap(), unapplied_receipt(gross, fee).unwrap()] {
+                prop_assert_eq!(books.entries().iter().map(|entry| entry.amount.minor).sum::<i64>(), 0);
+            }
+        }
+
+        #[test]
+        fn extremes_are_errors_not_panics(gross: i64, fee: i64, tax: i64) {
+            let _ = settlement(rand(gross), rand(fee), rand(tax));
+            let _ = unapplied_receipt(rand(gross), rand(fee));
+        }
+    }
+}

@@ -1,0 +1,599 @@
+//! Accounts, sign-ins and organisations on both engines: what is refused, what is kept, and who wins a race.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use capecontrol::auth::hashing;
+use capecontrol::auth::keys::KeyPair;
+use capecontrol::auth::service::{Issued, Login, Register, Transport, UpdateAccount};
+use capecontrol::auth::token::{self, Terms};
+use capecontrol::auth::{self, Caller, Error, Origin, Role, Service, access};
+use capecontrol::base::{Fault as _, OrganizationId, Secret, SessionId};
+use capecontrol::db::{Conn as _, Scope};
+use capecontrol::idempotency::{self, RequestKey};
+use capecontrol::keyring::RootKey;
+
+use crate::support::{Fixture, on_both};
+
+const TERMS: &str = "2026-01";
+const PASSWORD: &str = "correct horse battery";
+const HASHING: hashing::Options =
+    hashing::Options { memory_kib: 64, passes: 1, lanes: 1, concurrent_max: 2, waiting_max: 64 };
+
+fn options() -> auth::Options {
+    auth::Options {
+        issuer: "https://cape.example".to_owned(),
+        public_url: "https://cape.example".to_owned(),
+        hashing: HASHING,
+        terms_versions: vec!["2025-06".to_owned(), TERMS.to_owned()],
+        ..auth::Options::default()
+    }
+}
+
+/// A node: another one over the same database shares what is stored and nothing else.
+async fn node(t: &Fixture, options: auth::Options) -> Arc<Service> {
+    let service = Service::new(t.db.clone(), t.world.clone(), options, RootKey::new([7; 32])).unwrap();
+    service.prepare().await.unwrap();
+    Arc::new(service)
+}
+
+fn nobody() -> Caller {
+    Caller::anonymous(Origin { request_id: "test".to_owned(), ..Origin::default() })
+}
+
+/// For calls that outlive the statement that makes them.
+fn nobody_static() -> &'static Caller {
+    static NOBODY: std::sync::LazyLock<Caller> = std::sync::LazyLock::new(nobody);
+    &NOBODY
+}
+
+fn registration(email: &str) -> Register {
+    Register {
+        email: email.to_owned(),
+        password: Secret::new(PASSWORD.to_owned()),
+        display_name: "Ada".to_owned(),
+        accepted_terms_version: TERMS.to_owned(),
+    }
+}
+
+fn login(email: &str, password: &str) -> Login {
+    Login {
+        email: email.to_owned(),
+        password: Secret::new(password.to_owned()),
+        transport: Transport::Token,
+    }
+}
+
+async fn signed_in(service: &Service, email: &str) -> Issued {
+    service.register(&nobody(), registration(email), None).await.unwrap();
+    service.login(&nobody(), login(email, PASSWORD), None).await.unwrap()
+}
+
+async fn authenticated(service: &Service, issued: &Issued) -> Result<Caller, Error> {
+    service.authenticate(issued.access_token.expose(), Origin::default()).await
+}
+
+async fn caller(service: &Service, email: &str) -> Caller {
+    let issued = signed_in(service, email).await;
+    authenticated(service, &issued).await.unwrap()
+}
+
+fn request_key(key: u128, body: u8) -> RequestKey {
+    RequestKey { method: "/test".into(), key: uuid::Uuid::from_u128(key), body_hash: [body; 32] }
+}
+
+/// The subjects of the letters that wait to be sent.
+async fn subjects(t: &Fixture) -> Vec<String> {
+    let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
+    let rows: Vec<(String,)> =
+        conn.shared_sql("SELECT CAST(payload AS text) FROM jobs ORDER BY id LIMIT 100").all().await.unwrap();
+    let subject = |payload: &String| {
+        let letter: serde_json::Value = serde_json::from_str(payload).unwrap();
+        find(&letter, "subject").unwrap().to_owned()
+    };
+    rows.iter().map(|(payload,)| subject(payload)).collect()
+}
+
+fn find<'a>(value: &'a serde_json::Value, key: &str) -> Option<&'a str> {
+    let object = value.as_object()?;
+    match object.get(key) {
+        Some(found) => found.as_str(),
+        None => object.values().find_map(|inner| find(inner, key)),
+    }
+}
+
+async fn count(t: &Fixture, what: &'static str) -> i64 {
+    let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
+    let (count,): (i64,) = conn.shared_sql(what).one().await.unwrap();
+    count
+}
+
+macro_rules! refused {
+    ($outcome:expr, $refusal:pat) => {{
+        let outcome = $outcome;
+        assert!(matches!(outcome, Err($refusal)), "{:?}", outcome.map(|_| "no refusal"));
+    }};
+}
+
+on_both! {
+    async fn a_registered_person_signs_in_and_owns_an_organization(t: Fixture) {
+        let service = node(&t, options()).await;
+        let issued = signed_in(&service, "Ada@Example.com").await;
+        assert_eq!(issued.account.email.as_str(), "ada@example.com");
+        assert_eq!((issued.account.role, issued.account.email_verified), (Role::Customer, false));
+        assert_eq!(issued.access_token_expires_at, t.world.now().plus(Duration::from_secs(600)));
+        let ada = authenticated(&service, &issued).await.unwrap();
+        assert_eq!(ada.account, Some(issued.account.id));
+        assert_eq!(ada.personal, Some(issued.account.personal_organization));
+        let organizations = service.organizations(&ada, None, 10).await.unwrap();
+        assert_eq!(organizations.len(), 1);
+        assert!(organizations[0].personal);
+        assert_eq!(organizations[0].role, auth::OrganizationRole::Owner);
+        let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
+        access::owner(&mut conn, &ada, organizations[0].id).await.unwrap();
+    }
+
+    async fn every_wrong_field_of_a_registration_is_named(t: Fixture) {
+        let service = node(&t, options()).await;
+        let command = Register {
+            email: "ada".to_owned(),
+            password: Secret::new("short".to_owned()),
+            display_name: " ".to_owned(),
+            accepted_terms_version: "2025-06".to_owned(),
+        };
+        let error = service.register(&nobody(), command, None).await.unwrap_err();
+        let fields: Vec<_> = error.violations().iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(fields, ["email", "password", "display_name", "accepted_terms_version"]);
+        assert_eq!(count(&t, "SELECT CAST(count(*) AS bigint) FROM accounts").await, 0);
+        assert_eq!(service.hashing_rounds(), 0);
+    }
+
+    async fn known_and_unknown_addresses_get_the_same_answer_and_work(t: Fixture) {
+        let service = node(&t, options()).await;
+        service.register(&nobody(), registration("ada@example.com"), None).await.unwrap();
+        let new = service.hashing_rounds();
+        let other = Register { password: Secret::new("another password".to_owned()), ..registration("ada@example.com") };
+        service.register(&nobody(), other, None).await.unwrap();
+        assert_eq!(service.hashing_rounds(), new * 2);
+        assert_eq!(subjects(&t).await, ["Welcome to Cape Control", "You already have a Cape Control account"]);
+
+        let before = service.hashing_rounds();
+        let wrong = service.login(&nobody(), login("ada@example.com", "wrong"), None).await.unwrap_err();
+        let known = service.hashing_rounds() - before;
+        let unknown = service.login(&nobody(), login("eve@example.com", "wrong"), None).await.unwrap_err();
+        assert_eq!(service.hashing_rounds() - before, known * 2);
+        assert_eq!(wrong.to_string(), unknown.to_string());
+        assert_eq!(wrong.reason(), unknown.reason());
+        // The first password still counts: the second registration changed nothing.
+        service.login(&nobody(), login("ada@example.com", PASSWORD), None).await.unwrap();
+        refused!(
+            service.login(&nobody(), login("ada@example.com", "another password"), None).await,
+            Error::InvalidCredentials
+        );
+    }
+
+    async fn one_address_registered_many_times_at_once_is_one_account(t: Fixture) {
+        let service = node(&t, options()).await;
+        let many = (0..8).map(|_| {
+            let service = Arc::clone(&service);
+            async move { service.register(&nobody(), registration("ada@example.com"), None).await }
+        });
+        for outcome in futures_util::future::join_all(many).await {
+            outcome.unwrap();
+        }
+        assert_eq!(count(&t, "SELECT CAST(count(*) AS bigint) FROM accounts").await, 1);
+        assert_eq!(count(&t, "SELECT CAST(count(*) AS bigint) FROM organizations").await, 1);
+        let welcomes = subjects(&t).await.iter().filter(|subject| subject.starts_with("Welcome")).count();
+        assert_eq!((welcomes, subjects(&t).await.len()), (1, 8));
+    }
+
+    async fn a_repeated_registration_is_one_and_another_body_is_refused(t: Fixture) {
+        let service = node(&t, options()).await;
+        for _ in 0..2 {
+            service
+                .register(&nobody(), registration("ada@example.com"), Some(&request_key(1, 1)))
+                .await
+                .unwrap();
+        }
+        assert_eq!(subjects(&t).await.len(), 1);
+        refused!(
+            service.register(&nobody(), registration("bob@example.com"), Some(&request_key(1, 2))).await,
+            Error::Idempotency(idempotency::Error::Reused)
+        );
+        // Whoever reads the table must not be able to try passwords against a quick hash of the request.
+        let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
+        let (hash,): (Vec<u8>,) = conn.shared_sql("SELECT body_hash FROM idempotency_keys").one().await.unwrap();
+        assert_ne!(hash, [1; 32]);
+    }
+
+    async fn a_sign_in_is_not_repeated_with_its_tokens(t: Fixture) {
+        let service = node(&t, options()).await;
+        service.register(&nobody(), registration("ada@example.com"), None).await.unwrap();
+        let key = request_key(5, 5);
+        let ada = || login("ada@example.com", PASSWORD);
+        service.login(&nobody(), ada(), Some(&key)).await.unwrap();
+        refused!(
+            service.login(&nobody(), ada(), Some(&key)).await,
+            Error::Idempotency(idempotency::Error::SecretAlreadyIssued)
+        );
+        assert_eq!(count(&t, "SELECT CAST(count(*) AS bigint) FROM sessions").await, 1);
+        // A refused sign-in leaves its key free.
+        let key = request_key(6, 6);
+        refused!(
+            service.login(&nobody(), login("ada@example.com", "wrong"), Some(&key)).await,
+            Error::InvalidCredentials
+        );
+        service.login(&nobody(), ada(), Some(&key)).await.unwrap();
+    }
+
+    async fn an_unknown_transport_and_an_endless_password_are_refused(t: Fixture) {
+        let service = node(&t, options()).await;
+        let command = Login {
+            email: String::new(),
+            password: Secret::new("x".repeat(10_000)),
+            transport: Transport::Unknown,
+        };
+        let error = service.login(&nobody(), command, None).await.unwrap_err();
+        let fields: Vec<_> = error.violations().iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(fields, ["email", "password", "session_transport"]);
+        assert_eq!(service.hashing_rounds(), 0);
+    }
+
+    async fn a_hash_with_old_parameters_is_replaced_at_sign_in(t: Fixture) {
+        let older = node(&t, options()).await;
+        older.register(&nobody(), registration("ada@example.com"), None).await.unwrap();
+        let hashing = hashing::Options { passes: 2, ..HASHING };
+        let newer = node(&t, auth::Options { hashing, ..options() }).await;
+        for rounds in [2, 3] {
+            newer.login(&nobody(), login("ada@example.com", PASSWORD), None).await.unwrap();
+            assert_eq!(newer.hashing_rounds(), rounds);
+        }
+        let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
+        let (hash,): (String,) = conn.shared_sql("SELECT password_hash FROM accounts").one().await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=64,t=2,p=1$"), "{hash}");
+    }
+
+    async fn a_refresh_token_is_good_once_and_its_second_use_ends_the_session(t: Fixture) {
+        let service = node(&t, options()).await;
+        let first = signed_in(&service, "ada@example.com").await;
+        let second = service.refresh(&nobody(), &first.refresh_token, None).await.unwrap();
+        assert_ne!(first.refresh_token, second.refresh_token);
+        let third = service.refresh(&nobody(), &second.refresh_token, None).await.unwrap();
+        authenticated(&service, &third).await.unwrap();
+        refused!(service.refresh(&nobody(), &first.refresh_token, None).await, Error::RefreshTokenReused);
+        // The whole family is gone: the newest token, and every access token, at once on this node.
+        refused!(service.refresh(&nobody(), &third.refresh_token, None).await, Error::SessionRevoked);
+        for issued in [&first, &second, &third] {
+            refused!(authenticated(&service, issued).await, Error::SessionRevoked);
+        }
+        // Another sign-in of the same person is not touched.
+        let other = service.login(&nobody(), login("ada@example.com", PASSWORD), None).await.unwrap();
+        authenticated(&service, &other).await.unwrap();
+    }
+
+    async fn of_many_exchanges_of_one_token_exactly_one_wins(t: Fixture) {
+        let service = node(&t, options()).await;
+        let first = signed_in(&service, "ada@example.com").await;
+        let many = (0..8).map(|_| {
+            let (service, token) = (Arc::clone(&service), first.refresh_token.clone());
+            async move { service.refresh(&nobody(), &token, None).await }
+        });
+        let outcomes = futures_util::future::join_all(many).await;
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+        for outcome in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+            assert!(
+                matches!(outcome, Error::RefreshRaced | Error::RefreshTokenReused | Error::SessionRevoked),
+                "{outcome:?}"
+            );
+        }
+        assert_eq!(count(&t, "SELECT CAST(count(*) AS bigint) FROM refresh_tokens").await, 2);
+    }
+
+    async fn the_repetition_of_an_answered_exchange_is_no_second_use(t: Fixture) {
+        let service = node(&t, options()).await;
+        let first = signed_in(&service, "ada@example.com").await;
+        let key = request_key(9, 9);
+        let second = service.refresh(&nobody(), &first.refresh_token, Some(&key)).await.unwrap();
+        refused!(
+            service.refresh(&nobody(), &first.refresh_token, Some(&key)).await,
+            Error::Idempotency(idempotency::Error::SecretAlreadyIssued)
+        );
+        service.refresh(&nobody(), &second.refresh_token, None).await.unwrap();
+        // With a key of its own it is one, and the refusal does not keep the key.
+        for _ in 0..2 {
+            let refusal = service.refresh(&nobody(), &first.refresh_token, Some(&request_key(10, 9))).await;
+            assert!(matches!(refusal, Err(Error::RefreshTokenReused | Error::SessionRevoked)));
+        }
+    }
+
+    async fn invented_refresh_tokens_are_refused(t: Fixture) {
+        let service = node(&t, options()).await;
+        signed_in(&service, "ada@example.com").await;
+        for token in ["", "x", &"x".repeat(5_000), &t.world.token()] {
+            let token = Secret::new(token.to_owned());
+            refused!(service.refresh(&nobody(), &token, None).await, Error::RefreshTokenInvalid);
+        }
+    }
+
+    async fn a_session_ends_by_itself(t: Fixture) {
+        const DAY: Duration = Duration::from_secs(24 * 3_600);
+        let service = node(&t, options()).await;
+        let unused = signed_in(&service, "ada@example.com").await;
+        let mut used = service.login(&nobody(), login("ada@example.com", PASSWORD), None).await.unwrap();
+        for _ in 0..4 {
+            t.clock.advance(DAY * 20);
+            used = service.refresh(&nobody(), &used.refresh_token, None).await.unwrap();
+        }
+        refused!(service.refresh(&nobody(), &unused.refresh_token, None).await, Error::SessionExpired);
+        // Ninety days after the sign-in even a session in use is over.
+        t.clock.advance(DAY * 10);
+        refused!(service.refresh(&nobody(), &used.refresh_token, None).await, Error::SessionExpired);
+    }
+
+    async fn signing_out_ends_the_session_and_always_succeeds(t: Fixture) {
+        let service = node(&t, options()).await;
+        let issued = signed_in(&service, "ada@example.com").await;
+        let ada = authenticated(&service, &issued).await.unwrap();
+        service.recheck(&ada).await.unwrap();
+        for _ in 0..2 {
+            service.logout(&nobody(), &issued.refresh_token, None).await.unwrap();
+        }
+        refused!(authenticated(&service, &issued).await, Error::SessionRevoked);
+        refused!(service.recheck(&ada).await, Error::SessionRevoked);
+        refused!(service.refresh(&nobody(), &issued.refresh_token, None).await, Error::SessionRevoked);
+        for token in ["", "unknown", &"x".repeat(5_000)] {
+            service.logout(&nobody(), &Secret::new(token.to_owned()), None).await.unwrap();
+        }
+    }
+
+    async fn a_session_ended_on_one_node_is_refused_on_the_other_within_seconds(t: Fixture) {
+        let (here, there) = (node(&t, options()).await, node(&t, options()).await);
+        let issued = signed_in(&here, "ada@example.com").await;
+        let ada = authenticated(&there, &issued).await.unwrap();
+        here.logout(&nobody(), &issued.refresh_token, None).await.unwrap();
+        refused!(authenticated(&here, &issued).await, Error::SessionRevoked);
+        // There the session is remembered for three seconds, and a stream looks every two.
+        t.clock.advance(Duration::from_millis(2_999));
+        authenticated(&there, &issued).await.unwrap();
+        t.clock.advance(Duration::from_millis(1));
+        refused!(authenticated(&there, &issued).await, Error::SessionRevoked);
+        refused!(there.recheck(&ada).await, Error::SessionRevoked);
+    }
+
+    async fn a_token_expires_by_the_clock_that_was_handed_in(t: Fixture) {
+        let service = node(&t, options()).await;
+        let issued = signed_in(&service, "ada@example.com").await;
+        let ada = authenticated(&service, &issued).await.unwrap();
+        t.clock.advance(Duration::from_secs(599));
+        service.recheck(&ada).await.unwrap();
+        t.clock.advance(Duration::from_secs(1));
+        refused!(authenticated(&service, &issued).await, Error::TokenExpired);
+        refused!(service.recheck(&ada).await, Error::TokenExpired);
+    }
+
+    async fn hostile_tokens_are_refused(t: Fixture) {
+        let service = node(&t, options()).await;
+        let issued = signed_in(&service, "ada@example.com").await;
+        let token = issued.access_token.expose().clone();
+        let kid = token::key_id(&token).unwrap();
+        let terms = Terms::new("https://cape.example", "capecontrol", Duration::from_secs(600)).unwrap();
+        let session: SessionId = t.world.id();
+        let claims = terms.claims(issued.account.id, session, t.world.id(), t.world.now());
+        let foreign = KeyPair::from_seed(&[9; 32]).encoding();
+        let (head, rest) = token.split_once('.').unwrap();
+        let (body, _) = rest.split_once('.').unwrap();
+        let hostile = [
+            // Another key under our key's name, an unknown name, and a name that is none.
+            token::sign(&claims, &kid, &foreign).unwrap(),
+            token::sign(&claims, &session.to_string(), &foreign).unwrap(),
+            token::sign(&claims, "../../etc/passwd", &foreign).unwrap(),
+            // {"alg":"none","typ":"at+jwt"} with our body.
+            format!("eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0In0.{body}."),
+            format!("{head}.{body}."),
+            format!("{head}.{body}"),
+            token[..token.len() - 1].to_owned(),
+            String::new(),
+            ". .".to_owned(),
+        ];
+        for token in hostile {
+            refused!(service.authenticate(&token, Origin::default()).await, Error::TokenInvalid);
+        }
+        // Our own key, for another audience and by another issuer.
+        for other in [
+            auth::Options { audience: "other".to_owned(), ..options() },
+            auth::Options { issuer: "https://other.example".to_owned(), ..options() },
+        ] {
+            let other = node(&t, other).await;
+            let issued = other.login(&nobody(), login("ada@example.com", PASSWORD), None).await.unwrap();
+            authenticated(&other, &issued).await.unwrap();
+            refused!(authenticated(&service, &issued).await, Error::TokenInvalid);
+        }
+        authenticated(&service, &issued).await.unwrap();
+    }
+
+    async fn nodes_that_start_at_once_share_one_signing_key(t: Fixture) {
+        let nodes = futures_util::future::join_all((0..4).map(|_| node(&t, options()))).await;
+        assert_eq!(count(&t, "SELECT CAST(count(*) AS bigint) FROM signing_keys").await, 1);
+        let issued = signed_in(&nodes[0], "ada@example.com").await;
+        for node in &nodes {
+            authenticated(node, &issued).await.unwrap();
+            assert_eq!(node.jwks(), nodes[0].jwks());
+        }
+        let jwks = nodes[0].jwks();
+        let key = &jwks["keys"][0];
+        assert_eq!((&key["kty"], &key["crv"], &key["alg"]), (&"OKP".into(), &"Ed25519".into(), &"EdDSA".into()));
+        assert_eq!(key["kid"].as_str().unwrap(), token::key_id(issued.access_token.expose()).unwrap());
+        assert!(key.get("d").is_none());
+        // Another root key opens nothing, and says so.
+        let stranger = Service::new(t.db.clone(), t.world.clone(), options(), RootKey::new([8; 32])).unwrap();
+        refused!(stranger.prepare().await, Error::Setup(_));
+    }
+
+    async fn a_profile_is_changed_where_the_mask_says_and_once(t: Fixture) {
+        let service = node(&t, options()).await;
+        let ada = caller(&service, "ada@example.com").await;
+        let before = service.account(&ada).await.unwrap();
+        let mut profile = before.profile.clone();
+        profile.bio = "Counts, and says \"so\".".to_owned();
+        profile.skills = vec!["analysis".to_owned(), "ünïcode".to_owned()];
+        profile.preferences.insert("theme".to_owned(), "dark".to_owned());
+        profile.company = "not in the mask".to_owned();
+        let mask = ["bio", "skills", "preferences"].map(str::to_owned).to_vec();
+        let command = UpdateAccount { mask, profile, etag: before.etag() };
+        t.clock.advance(Duration::from_secs(1));
+        let key = request_key(3, 3);
+        let after = service.update_account(&ada, command.clone(), Some(&key)).await.unwrap();
+        assert_eq!(service.account(&ada).await.unwrap(), after);
+        assert_eq!((after.profile.skills.len(), after.profile.company.as_str()), (2, ""));
+        assert_ne!(before.etag(), after.etag());
+        assert!(after.updated_at > before.updated_at);
+        // The repetition gets the first answer; the same change upon the old state does not happen twice.
+        assert_eq!(service.update_account(&ada, command.clone(), Some(&key)).await.unwrap(), after);
+        refused!(service.update_account(&ada, command, None).await, Error::EtagMismatch);
+    }
+
+    async fn of_two_changes_at_once_none_is_lost_silently(t: Fixture) {
+        let service = node(&t, options()).await;
+        let ada = caller(&service, "ada@example.com").await;
+        let change = |bio: &str| {
+            let mut profile = capecontrol::auth::profile::Profile::default();
+            profile.bio = bio.to_owned();
+            UpdateAccount { mask: vec!["bio".to_owned()], profile, etag: String::new() }
+        };
+        let (one, two) = futures_util::future::join(
+            service.update_account(&ada, change("one"), None),
+            service.update_account(&ada, change("two"), None),
+        )
+        .await;
+        let stored = service.account(&ada).await.unwrap();
+        let done: Vec<_> = [one, two].into_iter().filter_map(Result::ok).collect();
+        assert!(done.iter().any(|account| *account == stored));
+        assert_eq!(stored.version, 1 + i64::try_from(done.len()).unwrap());
+    }
+
+    async fn what_belongs_to_others_is_not_there(t: Fixture) {
+        let service = node(&t, options()).await;
+        let (ada, eve) = (caller(&service, "ada@example.com").await, caller(&service, "eve@example.com").await);
+        let (of_ada, nowhere): (OrganizationId, OrganizationId) = (ada.personal().unwrap(), t.world.id());
+        let told = |error: Error| (error.to_string(), error.reason(), error.metadata(), error.resource());
+        let foreign = told(service.organization(&eve, of_ada).await.unwrap_err());
+        let missing = told(service.organization(&eve, nowhere).await.unwrap_err());
+        assert_eq!(foreign, missing);
+        assert_eq!(foreign.1.name, "NOT_FOUND");
+        assert_eq!(service.organization(&ada, of_ada).await.unwrap().id, of_ada);
+
+        let mut conn = t.db.conn(Scope::Organization(of_ada)).await.unwrap();
+        assert_eq!(access::resolve(&mut conn, &ada, None).await.unwrap(), of_ada);
+        assert_eq!(access::resolve(&mut conn, &ada, Some(of_ada)).await.unwrap(), of_ada);
+        for organization in [of_ada, nowhere] {
+            refused!(access::resolve(&mut conn, &eve, Some(organization)).await, Error::OrganizationNotFound);
+            refused!(access::member(&mut conn, &eve, organization).await, Error::OrganizationNotFound);
+            refused!(access::owner(&mut conn, &eve, organization).await, Error::OrganizationNotFound);
+        }
+        refused!(access::resolve(&mut conn, &nobody(), None).await, Error::Unauthenticated);
+    }
+
+    async fn organizations_are_listed_in_pages(t: Fixture) {
+        let service = node(&t, options()).await;
+        let ada = caller(&service, "ada@example.com").await;
+        let account = ada.account().unwrap();
+        for name in ["two", "three"] {
+            t.clock.advance(Duration::from_millis(1));
+            let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
+            let id: OrganizationId = t.world.id();
+            tx.shared_sql("INSERT INTO organizations (id, name, created_at, updated_at) VALUES ($1, $2, $3, $3)")
+                .bind(id)
+                .bind(name)
+                .bind(t.world.now())
+                .execute()
+                .await
+                .unwrap();
+            tx.sql("INSERT INTO memberships (organization_id, account_id, role, created_at) VALUES ($1, $2, $3, $4)")
+                .bind(id)
+                .bind(account)
+                .bind(auth::OrganizationRole::Billing)
+                .bind(t.world.now())
+                .execute()
+                .await
+                .unwrap();
+            tx.commit().await.unwrap();
+        }
+        let first = service.organizations(&ada, None, 2).await.unwrap();
+        let second = service.organizations(&ada, Some(first[1].id), 2).await.unwrap();
+        let names: Vec<_> = first.iter().chain(&second).map(|organization| organization.name.as_str()).collect();
+        assert_eq!(names, ["Ada", "two", "three"]);
+        let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
+        refused!(access::owner(&mut conn, &ada, second[0].id).await, Error::NotAnOwner);
+    }
+
+    async fn the_first_administrator_gets_in_once(t: Fixture) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("administrator");
+        let options = auth::Options { one_time_password_file: Some(file.clone()), ..options() };
+        let service = node(&t, options).await;
+        let (email, password) = service.ensure_administrator().await.unwrap().unwrap();
+        std::fs::write(&file, password.expose()).unwrap();
+        // As long as it is good, no start issues another.
+        assert!(service.ensure_administrator().await.unwrap().is_none());
+
+        let enter = |password: &Secret<String>| login(email.as_str(), password.expose());
+        refused!(
+            service.login(&nobody(), login(email.as_str(), "a guess of theirs"), None).await,
+            Error::InvalidCredentials
+        );
+        assert!(file.exists());
+        let issued = service.login(&nobody(), enter(&password), None).await.unwrap();
+        assert_eq!(issued.account.role, Role::Admin);
+        assert!(authenticated(&service, &issued).await.unwrap().is_admin());
+        assert!(!file.exists());
+        refused!(service.login(&nobody(), enter(&password), None).await, Error::OneTimePasswordSpent);
+
+        // The next start issues another, and the session of the first goes on.
+        let (_, second) = service.ensure_administrator().await.unwrap().unwrap();
+        refused!(service.login(&nobody(), enter(&password), None).await, Error::InvalidCredentials);
+        authenticated(&service, &issued).await.unwrap();
+        // A day later it is worth nothing, and is replaced again.
+        t.clock.advance(Duration::from_secs(24 * 3_600));
+        refused!(service.login(&nobody(), enter(&second), None).await, Error::OneTimePasswordSpent);
+        let (_, third) = service.ensure_administrator().await.unwrap().unwrap();
+        service.login(&nobody(), enter(&third), None).await.unwrap();
+        assert_eq!(count(&t, "SELECT CAST(count(*) AS bigint) FROM accounts").await, 1);
+    }
+
+    async fn of_many_sign_ins_with_a_one_time_password_one_succeeds(t: Fixture) {
+        let service = node(&t, options()).await;
+        let (email, password) = service.ensure_administrator().await.unwrap().unwrap();
+        let many = (0..6).map(|_| service.login(nobody_static(), login(email.as_str(), password.expose()), None));
+        let outcomes = futures_util::future::join_all(many).await;
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+        assert_eq!(count(&t, "SELECT CAST(count(*) AS bigint) FROM sessions").await, 1);
+    }
+
+    async fn nodes_that_start_at_once_make_one_administrator(t: Fixture) {
+        let nodes = futures_util::future::join_all((0..4).map(|_| node(&t, options()))).await;
+        let made = futures_util::future::join_all(nodes.iter().map(|node| node.ensure_administrator())).await;
+        assert_eq!(made.into_iter().filter_map(Result::unwrap).count(), 1);
+        assert_eq!(count(&t, "SELECT CAST(count(*) AS bigint) FROM accounts").await, 1);
+    }
+
+    async fn the_administrators_address_is_not_taken_from_its_owner(t: Fixture) {
+        let options = auth::Options { administrator_email: "ada@example.com".to_owned(), ..options() };
+        let service = node(&t, options).await;
+        service.register(&nobody(), registration("ada@example.com"), None).await.unwrap();
+        refused!(service.ensure_administrator().await, Error::Setup(_));
+        let issued = service.login(&nobody(), login("ada@example.com", PASSWORD), None).await.unwrap();
+        assert_eq!(issued.account.role, Role::Customer);
+    }
+
+    async fn a_flood_of_sign_ins_is_refused_with_a_delay(t: Fixture) {
+        let hashing = hashing::Options { concurrent_max: 1, waiting_max: 0, memory_kib: 8 * 1024, passes: 2, ..HASHING };
+        let service = node(&t, auth::Options { hashing, ..options() }).await;
+        let flood = (0..8).map(|_| service.login(nobody_static(), login("ada@example.com", "a guess"), None));
+        let outcomes: Vec<_> =
+            futures_util::future::join_all(flood).await.into_iter().map(|outcome| outcome.err().unwrap()).collect();
+        let busy = outcomes.iter().filter(|error| matches!(error, Error::HashingBusy)).count();
+        assert!(busy >= 1, "{outcomes:?}");
+        assert!(outcomes.iter().all(|error| matches!(error, Error::HashingBusy | Error::InvalidCredentials)));
+        assert!(Error::HashingBusy.retry_after().is_some());
+    }
+}
