@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use capecontrol::base::fault::{self, Code, Reason};
-use capecontrol::{ai, auth, idempotency, rpc};
+use capecontrol::{ai, auth, chat, idempotency, market, rpc};
 
 use crate::tidy::source;
 
@@ -19,6 +19,8 @@ const REASONS: &[(&str, &[&Reason])] = &[
     ("Lists", rpc::page::REASONS),
     ("Repetition of calls", idempotency::REASONS),
     ("Auth", auth::REASONS),
+    ("Chat", chat::REASONS),
+    ("Marketplace", market::REASONS),
     ("AI", ai::REASONS),
 ];
 
