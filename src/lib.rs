@@ -12,5 +12,6 @@ pub mod jobs;
 pub mod keyring;
 pub mod mail;
 pub mod market;
+pub mod payments;
 pub mod proto;
 pub mod rpc;
