@@ -10,6 +10,7 @@
 pub mod error;
 pub mod hub;
 pub mod model;
+pub mod rpc;
 pub mod service;
 pub mod store;
 pub mod stream;

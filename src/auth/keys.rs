@@ -50,9 +50,8 @@ impl KeyPair {
     #[must_use]
     pub fn encoding(&self) -> EncodingKey {
         // RFC 8410: the fixed beginning of an unencrypted PKCS #8 document that holds an Ed25519 seed.
-        const PKCS8: [u8; 16] = [
-            0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
-        ];
+        const PKCS8: [u8; 16] =
+            [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
         EncodingKey::from_ed_der(&[PKCS8.as_slice(), self.0.as_bytes()].concat())
     }
 
@@ -111,9 +110,10 @@ impl Keys {
         let mut tx = self.db.begin(SCOPE).await?;
         store::key::insert(&mut tx, &row, self.world.now()).await?;
         tx.commit().await?;
-        match self.look().await? {
-            true => Ok(()),
-            false => Err(Error::internal("the signing key that was just stored is not there")),
+        if self.look().await? {
+            Ok(())
+        } else {
+            Err(Error::internal("the signing key that was just stored is not there"))
         }
     }
 

@@ -45,9 +45,10 @@ pub fn already_registered(public_url: &str) -> Letter {
 
 fn letter(subject: &'static str, paragraphs: &[&str], public_url: &str) -> Letter {
     let text = format!("{}\n\n{public_url}\n", paragraphs.join("\n\n"));
-    let url = escaped(public_url);
-    let paragraphs: String = paragraphs.iter().map(|paragraph| format!("<p>{}</p>\n", escaped(paragraph))).collect();
-    let html = format!("<!doctype html>\n<html lang=\"en\"><body>\n{paragraphs}<p><a href=\"{url}\">{url}</a></p>\n</body></html>\n");
+    let (url, body) = (escaped(public_url), escaped(&paragraphs.join("\n")).replace('\n', "</p>\n<p>"));
+    let html = format!(
+        "<!doctype html>\n<html lang=\"en\"><body>\n<p>{body}</p>\n<p><a href=\"{url}\">{url}</a></p>\n</body></html>\n"
+    );
     Letter { subject, text, html }
 }
 

@@ -15,7 +15,12 @@ pub const CHARS_MAX: usize = 128;
 const DISTINCT_CHARS_MIN: usize = 5;
 
 /// Checks a password that somebody chooses for the account of `email`.
-pub fn check(violations: &mut Violations, field: &'static str, password: &Secret<String>, email: Option<&Email>) {
+pub fn check(
+    violations: &mut Violations,
+    field: &'static str,
+    password: &Secret<String>,
+    email: Option<&Email>,
+) {
     let password = password.expose();
     let chars = password.chars().count();
     if chars < CHARS_MIN {

@@ -131,7 +131,8 @@ fn named(violations: &mut Violations, mask: &[String]) -> BTreeSet<Field> {
             fields.insert(*field);
         } else {
             let path: String = path.chars().take(64).collect();
-            violations.add("update_mask", format!("names `{path}`, which is not a field that can be changed"));
+            violations
+                .add("update_mask", format!("names `{path}`, which is not a field that can be changed"));
         }
     }
     fields
@@ -145,7 +146,10 @@ fn checked(violations: &mut Violations, fields: &BTreeSet<Field>, given: Profile
             Field::DisplayName => {
                 profile.display_name = display_name(violations, "account.display_name", &given.display_name);
             }
-            Field::Bio => profile.bio = text::paragraphs(violations, "account.bio", &given.bio, BIO_CHARS_MAX),
+            Field::Bio => {
+                let bio = text::paragraphs(violations, "account.bio", &given.bio, BIO_CHARS_MAX);
+                profile.bio = bio;
+            }
             Field::Company => {
                 profile.company =
                     text::optional_line(violations, "account.company", &given.company, COMPANY_CHARS_MAX);
@@ -201,7 +205,10 @@ fn preferences(violations: &mut Violations, given: &BTreeMap<String, String>) ->
     for (key, value) in given.iter().take(PREFERENCES_MAX) {
         if !(1..=PREFERENCE_KEY_BYTES_MAX).contains(&key.len()) || !key.chars().all(key_char) {
             let shown: String = key.chars().take(PREFERENCE_KEY_BYTES_MAX).collect();
-            violations.add(FIELD, format!("has the key `{shown}`: keys are 1 to 64 letters, digits, `.`, `_` or `-`"));
+            violations.add(
+                FIELD,
+                format!("has the key `{shown}`: keys are 1 to 64 letters, digits, `.`, `_` or `-`"),
+            );
         } else if value.chars().nth(PREFERENCE_VALUE_CHARS_MAX).is_some() || value.contains('\0') {
             violations.add(
                 format!("{FIELD}[\"{key}\"]"),
@@ -277,11 +284,14 @@ mod tests {
 
     #[test]
     fn websites_are_web_addresses() {
-        let website = |text: &str| Change::new(&mask(&["website"]), Profile { website: text.to_owned(), ..ada() });
+        let website =
+            |text: &str| Change::new(&mask(&["website"]), Profile { website: text.to_owned(), ..ada() });
         for good in ["", "https://example.com", "http://example.com:8080/a?b=c"] {
             assert!(website(good).is_ok(), "{good}");
         }
-        for bad in ["example.com", "ftp://example.com", "https://", "https://ada:pw@example.com", "data:text/html,x"] {
+        for bad in
+            ["example.com", "ftp://example.com", "https://", "https://ada:pw@example.com", "data:text/html,x"]
+        {
             assert!(website(bad).is_err(), "{bad}");
         }
     }

@@ -1,6 +1,5 @@
 //! The wire of this domain: requests in, answers out, nothing decided.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
@@ -50,7 +49,10 @@ impl wire::auth_service_server::AuthService for Rpc {
         Ok(Response::new(wire::RegisterResponse {}))
     }
 
-    async fn login(&self, request: Request<wire::LoginRequest>) -> Result<Response<wire::LoginResponse>, Status> {
+    async fn login(
+        &self,
+        request: Request<wire::LoginRequest>,
+    ) -> Result<Response<wire::LoginResponse>, Status> {
         let (caller, key, request) = rpc::open_mutation(request)?;
         let command = Login {
             email: request.email,
@@ -72,7 +74,10 @@ impl wire::auth_service_server::AuthService for Rpc {
         Ok(Response::new(wire::RefreshSessionResponse { session: Some(session(issued)) }))
     }
 
-    async fn logout(&self, request: Request<wire::LogoutRequest>) -> Result<Response<wire::LogoutResponse>, Status> {
+    async fn logout(
+        &self,
+        request: Request<wire::LogoutRequest>,
+    ) -> Result<Response<wire::LogoutResponse>, Status> {
         let (caller, key, request) = rpc::open_mutation(request)?;
         let token = Secret::new(request.refresh_token);
         self.service.logout(&caller, &token, key.as_deref()).await?;
@@ -159,7 +164,7 @@ fn profile(account: wire::Account) -> Profile {
         website: account.website,
         skills: account.skills,
         interests: account.interests,
-        preferences: account.preferences.into_iter().collect(),
+        preferences: account.preferences,
     }
 }
 
@@ -177,7 +182,7 @@ fn account(account: Account) -> wire::Account {
         website: account.profile.website,
         skills: account.profile.skills,
         interests: account.profile.interests,
-        preferences: account.profile.preferences.into_iter().collect::<HashMap<_, _>>(),
+        preferences: account.profile.preferences,
         create_time: Some(encode::timestamp(account.created_at)),
         update_time: Some(encode::timestamp(account.updated_at)),
     }

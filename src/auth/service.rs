@@ -57,24 +57,21 @@ pub struct Options {
     pub one_time_password_ttl: Duration,
 }
 
-const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
 impl Default for Options {
     fn default() -> Self {
         Self {
             issuer: "http://127.0.0.1:8080".to_owned(),
             audience: "capecontrol".to_owned(),
             public_url: "http://127.0.0.1:8080".to_owned(),
-            access_token_ttl: MINUTE * 10,
-            session_idle_max: DAY * 30,
-            session_age_max: DAY * 90,
+            access_token_ttl: Duration::from_mins(10),
+            session_idle_max: Duration::from_hours(30 * 24),
+            session_age_max: Duration::from_hours(90 * 24),
             session_memory: Duration::from_secs(3),
             terms_versions: vec!["2026-01".to_owned()],
             hashing: hashing::Options::default(),
             administrator_email: "admin@capecontrol.localhost".to_owned(),
             one_time_password_file: None,
-            one_time_password_ttl: DAY,
+            one_time_password_ttl: Duration::from_hours(24),
         }
     }
 }
@@ -116,7 +113,9 @@ impl Service {
     /// [`Error::Setup`] when the options cannot be worked with.
     pub fn new(db: Db, world: World, options: Options, root: RootKey) -> Result<Self, Error> {
         if options.session_memory > SESSION_MEMORY_MAX {
-            return Err(Error::Setup("Sessions must not be remembered for more than three seconds.".to_owned()));
+            return Err(Error::Setup(
+                "Sessions must not be remembered for more than three seconds.".to_owned(),
+            ));
         }
         if options.terms_versions.last().is_none_or(|version| version.trim().is_empty()) {
             return Err(Error::Setup("The current version of the terms must have a name.".to_owned()));

@@ -122,7 +122,10 @@ mod tests {
         let after = |millis| standings.recall(session(), START.plus(Duration::from_millis(millis)));
         assert!(matches!(after(2_999), Recall::Known(Some(_))));
         assert!(matches!(after(3_000), Recall::Unknown(_)));
-        assert!(matches!(standings.recall(session(), START.minus(Duration::from_secs(1))), Recall::Unknown(_)));
+        assert!(matches!(
+            standings.recall(session(), START.minus(Duration::from_secs(1))),
+            Recall::Unknown(_)
+        ));
     }
 
     #[test]

@@ -63,7 +63,9 @@ impl Terms {
     /// [`Error::Setup`] when issuer or audience is empty: a check against nothing would pass everything.
     pub fn new(issuer: &str, audience: &str, ttl: Duration) -> Result<Self, Error> {
         if issuer.trim().is_empty() || audience.trim().is_empty() || ttl < Duration::from_secs(1) {
-            return Err(Error::Setup("Access tokens need an issuer, an audience and a life of a second.".to_owned()));
+            return Err(Error::Setup(
+                "Access tokens need an issuer, an audience and a life of a second.".to_owned(),
+            ));
         }
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
@@ -94,7 +96,8 @@ impl Terms {
     /// # Errors
     /// [`Error::TokenInvalid`] unless it is one of ours, [`Error::TokenExpired`] when its time is over.
     pub fn verify(&self, token: &str, key: &DecodingKey, now: Timestamp) -> Result<Claims, Error> {
-        let read = jsonwebtoken::decode::<Claims>(token, key, &self.validation).map_err(|_| Error::TokenInvalid)?;
+        let read =
+            jsonwebtoken::decode::<Claims>(token, key, &self.validation).map_err(|_| Error::TokenInvalid)?;
         let Claims { iss, aud, .. } = &read.claims;
         // The library takes lists of issuers and audiences too; ours are single and must be the very ones.
         if *iss != self.issuer || *aud != self.audience || !is_ours(&read.header) {
@@ -157,7 +160,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_seconds(1_795_000_000);
 
     fn terms() -> Terms {
-        Terms::new("https://cape.example", "capecontrol", Duration::from_secs(600)).unwrap()
+        Terms::new("https://cape.example", "capecontrol", Duration::from_mins(10)).unwrap()
     }
 
     fn pair(seed: u8) -> KeyPair {
@@ -192,7 +195,7 @@ mod tests {
         let token = signed(&claims());
         assert_eq!(verify(&token).unwrap(), claims());
         assert_eq!(key_id(&token).unwrap(), "key");
-        assert_eq!(claims().expires_at(), NOW.plus(Duration::from_secs(600)));
+        assert_eq!(claims().expires_at(), NOW.plus(Duration::from_mins(10)));
     }
 
     #[test]
@@ -208,8 +211,8 @@ mod tests {
         assert!(invalid(&signed(&Claims { aud: "other".to_owned(), ..claims() })));
         assert!(invalid(&signed(&Claims { iss: "https://evil.example".to_owned(), ..claims() })));
         assert!(invalid(&sign(&claims(), "key", &pair(2).encoding()).unwrap()));
-        assert!(Terms::new("", "capecontrol", Duration::from_secs(600)).is_err());
-        assert!(Terms::new("https://cape.example", " ", Duration::from_secs(600)).is_err());
+        assert!(Terms::new("", "capecontrol", Duration::from_mins(10)).is_err());
+        assert!(Terms::new("https://cape.example", " ", Duration::from_mins(10)).is_err());
     }
 
     #[test]
@@ -248,7 +251,11 @@ mod tests {
 
     #[test]
     fn a_claim_that_is_missing_or_doubled_is_refused() {
-        let header = Header { typ: Some(TYPE.to_owned()), kid: Some("key".to_owned()), ..Header::new(Algorithm::EdDSA) };
+        let header = Header {
+            typ: Some(TYPE.to_owned()),
+            kid: Some("key".to_owned()),
+            ..Header::new(Algorithm::EdDSA)
+        };
         let whole = serde_json::to_value(claims()).unwrap();
         for claim in ["iss", "aud", "sub", "sid", "iat", "exp", "jti"] {
             let mut body = whole.clone();

@@ -57,10 +57,26 @@ pub struct Service {
 pub struct CreateThread {
     /// The organisation; the caller's personal one when none.
     pub organization_id: Option<OrganizationId>,
-    /// What it is called.
+    /// What it is called: one line, at most [`TITLE_CHARS_MAX`] characters.
     pub title: String,
     /// The agent that is to answer in it.
     pub listing_id: Option<ListingId>,
+}
+
+impl CreateThread {
+    /// Checks what came in, after the violations found so far.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn parse(
+        mut violations: Violations,
+        organization_id: Option<OrganizationId>,
+        title: &str,
+        listing_id: Option<ListingId>,
+    ) -> Result<Self, Violations> {
+        let title = text::optional_line(&mut violations, "title", title, TITLE_CHARS_MAX);
+        violations.finish().map(|()| Self { organization_id, title, listing_id })
+    }
 }
 
 /// Which events of a thread are wanted.
@@ -114,9 +130,6 @@ impl Service {
         key: Option<&RequestKey>,
     ) -> Result<Thread, Error> {
         let account = caller.account()?;
-        let mut violations = Violations::new();
-        let title = text::optional_line(&mut violations, "title", &command.title, TITLE_CHARS_MAX);
-        violations.finish()?;
         let organization_id = self.organization(caller, command.organization_id).await?;
         let mut tx = self.db.begin(Scope::Organization(organization_id)).await?;
         let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
@@ -132,7 +145,7 @@ impl Service {
             id: self.world.id(),
             organization_id,
             created_by: account,
-            title,
+            title: command.title,
             listing_id: command.listing_id,
             last_seq: 0,
             epoch: 1,

@@ -92,7 +92,7 @@ fn retry_delay(reason: &Reason, fault: &dyn Fault) -> Option<Duration> {
     fault.retry_after().or((repeatable && conflict).then_some(RETRY_DEFAULT))
 }
 
-const fn wire(code: Code) -> Wire {
+pub(crate) const fn wire(code: Code) -> Wire {
     match code {
         Code::InvalidArgument => Wire::InvalidArgument,
         Code::DeadlineExceeded => Wire::DeadlineExceeded,

@@ -6,4 +6,6 @@
 )]
 
 mod generated;
+mod store;
+mod support;
 mod tidy;

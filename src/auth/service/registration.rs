@@ -103,7 +103,12 @@ impl Service {
         }
         violations.finish()?;
         let email = email.ok_or_else(|| Error::internal("an address without a violation was not read"))?;
-        Ok(Checked { email, password: command.password, display_name, terms_version: terms_version.to_owned() })
+        Ok(Checked {
+            email,
+            password: command.password,
+            display_name,
+            terms_version: terms_version.to_owned(),
+        })
     }
 
     /// The version of the terms that is in force.

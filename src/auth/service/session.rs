@@ -63,7 +63,8 @@ impl Service {
         };
         self.check_one_time(&known)?;
         // Missing the chance to rehash is no reason to refuse: the next sign-in has it too.
-        let rehashed = if outdated { self.hashing.hash(command.password, &self.world).await.ok() } else { None };
+        let rehashed =
+            if outdated { self.hashing.hash(command.password, &self.world).await.ok() } else { None };
         let issued = self.sign_in(caller, &known, rehashed, key).await?;
         if known.one_time_issued_at.is_some() {
             self.remove_one_time_file().await;
@@ -80,7 +81,8 @@ impl Service {
     ) -> Result<Issued, Error> {
         let key = self.blinded(key);
         let mut tx = self.db.begin(SCOPE).await?;
-        let Claim::New(slot) = idempotency::claim::<()>(&mut tx, &self.world, caller, key.as_ref()).await? else {
+        let Claim::New(slot) = idempotency::claim::<()>(&mut tx, &self.world, caller, key.as_ref()).await?
+        else {
             return Err(idempotency::Error::SecretAlreadyIssued.into());
         };
         let now = self.world.now();
@@ -211,7 +213,8 @@ impl Service {
         now: Timestamp,
     ) -> Result<Issued, Error> {
         let refresh_token = Secret::new(self.world.token());
-        let hash = refresh_hash(&refresh_token).ok_or_else(|| Error::internal("a refresh token is too long"))?;
+        let hash =
+            refresh_hash(&refresh_token).ok_or_else(|| Error::internal("a refresh token is too long"))?;
         store::session::insert_refresh_token(tx, &hash, session, generation, now).await?;
         let claims = self.terms.claims(account, session, self.world.id(), now);
         let account = store::account::get(tx, account)

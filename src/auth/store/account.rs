@@ -148,7 +148,12 @@ pub async fn administrator(conn: &mut impl Conn) -> Result<Option<Administrator>
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn reissue(tx: &mut Tx, seen: &Administrator, hash: String, at: Timestamp) -> Result<bool, db::Error> {
+pub async fn reissue(
+    tx: &mut Tx,
+    seen: &Administrator,
+    hash: String,
+    at: Timestamp,
+) -> Result<bool, db::Error> {
     let rows = tx
         .shared_sql(
             "UPDATE accounts SET password_hash = $1, one_time_issued_at = $2, one_time_used_at = NULL

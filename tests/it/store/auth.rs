@@ -57,11 +57,7 @@ fn registration(email: &str) -> Register {
 }
 
 fn login(email: &str, password: &str) -> Login {
-    Login {
-        email: email.to_owned(),
-        password: Secret::new(password.to_owned()),
-        transport: Transport::Token,
-    }
+    Login { email: email.to_owned(), password: Secret::new(password.to_owned()), transport: Transport::Token }
 }
 
 async fn signed_in(service: &Service, email: &str) -> Issued {
@@ -80,6 +76,17 @@ async fn caller(service: &Service, email: &str) -> Caller {
 
 fn request_key(key: u128, body: u8) -> RequestKey {
     RequestKey { method: "/test".into(), key: uuid::Uuid::from_u128(key), body_hash: [body; 32] }
+}
+
+/// The address and the one-time password of the first administrator, when they are issued.
+async fn first_password(service: &Service) -> Result<Option<(auth::Email, Secret<String>)>, Error> {
+    let mut published = None;
+    let publish = |_: &auth::Email, password: &Secret<String>| {
+        published = Some(password.clone());
+        Ok(())
+    };
+    let email = service.ensure_administrator(publish).await?;
+    Ok(email.zip(published))
 }
 
 /// The subjects of the letters that wait to be sent.
@@ -121,7 +128,7 @@ on_both! {
         let issued = signed_in(&service, "Ada@Example.com").await;
         assert_eq!(issued.account.email.as_str(), "ada@example.com");
         assert_eq!((issued.account.role, issued.account.email_verified), (Role::Customer, false));
-        assert_eq!(issued.access_token_expires_at, t.world.now().plus(Duration::from_secs(600)));
+        assert_eq!(issued.access_token_expires_at, t.world.now().plus(Duration::from_mins(10)));
         let ada = authenticated(&service, &issued).await.unwrap();
         assert_eq!(ada.account, Some(issued.account.id));
         assert_eq!(ada.personal, Some(issued.account.personal_organization));
@@ -152,7 +159,9 @@ on_both! {
         let service = node(&t, options()).await;
         service.register(&nobody(), registration("ada@example.com"), None).await.unwrap();
         let new = service.hashing_rounds();
-        let other = Register { password: Secret::new("another password".to_owned()), ..registration("ada@example.com") };
+        t.clock.advance(Duration::from_secs(1));
+        let password = Secret::new("another password".to_owned());
+        let other = Register { password, ..registration("ada@example.com") };
         service.register(&nobody(), other, None).await.unwrap();
         assert_eq!(service.hashing_rounds(), new * 2);
         assert_eq!(subjects(&t).await, ["Welcome to Cape Control", "You already have a Cape Control account"]);
@@ -316,7 +325,7 @@ on_both! {
     }
 
     async fn a_session_ends_by_itself(t: Fixture) {
-        const DAY: Duration = Duration::from_secs(24 * 3_600);
+        const DAY: Duration = Duration::from_hours(24);
         let service = node(&t, options()).await;
         let unused = signed_in(&service, "ada@example.com").await;
         let mut used = service.login(&nobody(), login("ada@example.com", PASSWORD), None).await.unwrap();
@@ -376,7 +385,7 @@ on_both! {
         let issued = signed_in(&service, "ada@example.com").await;
         let token = issued.access_token.expose().clone();
         let kid = token::key_id(&token).unwrap();
-        let terms = Terms::new("https://cape.example", "capecontrol", Duration::from_secs(600)).unwrap();
+        let terms = Terms::new("https://cape.example", "capecontrol", Duration::from_mins(10)).unwrap();
         let session: SessionId = t.world.id();
         let claims = terms.claims(issued.account.id, session, t.world.id(), t.world.now());
         let foreign = KeyPair::from_seed(&[9; 32]).encoding();
@@ -531,10 +540,10 @@ on_both! {
         let file = folder.path().join("administrator");
         let options = auth::Options { one_time_password_file: Some(file.clone()), ..options() };
         let service = node(&t, options).await;
-        let (email, password) = service.ensure_administrator().await.unwrap().unwrap();
+        let (email, password) = first_password(&service).await.unwrap().unwrap();
         std::fs::write(&file, password.expose()).unwrap();
         // As long as it is good, no start issues another.
-        assert!(service.ensure_administrator().await.unwrap().is_none());
+        assert!(first_password(&service).await.unwrap().is_none());
 
         let enter = |password: &Secret<String>| login(email.as_str(), password.expose());
         refused!(
@@ -549,20 +558,29 @@ on_both! {
         refused!(service.login(&nobody(), enter(&password), None).await, Error::OneTimePasswordSpent);
 
         // The next start issues another, and the session of the first goes on.
-        let (_, second) = service.ensure_administrator().await.unwrap().unwrap();
+        let (_, second) = first_password(&service).await.unwrap().unwrap();
         refused!(service.login(&nobody(), enter(&password), None).await, Error::InvalidCredentials);
         authenticated(&service, &issued).await.unwrap();
         // A day later it is worth nothing, and is replaced again.
-        t.clock.advance(Duration::from_secs(24 * 3_600));
+        t.clock.advance(Duration::from_hours(24));
         refused!(service.login(&nobody(), enter(&second), None).await, Error::OneTimePasswordSpent);
-        let (_, third) = service.ensure_administrator().await.unwrap().unwrap();
+        let (_, third) = first_password(&service).await.unwrap().unwrap();
         service.login(&nobody(), enter(&third), None).await.unwrap();
         assert_eq!(count(&t, "SELECT CAST(count(*) AS bigint) FROM accounts").await, 1);
     }
 
+    async fn a_password_that_could_not_be_written_never_counts(t: Fixture) {
+        let service = node(&t, options()).await;
+        let full = |_: &auth::Email, _: &Secret<String>| Err(std::io::Error::other("the disk is full"));
+        refused!(service.ensure_administrator(full).await, Error::Setup(_));
+        assert_eq!(count(&t, "SELECT CAST(count(*) AS bigint) FROM accounts").await, 0);
+        let (email, password) = first_password(&service).await.unwrap().unwrap();
+        service.login(&nobody(), login(email.as_str(), password.expose()), None).await.unwrap();
+    }
+
     async fn of_many_sign_ins_with_a_one_time_password_one_succeeds(t: Fixture) {
         let service = node(&t, options()).await;
-        let (email, password) = service.ensure_administrator().await.unwrap().unwrap();
+        let (email, password) = first_password(&service).await.unwrap().unwrap();
         let many = (0..6).map(|_| service.login(nobody_static(), login(email.as_str(), password.expose()), None));
         let outcomes = futures_util::future::join_all(many).await;
         assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
@@ -571,7 +589,7 @@ on_both! {
 
     async fn nodes_that_start_at_once_make_one_administrator(t: Fixture) {
         let nodes = futures_util::future::join_all((0..4).map(|_| node(&t, options()))).await;
-        let made = futures_util::future::join_all(nodes.iter().map(|node| node.ensure_administrator())).await;
+        let made = futures_util::future::join_all(nodes.iter().map(|node| first_password(node))).await;
         assert_eq!(made.into_iter().filter_map(Result::unwrap).count(), 1);
         assert_eq!(count(&t, "SELECT CAST(count(*) AS bigint) FROM accounts").await, 1);
     }
@@ -580,13 +598,14 @@ on_both! {
         let options = auth::Options { administrator_email: "ada@example.com".to_owned(), ..options() };
         let service = node(&t, options).await;
         service.register(&nobody(), registration("ada@example.com"), None).await.unwrap();
-        refused!(service.ensure_administrator().await, Error::Setup(_));
+        refused!(first_password(&service).await, Error::Setup(_));
         let issued = service.login(&nobody(), login("ada@example.com", PASSWORD), None).await.unwrap();
         assert_eq!(issued.account.role, Role::Customer);
     }
 
     async fn a_flood_of_sign_ins_is_refused_with_a_delay(t: Fixture) {
-        let hashing = hashing::Options { concurrent_max: 1, waiting_max: 0, memory_kib: 8 * 1024, passes: 2, ..HASHING };
+        let (memory_kib, passes) = (32 * 1024, 3);
+        let hashing = hashing::Options { concurrent_max: 1, waiting_max: 0, memory_kib, passes, ..HASHING };
         let service = node(&t, auth::Options { hashing, ..options() }).await;
         let flood = (0..8).map(|_| service.login(nobody_static(), login("ada@example.com", "a guess"), None));
         let outcomes: Vec<_> =

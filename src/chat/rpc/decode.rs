@@ -1,0 +1,117 @@
+//! Reading what clients say.
+
+use crate::base::Violations;
+use crate::chat::model::frame::{ClientBody, ClientFrame, REQUEST_ID_CHARS_MAX, Wish};
+use crate::chat::model::{self, Draft};
+use crate::chat::stream::Inbound;
+use crate::proto::capecontrol::chat::v1 as wire;
+
+/// The idempotency key of a message: the request's own, which the metadata may repeat or stand in for.
+pub(super) fn message_key(violations: &mut Violations, own: &str, in_metadata: Option<&str>) -> String {
+    let in_metadata = in_metadata.unwrap_or_default();
+    if own.is_empty() {
+        return in_metadata.to_owned();
+    }
+    violations.check(
+        in_metadata.is_empty() || own.eq_ignore_ascii_case(in_metadata),
+        "client_message_id",
+        "must be the same as the metadata idempotency-key when both are given",
+    );
+    own.to_owned()
+}
+
+/// The threads that a stream is to follow from its start.
+pub(super) fn wishes(violations: &mut Violations, threads: &[wire::ThreadCursor]) -> Vec<Wish> {
+    let read = |(index, cursor)| wish(violations, &format!("threads[{index}]."), cursor);
+    let wishes: Vec<Option<Wish>> = threads.iter().enumerate().map(read).collect();
+    Wish::check_all(violations, &wishes);
+    wishes.into_iter().flatten().collect()
+}
+
+fn wish(violations: &mut Violations, path: &str, cursor: &wire::ThreadCursor) -> Option<Wish> {
+    let wire::ThreadCursor { thread_id, after_seq, epoch, newest } = cursor;
+    Wish::parse(violations, path, (thread_id, *after_seq, *epoch, *newest))
+}
+
+/// A frame of a conversation.
+pub(super) fn word(frame: wire::ClientFrame) -> Inbound {
+    use wire::client_frame::Frame;
+    let mut violations = Violations::new();
+    let mut client_message_id = String::new();
+    let wire::ClientFrame { mut request_id, frame } = frame;
+    if request_id.chars().nth(REQUEST_ID_CHARS_MAX).is_some() {
+        violations.add("request_id", format!("must have at most {REQUEST_ID_CHARS_MAX} characters"));
+        request_id = String::new(); // it is not repeated
+    }
+    let body = match frame {
+        Some(Frame::Hello(hello)) => Some(ClientBody::Hello(wishes(&mut violations, &hello.threads))),
+        Some(Frame::Subscribe(cursor)) => wish(&mut violations, "subscribe.", &cursor).map(ClientBody::Subscribe),
+        Some(Frame::Unsubscribe(frame)) => {
+            model::id(&mut violations, "unsubscribe.thread_id", &frame.thread_id).map(ClientBody::Unsubscribe)
+        }
+        Some(Frame::SendMessage(draft)) => {
+            let read = Draft::parse(&mut violations, &draft.thread_id, &draft.client_message_id, &draft.text);
+            client_message_id = echo(draft.client_message_id);
+            read.map(ClientBody::Send)
+        }
+        Some(Frame::Ack(ack)) => positions(&mut violations, &ack).map(ClientBody::Ack),
+        Some(Frame::Pong(pong)) => Some(ClientBody::Pong(pong.nonce)),
+        None => {
+            violations.add("frame", "must be one of the frames that this server knows");
+            None
+        }
+    };
+    match body {
+        Some(body) if violations.is_empty() => Inbound::Frame(ClientFrame { request_id, body }),
+        _ => Inbound::Bad { request_id, client_message_id, violations },
+    }
+}
+
+/// A client's own id as it is repeated in a refusal: what is longer than a UUID is not repeated.
+fn echo(client_message_id: String) -> String {
+    if client_message_id.len() > REQUEST_ID_CHARS_MAX { String::new() } else { client_message_id }
+}
+
+fn positions(violations: &mut Violations, ack: &wire::AckCursors) -> Option<Vec<(model::ThreadId, i64)>> {
+    let read = |(index, position): (usize, &wire::ThreadPosition)| {
+        let thread_id = model::id(violations, &format!("ack.positions[{index}].thread_id"), &position.thread_id);
+        thread_id.map(|thread_id| (thread_id, position.seq))
+    };
+    ack.positions.iter().enumerate().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::client_frame::Frame;
+
+    fn problems(frame: wire::ClientFrame) -> Vec<String> {
+        match word(frame) {
+            Inbound::Bad { violations, .. } => {
+                violations.as_slice().iter().map(|violation| violation.field.clone()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_wrong_frame_names_every_wrong_field() {
+        let frame = |frame| wire::ClientFrame { request_id: "r".to_owned(), frame };
+        assert_eq!(problems(frame(None)), ["frame"]);
+        let cursor = wire::ThreadCursor { after_seq: -1, newest: 3, ..Default::default() };
+        let expected = ["threads[0].thread_id", "threads[0].after_seq", "threads[0].newest"];
+        assert_eq!(problems(frame(Some(Frame::Hello(wire::Hello { threads: vec![cursor] })))), expected);
+        let long = wire::ClientFrame { request_id: "x".repeat(65), frame: Some(Frame::Pong(wire::Pong::default())) };
+        assert_eq!(problems(long), ["request_id"]);
+    }
+
+    #[test]
+    fn the_key_of_a_message_may_come_in_metadata() {
+        let mut violations = Violations::new();
+        assert_eq!(message_key(&mut violations, "", Some("k")), "k");
+        assert_eq!(message_key(&mut violations, "K", Some("k")), "K");
+        assert!(violations.is_empty());
+        message_key(&mut violations, "a", Some("b"));
+        assert_eq!(violations.len(), 1);
+    }
+}

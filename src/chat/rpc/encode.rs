@@ -1,0 +1,184 @@
+//! Writing what the server says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::Code;
+use crate::chat::model::feed::Notice;
+use crate::chat::model::frame::{Ack, Delta, Frame, GoAway, Nack, THREADS_MAX};
+use crate::chat::model::{Actor, Change, Event, Message, TEXT_CHARS_MAX, Thread, TurnFailure};
+use crate::proto::capecontrol::chat::v1 as wire;
+use crate::rpc::encode::timestamp;
+use crate::rpc::status;
+
+pub(super) fn thread(thread: Thread) -> wire::Thread {
+    wire::Thread {
+        id: thread.id.to_string(),
+        organization_id: thread.organization_id.to_string(),
+        created_by_account_id: thread.created_by.to_string(),
+        title: thread.title,
+        listing_id: thread.listing_id.map(|id| id.to_string()).unwrap_or_default(),
+        last_seq: thread.last_seq,
+        epoch: thread.epoch,
+        create_time: Some(timestamp(thread.created_at)),
+        update_time: Some(timestamp(thread.updated_at)),
+    }
+}
+
+pub(super) fn message(message: Message) -> wire::Message {
+    wire::Message {
+        id: message.id.to_string(),
+        thread_id: message.thread_id.to_string(),
+        seq: message.seq,
+        author: Some(actor(message.author)),
+        client_message_id: message.client_message_id.map(|id| id.to_string()).unwrap_or_default(),
+        reply_to_message_id: message.reply_to.map(|id| id.to_string()).unwrap_or_default(),
+        text: message.text,
+        create_time: Some(timestamp(message.created_at)),
+    }
+}
+
+pub(super) fn event(event: Event) -> wire::Event {
+    use wire::event::Change as Wire;
+    let change = match event.change {
+        Change::MessageCreated(created) => Wire::MessageCreated(message(created)),
+        Change::AgentTurnFailed { message_id, reason } => {
+            let reason = match reason {
+                TurnFailure::NotInstalled => "AGENT_NOT_INSTALLED",
+                TurnFailure::Unavailable => "AGENT_UNAVAILABLE",
+            };
+            Wire::AgentTurnFailed(wire::AgentTurnFailed {
+                message_id: message_id.to_string(),
+                reason: reason.to_owned(),
+            })
+        }
+    };
+    wire::Event {
+        thread_id: event.thread_id.to_string(),
+        seq: event.seq,
+        actor: Some(actor(event.actor)),
+        create_time: Some(timestamp(event.at)),
+        change: Some(change),
+    }
+}
+
+fn actor(actor: Actor) -> wire::Actor {
+    let actor = match actor {
+        Actor::Account(id) => wire::actor::Actor::AccountId(id.to_string()),
+        Actor::Agent(id) => wire::actor::Actor::ListingId(id.to_string()),
+    };
+    wire::Actor { actor: Some(actor) }
+}
+
+pub(super) fn frame(frame: Frame) -> wire::ServerFrame {
+    use wire::server_frame::Frame as Wire;
+    let frame = match frame {
+        Frame::Welcome { connection_id, heartbeat, at } => Wire::Welcome(wire::Welcome {
+            connection_id: connection_id.to_string(),
+            heartbeat_interval: Some(duration(heartbeat)),
+            threads_max: bound(THREADS_MAX),
+            text_characters_max: bound(TEXT_CHARS_MAX),
+            server_time: Some(timestamp(at)),
+        }),
+        Frame::Notice(notice) => self::notice(notice),
+        Frame::Delta(delta) => Wire::Ephemeral(ephemeral(&delta)),
+        Frame::Ack(ack) => Wire::Ack(self::ack(ack)),
+        Frame::Nack(nack) => Wire::Nack(self::nack(nack)),
+        Frame::Heartbeat { at, nonce, heads, round_trip } => Wire::Heartbeat(wire::Heartbeat {
+            server_time: Some(timestamp(at)),
+            nonce,
+            heads: heads
+                .into_iter()
+                .map(|(thread_id, cursor)| wire::ThreadHead {
+                    thread_id: thread_id.to_string(),
+                    sent_seq: cursor.sent,
+                    acked_seq: cursor.acked,
+                })
+                .collect(),
+            round_trip: round_trip.map(duration),
+        }),
+        Frame::Detached(thread_id) => Wire::Detached(wire::Detached { thread_id: thread_id.to_string() }),
+        Frame::GoAway { code, reconnect_after } => Wire::GoAway(go_away(code, reconnect_after)),
+    };
+    wire::ServerFrame { frame: Some(frame) }
+}
+
+fn notice(notice: Notice) -> wire::server_frame::Frame {
+    use wire::server_frame::Frame as Wire;
+    match notice {
+        Notice::CatchUp { thread_id, from, to, reset } => Wire::CatchUp(wire::CatchUp {
+            thread_id: thread_id.to_string(),
+            from_seq: from,
+            to_seq: to,
+            reset,
+        }),
+        Notice::Event(event) => Wire::Event(self::event(Arc::unwrap_or_clone(event))),
+        Notice::Live { thread_id, seq, epoch } => {
+            Wire::Live(wire::Live { thread_id: thread_id.to_string(), seq, epoch })
+        }
+    }
+}
+
+fn ephemeral(delta: &Delta) -> wire::Ephemeral {
+    let passing = wire::ephemeral::Passing::AgentDelta(wire::AgentDelta {
+        message_id: delta.message_id.to_string(),
+        reply_to_message_id: delta.reply_to.to_string(),
+        attempt: i32::try_from(delta.attempt).unwrap_or(i32::MAX),
+        offset: i64::try_from(delta.offset).unwrap_or(i64::MAX),
+        text: delta.text.clone(),
+    });
+    wire::Ephemeral { thread_id: delta.thread_id.to_string(), passing: Some(passing) }
+}
+
+fn ack(ack: Ack) -> wire::Ack {
+    let receipt = ack.receipt;
+    wire::Ack {
+        request_id: ack.request_id,
+        thread_id: ack.thread_id.to_string(),
+        client_message_id: receipt.map(|receipt| receipt.client_message_id.to_string()).unwrap_or_default(),
+        message_id: receipt.map(|receipt| receipt.message_id.to_string()).unwrap_or_default(),
+        seq: receipt.map(|receipt| receipt.seq).unwrap_or_default(),
+        duplicate: receipt.is_some_and(|receipt| receipt.duplicate),
+    }
+}
+
+fn nack(nack: Nack) -> wire::Nack {
+    let retryable = matches!(
+        nack.reason.code,
+        Code::Unavailable | Code::Aborted | Code::ResourceExhausted | Code::DeadlineExceeded
+    );
+    let violations = nack.violations.into_iter().map(|violation| wire::NackViolation {
+        field: violation.field,
+        description: violation.description,
+    });
+    wire::Nack {
+        request_id: nack.request_id,
+        client_message_id: nack.client_message_id,
+        code: status::wire(nack.reason.code).into(),
+        reason: nack.reason.name.to_owned(),
+        message: nack.message,
+        violations: violations.collect(),
+        retryable,
+        retry_after: nack.retry_after.map(duration),
+    }
+}
+
+fn go_away(code: GoAway, reconnect_after: Duration) -> wire::GoAway {
+    let (code, resume) = match code {
+        GoAway::Draining => (wire::GoAwayCode::Draining, true),
+        GoAway::Slow => (wire::GoAwayCode::Slow, true),
+        GoAway::Unauthenticated => (wire::GoAwayCode::Unauthenticated, true),
+        GoAway::Detached => (wire::GoAwayCode::Detached, false),
+        GoAway::Failed => (wire::GoAwayCode::Failed, true),
+    };
+    wire::GoAway { code: code.into(), resume, reconnect_after: Some(duration(reconnect_after)) }
+}
+
+fn duration(span: Duration) -> prost_types::Duration {
+    let seconds = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    prost_types::Duration { seconds, nanos: i32::try_from(span.subsec_nanos()).unwrap_or(0) }
+}
+
+fn bound(limit: usize) -> i32 {
+    i32::try_from(limit).unwrap_or(i32::MAX)
+}

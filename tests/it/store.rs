@@ -1,0 +1,6 @@
+//! Tables and services on both engines, from one body each.
+
+mod auth;
+mod db;
+mod jobs;
+mod market;

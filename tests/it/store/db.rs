@@ -1,0 +1,200 @@
+//! The database floor behaves the same on both engines.
+
+use std::time::Duration;
+
+use capecontrol::base::{Id, Timestamp};
+use capecontrol::db::{self, Conn as _, Engine, Error, Scope};
+use uuid::Uuid;
+
+use crate::support::{Fixture, Start as _, on_both};
+
+const SCOPE: Scope = Scope::System("test");
+
+async fn scratch(t: &Fixture) {
+    let mut tx = t.db.begin(SCOPE).await.unwrap();
+    tx.shared_sql(db::Sql {
+        sqlite: "CREATE TABLE scratch (id BLOB NOT NULL PRIMARY KEY, word TEXT NOT NULL UNIQUE,
+                   at INTEGER NOT NULL, number INTEGER, CONSTRAINT scratch_number_check CHECK (number >= 0)) STRICT",
+        postgres: "CREATE TABLE scratch (id uuid NOT NULL PRIMARY KEY, word text NOT NULL UNIQUE,
+                   at timestamptz NOT NULL, number bigint, CONSTRAINT scratch_number_check CHECK (number >= 0))",
+    })
+    .execute()
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+}
+
+fn id(number: u128) -> Id<()> {
+    Id::from_uuid(Uuid::from_u128(number))
+}
+
+async fn insert(tx: &mut db::Tx, number: u128, word: &str, value: Option<i64>) -> Result<u64, Error> {
+    tx.shared_sql("INSERT INTO scratch (id, word, at, number) VALUES ($1, $2, $3, $4)")
+        .bind(id(number))
+        .bind(word)
+        .bind(Timestamp::from_micros(1_234_567))
+        .bind(value)
+        .execute()
+        .await
+}
+
+async fn words(t: &Fixture) -> Vec<String> {
+    let mut conn = t.db.conn(SCOPE).await.unwrap();
+    let rows: Vec<(String,)> = conn.shared_sql("SELECT word FROM scratch ORDER BY word").all().await.unwrap();
+    rows.into_iter().map(|(word,)| word).collect()
+}
+
+on_both! {
+    async fn values_come_back_as_they_went_in(t: Fixture) {
+        scratch(&t).await;
+        let mut tx = t.db.begin(SCOPE).await.unwrap();
+        insert(&mut tx, 1, "é€😀", None).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut conn = t.db.conn(SCOPE).await.unwrap();
+        let row: (Id<()>, String, Timestamp, Option<i64>) =
+            conn.shared_sql("SELECT id, word, at, number FROM scratch WHERE id = $1").bind(id(1)).one().await.unwrap();
+        assert_eq!(row, (id(1), "é€😀".to_owned(), Timestamp::from_micros(1_234_567), None));
+        let none: Option<(String,)> =
+            conn.shared_sql("SELECT word FROM scratch WHERE id = $1").bind(id(2)).optional().await.unwrap();
+        assert!(none.is_none());
+    }
+
+    async fn constraints_have_the_same_names(t: Fixture) {
+        scratch(&t).await;
+        let refused = async |number, word, value| {
+            let mut tx = t.db.begin(SCOPE).await.unwrap();
+            insert(&mut tx, 1, "one", None).await.unwrap();
+            insert(&mut tx, number, word, value).await.unwrap_err()
+        };
+        assert!(refused(2, "one", None).await.violates("scratch_word_key"));
+        assert!(refused(1, "two", None).await.violates("scratch_pkey"));
+        assert!(refused(2, "two", Some(-1)).await.violates("scratch_number_check"));
+    }
+
+    async fn a_transaction_that_is_dropped_leaves_nothing(t: Fixture) {
+        scratch(&t).await;
+        let mut tx = t.db.begin(SCOPE).await.unwrap();
+        insert(&mut tx, 1, "dropped", None).await.unwrap();
+        drop(tx);
+        let mut tx = t.db.begin(SCOPE).await.unwrap();
+        insert(&mut tx, 2, "kept", None).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(words(&t).await, ["kept"]);
+    }
+
+    async fn a_transaction_in_which_a_statement_failed_does_not_commit(t: Fixture) {
+        scratch(&t).await;
+        let mut tx = t.db.begin(SCOPE).await.unwrap();
+        insert(&mut tx, 1, "one", None).await.unwrap();
+        insert(&mut tx, 1, "again", None).await.unwrap_err();
+        assert!(matches!(tx.commit().await, Err(Error::Failed)));
+        assert!(words(&t).await.is_empty());
+    }
+
+    async fn batches_and_lists_are_one_statement(t: Fixture) {
+        scratch(&t).await;
+        let mut tx = t.db.begin(SCOPE).await.unwrap();
+        let rows = tx.shared_sql("INSERT INTO scratch (id, word, at) VALUES $rows")
+            .rows([(1, "a"), (2, "b"), (3, "c")], |statement, (number, word)| {
+                statement.bind(id(number)).bind(word).bind(Timestamp::from_micros(0))
+            })
+            .execute().await.unwrap();
+        assert_eq!(rows, 3);
+        let found: Vec<(String,)> = tx
+            .shared_sql("SELECT word FROM scratch WHERE word > $1 AND id IN $list ORDER BY word")
+            .bind("a").list([id(1), id(3)]).all().await.unwrap();
+        assert_eq!(found, [("c".to_owned(),)]);
+        let none: Vec<(String,)> = tx
+            .shared_sql("SELECT word FROM scratch WHERE id IN $list").list(Vec::<Id<()>>::new()).all().await.unwrap();
+        assert!(none.is_empty());
+    }
+
+    async fn actions_after_the_commit_do_not_run_without_one(t: Fixture) {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let mut tx = t.db.begin(SCOPE).await.unwrap();
+        let dropped = sender.clone();
+        tx.after_commit(move || dropped.send("dropped").unwrap());
+        drop(tx);
+        let mut tx = t.db.begin(SCOPE).await.unwrap();
+        tx.after_commit(move || sender.send("committed").unwrap());
+        tx.commit().await.unwrap();
+        assert_eq!(receiver.iter().collect::<Vec<_>>(), ["committed"]);
+    }
+
+    async fn a_statement_ends_by_the_deadline_and_the_database_goes_on(t: Fixture) {
+        let slow = db::Sql {
+            sqlite: "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
+            postgres: "SELECT CAST(count(pg_sleep(60)) AS bigint)",
+        };
+        for writes in [false, true] {
+            let deadline = tokio::time::Instant::now() + Duration::from_millis(50);
+            let ended = db::deadline::within(deadline, async {
+                if writes {
+                    t.db.begin(SCOPE).await?.shared_sql(slow).one::<(i64,)>().await
+                } else {
+                    t.db.conn(SCOPE).await?.shared_sql(slow).one::<(i64,)>().await
+                }
+            })
+            .await;
+            assert!(matches!(ended, Err(Error::Timeout)), "{ended:?}");
+        }
+        // Both kinds of connection are free again.
+        t.db.begin(SCOPE).await.unwrap().commit().await.unwrap();
+        t.db.ping().await.unwrap();
+    }
+
+    async fn calls_that_go_away_leave_connections_that_work(t: Fixture) {
+        scratch(&t).await;
+        let mut tx = t.db.begin(SCOPE).await.unwrap();
+        insert(&mut tx, 1, "total", Some(0)).await.unwrap();
+        tx.commit().await.unwrap();
+        for round in 0..40_u64 {
+            let work = async {
+                let mut tx = t.db.begin(SCOPE).await?;
+                for change in [1_i64, -1] {
+                    tx.shared_sql("UPDATE scratch SET number = number + $1 WHERE word = 'total'").bind(change).execute().await?;
+                }
+                tx.commit().await
+            };
+            // Cut at another point each time.
+            let _ = tokio::time::timeout(Duration::from_micros(round * 37), work).await;
+        }
+        let mut tx = t.db.begin(SCOPE).await.unwrap();
+        let (total,): (i64,) =
+            tx.shared_sql(db::Sql::from("SELECT number FROM scratch WHERE word = 'total'")).one().await.unwrap();
+        assert_eq!(total, 0);
+    }
+
+    async fn migrating_twice_changes_nothing(t: Fixture) {
+        let before = t.db.level().await.unwrap();
+        assert!(before.is_current() && before.applied > 0);
+        t.db.migrate().await.unwrap();
+        assert_eq!(t.db.level().await.unwrap(), before);
+    }
+
+    async fn nodes_that_migrate_at_once_do_not_disturb_each_other(t: Fixture) {
+        let other = db::Db::open(&db::Options::new(&t.url)).await.unwrap();
+        let (one, two) = tokio::join!(t.db.migrate(), other.migrate());
+        one.unwrap();
+        two.unwrap();
+    }
+}
+
+#[tokio::test]
+#[should_panic(expected = "organization_id")]
+async fn a_tenants_statement_must_name_the_tenant() {
+    let t = Fixture::start(Engine::Sqlite).await;
+    let mut conn = t.db.conn(Scope::Organization(id_of_organization())).await.unwrap();
+    let _ = conn.sql("SELECT 1 FROM memberships").optional::<(i64,)>().await;
+}
+
+fn id_of_organization() -> capecontrol::base::OrganizationId {
+    Id::from_uuid(Uuid::from_u128(1))
+}
+
+#[tokio::test]
+async fn readers_of_sqlite_cannot_write() {
+    let t = Fixture::start(Engine::Sqlite).await;
+    let mut conn = t.db.conn(SCOPE).await.unwrap();
+    assert!(conn.shared_sql("DELETE FROM jobs").execute().await.is_err());
+}

@@ -1,0 +1,143 @@
+//! The queue on both engines: once, in order, again after a failure, and never lost.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use capecontrol::db::Scope;
+use capecontrol::jobs::{self, Failure, Job, Registry, State, store};
+use serde::{Deserialize, Serialize};
+
+use crate::support::{Fixture, on_both};
+
+const SCOPE: Scope = Scope::System("test");
+
+#[derive(Serialize, Deserialize)]
+struct Note(u32);
+
+impl Job for Note {
+    const KIND: &'static str = "test.note";
+    const ATTEMPTS_MAX: u32 = 3;
+}
+
+async fn push(t: &Fixture, number: u32) {
+    let mut tx = t.db.begin(SCOPE).await.unwrap();
+    jobs::push(&mut tx, &t.world, None, &Note(number)).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn count(t: &Fixture) -> Vec<(State, i64)> {
+    store::count(&mut t.db.conn(SCOPE).await.unwrap()).await.unwrap()
+}
+
+type Seen = Arc<Mutex<Vec<u32>>>;
+
+fn record(seen: &Seen) -> impl FnOnce(&mut Registry) {
+    let seen = Arc::clone(seen);
+    move |registry| {
+        registry.on::<Note, _>(move |job, _| {
+            seen.lock().unwrap().push(job.0);
+            std::future::ready(Ok(()))
+        });
+    }
+}
+
+on_both! {
+    async fn a_job_runs_once_after_its_transaction_commits(t: Fixture) {
+        let seen = Seen::default();
+        let worker = t.worker(record(&seen));
+        let mut dropped = t.db.begin(SCOPE).await.unwrap();
+        jobs::push(&mut dropped, &t.world, None, &Note(0)).await.unwrap();
+        drop(dropped);
+        push(&t, 1).await;
+        t.clock.advance(Duration::from_millis(1));
+        push(&t, 2).await;
+        assert_eq!(worker.run_due().await.unwrap(), 2);
+        assert_eq!(worker.run_due().await.unwrap(), 0);
+        assert_eq!(*seen.lock().unwrap(), [1, 2]);
+        assert!(count(&t).await.is_empty());
+    }
+
+    async fn a_job_waits_for_its_time(t: Fixture) {
+        let seen = Seen::default();
+        let worker = t.worker(record(&seen));
+        let mut tx = t.db.begin(SCOPE).await.unwrap();
+        let later = t.world.now().plus(Duration::from_secs(60));
+        jobs::push_at(&mut tx, &t.world, None, &Note(1), later).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(worker.run_due().await.unwrap(), 0);
+        t.clock.advance(Duration::from_secs(60));
+        assert_eq!(worker.run_due().await.unwrap(), 1);
+    }
+
+    async fn a_job_that_fails_is_tried_again_and_then_left_dead(t: Fixture) {
+        let attempts = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&attempts);
+        let worker = t.worker(|registry| {
+            registry.on::<Note, _>(move |_, lease| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                assert!(lease.attempt != 2, "the second attempt panics");
+                std::future::ready(Err(Failure::retry("not now")))
+            });
+        });
+        push(&t, 1).await;
+        for tried in 1..=3 {
+            assert_eq!(worker.run_due().await.unwrap(), 1);
+            assert_eq!(attempts.load(Ordering::SeqCst), tried);
+            t.clock.advance(Duration::from_secs(3_600));
+        }
+        assert_eq!(worker.run_due().await.unwrap(), 0);
+        assert_eq!(count(&t).await, [(State::Dead, 1)]);
+    }
+
+    async fn a_worker_that_dies_loses_the_job_to_another(t: Fixture) {
+        push(&t, 1).await;
+        let stuck = t.worker(|registry| {
+            registry.on::<Note, _>(|_, _| std::future::pending::<Result<(), Failure>>());
+        });
+        // Cut while the handler runs: nothing is noted, as when the process is killed.
+        let _ = tokio::time::timeout(Duration::from_millis(300), stuck.run_due()).await;
+        assert_eq!(count(&t).await, [(State::Running, 1)]);
+        let seen = Seen::default();
+        let other = t.worker(record(&seen));
+        assert_eq!(other.run_due().await.unwrap(), 0);
+        t.clock.advance(Duration::from_secs(61));
+        assert_eq!(other.run_due().await.unwrap(), 1);
+        assert_eq!(*seen.lock().unwrap(), [1]);
+    }
+
+    async fn a_lost_claim_cannot_have_an_effect(t: Fixture) {
+        push(&t, 1).await;
+        let (db, clock) = (t.db.clone(), Arc::clone(&t.clock));
+        let seen = Seen::default();
+        let other = t.worker(record(&seen));
+        let slow = t.worker(|registry| {
+            registry.on::<Note, _>(move |_, lease| {
+                let (db, clock, other) = (db.clone(), Arc::clone(&clock), other.clone());
+                async move {
+                    // The lease runs out, and another worker does the job.
+                    clock.advance(Duration::from_secs(61));
+                    assert_eq!(other.run_due().await?, 1);
+                    let mut tx = db.begin(SCOPE).await?;
+                    assert!(lease.complete(&mut tx).await.is_err());
+                    Err(Failure::retry("the claim was lost"))
+                }
+            });
+        });
+        slow.run_due().await.unwrap();
+        assert_eq!(*seen.lock().unwrap(), [1]);
+        assert!(count(&t).await.is_empty());
+    }
+
+    async fn workers_share_a_queue(t: Fixture) {
+        let seen = Seen::default();
+        for number in 0..60 {
+            push(&t, number).await;
+        }
+        let workers: Vec<_> = (0..6).map(|_| t.worker(record(&seen))).collect();
+        futures_util::future::join_all(workers.iter().map(|worker| worker.run_due())).await;
+        let mut done = seen.lock().unwrap().clone();
+        done.sort_unstable();
+        assert_eq!(done, (0..60).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,88 @@
+//! What the tests share: both engines, a clock that stands still until it is moved, and the whole platform on a port.
+
+pub mod postgres;
+
+use std::sync::Arc;
+
+use capecontrol::base::{ManualClock, SeededRng, Timestamp, World};
+use capecontrol::db::{Db, Engine, Options};
+use capecontrol::jobs::{self, Registry, Worker};
+
+/// 2026-11-20T10:00:00Z, where the clock of every test begins.
+pub const START: Timestamp = Timestamp::from_seconds(1_795_168_800);
+
+/// An empty, migrated database of one engine, with a clock to move and randomness that repeats itself.
+pub struct Fixture {
+    pub db: Db,
+    pub world: World,
+    pub clock: Arc<ManualClock>,
+    /// Where the database is, for a second node or a look from outside.
+    pub url: String,
+    _folder: tempfile::TempDir,
+}
+
+/// Something that a test begins with, on a given engine.
+pub trait Start: Sized {
+    async fn start(engine: Engine) -> Self;
+}
+
+impl Start for Fixture {
+    async fn start(engine: Engine) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = database_url(engine, &folder).await;
+        let db = Db::open(&Options { connections_max: 4, ..Options::new(&url) }).await.unwrap();
+        db.migrate().await.unwrap();
+        let (world, clock) = world(7);
+        Self { db, world, clock, url, _folder: folder }
+    }
+}
+
+impl Fixture {
+    /// A worker for the jobs that `register` registers.
+    pub fn worker(&self, register: impl FnOnce(&mut Registry)) -> Worker {
+        let mut registry = Registry::default();
+        register(&mut registry);
+        Worker::new(self.db.clone(), self.world.clone(), jobs::Options::default(), registry)
+    }
+}
+
+/// The address of an empty database.
+pub async fn database_url(engine: Engine, folder: &tempfile::TempDir) -> String {
+    match engine {
+        Engine::Sqlite => format!("sqlite://{}", folder.path().join("test.db").display()),
+        Engine::Postgres => postgres::fresh().await.url,
+    }
+}
+
+/// A world whose clock stands at [`START`].
+pub fn world(seed: u64) -> (World, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::new(START));
+    (World::new(Arc::clone(&clock) as _, Arc::new(SeededRng::new(seed))), clock)
+}
+
+/// Makes of each test one for SQLite and one for PostgreSQL.
+macro_rules! on_both {
+    ($($(#[$meta:meta])* async fn $name:ident($t:ident: $start:ty) $body:block)+) => {
+        $(
+            mod $name {
+                #[allow(unused_imports, reason = "whether a body needs something from around it differs")]
+                #[allow(clippy::wildcard_imports, clippy::allow_attributes, reason = "the body sees what stands around it")]
+                use super::*;
+
+                $(#[$meta])*
+                async fn body($t: $start) $body
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn sqlite() {
+                    body(<$start as $crate::support::Start>::start(::capecontrol::db::Engine::Sqlite).await).await;
+                }
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn postgres() {
+                    body(<$start as $crate::support::Start>::start(::capecontrol::db::Engine::Postgres).await).await;
+                }
+            }
+        )+
+    };
+}
+pub(crate) use on_both;
