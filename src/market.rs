@@ -8,6 +8,7 @@
 pub mod error;
 pub mod manifest;
 pub mod model;
+pub mod rpc;
 pub mod service;
 pub mod store;
 

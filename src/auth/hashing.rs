@@ -19,7 +19,7 @@ const SALT_BYTES: usize = 16;
 const OUTPUT_BYTES: usize = 32;
 /// What a stored hash may ask of us at most. Beyond this it was not made here.
 const MEMORY_KIB_MAX: u32 = 1024 * 1024;
-const PASSES_MAX: u32 = 16;
+const PASSES_MAX: u32 = 20;
 const LANES_MAX: u32 = 16;
 
 /// How dear a check is, and how many may wait.

@@ -194,7 +194,9 @@ impl Worker {
 
     /// Runs the handler while renewing the claim; a panic is a failure like any other.
     async fn guarded(&self, job: &Claimed, lease: Lease, handler: &Handler) -> Result<(), Failure> {
-        let work = std::panic::AssertUnwindSafe(handler(&job.payload, lease)).catch_unwind();
+        // The call stands inside: a handler may panic before it has made its future.
+        let work = async { handler(&job.payload, lease).await };
+        let work = std::panic::AssertUnwindSafe(work).catch_unwind();
         tokio::pin!(work);
         let mut renewal = tokio::time::interval(self.options.lease / 3);
         renewal.tick().await;

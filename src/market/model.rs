@@ -108,25 +108,6 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// A run of items from a list, and whether the list goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slice<T> {
-    /// The items.
-    pub items: Vec<T>,
-    /// Whether more items follow.
-    pub more: bool,
-}
-
-impl<T> Slice<T> {
-    /// The first `size` of `items`, which were asked for with one too many.
-    pub fn new(mut items: Vec<T>, size: u32) -> Self {
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
-        let more = items.len() > size;
-        items.truncate(size);
-        Self { items, more }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,11 +117,5 @@ mod tests {
         let mut bytes = [0; 32];
         bytes[1] = 0xab;
         assert_eq!(Digest::new(bytes).to_string(), format!("00ab{}", "00".repeat(30)));
-    }
-
-    #[test]
-    fn a_slice_knows_whether_more_follow() {
-        assert_eq!(Slice::new(vec![1, 2, 3], 2), Slice { items: vec![1, 2], more: true });
-        assert_eq!(Slice::new(vec![1, 2], 2), Slice { items: vec![1, 2], more: false });
     }
 }

@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::manifest::Category;
-use super::model::{Installation, InstallationId, Listing, ListingId, Slice};
+use super::model::{Installation, InstallationId, Listing, ListingId};
 use super::store;
 use crate::auth::{self, Caller};
 use crate::base::{OrganizationId, World};
@@ -20,7 +20,7 @@ pub struct ListListings {
     /// Only those after this slug.
     pub after: Option<String>,
     /// At most so many.
-    pub size: u32,
+    pub limit: i64,
 }
 
 /// Asks for an agent to be installed.
@@ -40,7 +40,7 @@ pub struct ListInstallations {
     /// Only those made before this one.
     pub after: Option<InstallationId>,
     /// At most so many.
-    pub size: u32,
+    pub limit: i64,
 }
 
 /// The marketplace.
@@ -57,15 +57,13 @@ impl Service {
     }
 
     /// A part of the catalogue, in the order of the slugs. Everybody may look.
-    pub async fn list_listings(&self, _: &Caller, query: ListListings) -> Result<Slice<Listing>, Error> {
+    pub async fn list_listings(&self, _: &Caller, query: ListListings) -> Result<Vec<Listing>, Error> {
         let mut session = self.db.conn(CATALOGUE).await?;
         let after = query.after.unwrap_or_default();
-        let limit = one_more(query.size);
-        let listings = match query.category {
-            None => store::listings(&mut session, &after, limit).await?,
-            Some(category) => store::listings_of(&mut session, category, &after, limit).await?,
-        };
-        Ok(Slice::new(listings, query.size))
+        Ok(match query.category {
+            None => store::listings(&mut session, &after, query.limit).await?,
+            Some(category) => store::listings_of(&mut session, category, &after, query.limit).await?,
+        })
     }
 
     /// One listing. Everybody may look.
@@ -116,22 +114,15 @@ impl Service {
         &self,
         caller: &Caller,
         query: ListInstallations,
-    ) -> Result<Slice<Installation>, Error> {
+    ) -> Result<Vec<Installation>, Error> {
         let organization = named_or_personal(caller, query.organization)?;
         let mut session = self.db.conn(Scope::Organization(organization)).await?;
         auth::access::resolve(&mut session, caller, Some(organization)).await?;
-        let installations =
-            store::installations(&mut session, organization, query.after, one_more(query.size)).await?;
-        Ok(Slice::new(installations, query.size))
+        Ok(store::installations(&mut session, organization, query.after, query.limit).await?)
     }
 }
 
 /// The organisation that a request means, not yet checked: the scope in which the check is made needs it.
 fn named_or_personal(caller: &Caller, named: Option<OrganizationId>) -> Result<OrganizationId, auth::Error> {
     named.map_or_else(|| caller.personal(), Ok)
-}
-
-/// One item too many tells whether the list goes on.
-fn one_more(size: u32) -> i64 {
-    i64::from(size) + 1
 }

@@ -51,6 +51,8 @@ words! {
 pub struct Plan {
     /// A stable word, such as `pro`.
     pub id: String,
+    /// Its place in the price list.
+    pub position: i64,
     /// For people.
     pub name: String,
     /// One sentence for people.

@@ -7,7 +7,7 @@
 use crate::auth::store::account::{Administrator, Credentials, NewAccount};
 use crate::auth::{Email, Error, Role, store};
 use crate::base::{Secret, Timestamp};
-use crate::db::Scope;
+use crate::db::{Scope, Tx};
 
 use super::Service;
 
@@ -15,26 +15,40 @@ const DISPLAY_NAME: &str = "Administrator";
 const SCOPE: Scope = Scope::System("first administrator");
 
 impl Service {
-    /// Makes the first administrator, or issues another one-time password when the last one is spent. Tells the
-    /// address and the password, which is kept nowhere else; none when there is nothing to be issued.
+    /// Makes the first administrator, or issues another one-time password when the last one is spent. Tells whose it
+    /// is; none when there is nothing to be issued.
+    ///
+    /// `publish` puts the password where only the operator reads it; it is kept nowhere else. It is called before the
+    /// password counts, so that a file that cannot be written leaves nobody outside.
     ///
     /// # Errors
-    /// [`Error::Setup`] when the administrator's address belongs to an ordinary account.
-    pub async fn ensure_administrator(&self) -> Result<Option<(Email, Secret<String>)>, Error> {
+    /// [`Error::Setup`] when `publish` fails, or when the administrator's address belongs to an ordinary account.
+    pub async fn ensure_administrator(
+        &self,
+        publish: impl FnOnce(&Email, &Secret<String>) -> std::io::Result<()> + Send,
+    ) -> Result<Option<Email>, Error> {
         let found = self.administrator().await?;
-        if found
-            .as_ref()
-            .is_some_and(|admin| !self.is_spent(admin.one_time_issued_at, admin.one_time_used_at))
-        {
+        if found.as_ref().is_some_and(|it| !self.is_spent(it.one_time_issued_at, it.one_time_used_at)) {
             return Ok(None);
         }
         let password = Secret::new(self.world.token());
         let hash = self.hashing.hash(password.clone(), &self.world).await?;
-        let issued = match found {
-            None => self.insert_administrator(hash).await?,
-            Some(admin) => self.reissue(&admin, hash).await?,
+        let mut tx = self.db.begin(SCOPE).await?;
+        let (email, won) = match found {
+            None => (self.administrator_email.clone(), self.insert_administrator(&mut tx, hash).await?),
+            Some(admin) => {
+                let won = store::account::reissue(&mut tx, &admin, hash, self.world.now()).await?;
+                (Email::stored(admin.email), won)
+            }
         };
-        Ok(issued.map(|email| (email, password)))
+        if !won {
+            drop(tx);
+            return self.concede().await;
+        }
+        publish(&email, &password)
+            .map_err(|error| Error::Setup(format!("The one-time password could not be written: {error}.")))?;
+        tx.commit().await?;
+        Ok(Some(email))
     }
 
     async fn administrator(&self) -> Result<Option<Administrator>, Error> {
@@ -42,12 +56,11 @@ impl Service {
         Ok(store::account::administrator(&mut conn).await?)
     }
 
-    async fn insert_administrator(&self, hash: String) -> Result<Option<Email>, Error> {
-        let email = self.administrator_email.clone();
+    async fn insert_administrator(&self, tx: &mut Tx, hash: String) -> Result<bool, Error> {
         let now = self.world.now();
         let new = NewAccount {
             id: self.world.id(),
-            email: email.clone(),
+            email: self.administrator_email.clone(),
             role: Role::Admin,
             password_hash: hash,
             one_time_issued_at: Some(now),
@@ -55,27 +68,18 @@ impl Service {
             display_name: DISPLAY_NAME.to_owned(),
             at: now,
         };
-        let mut tx = self.db.begin(SCOPE).await?;
-        if self.insert_account(&mut tx, &new).await? {
-            tx.commit().await?;
-            return Ok(Some(email));
-        }
-        drop(tx);
-        // Another node that started at the same time was first, and holds the password.
-        if self.administrator().await?.is_some() {
-            return Ok(None);
-        }
-        Err(Error::Setup(
-            "The address of the first administrator belongs to an ordinary account; configure another one."
-                .to_owned(),
-        ))
+        self.insert_account(tx, &new).await
     }
 
-    async fn reissue(&self, admin: &Administrator, hash: String) -> Result<Option<Email>, Error> {
-        let mut tx = self.db.begin(SCOPE).await?;
-        let won = store::account::reissue(&mut tx, admin, hash, self.world.now()).await?;
-        tx.commit().await?;
-        Ok(won.then(|| Email::stored(admin.email.clone())))
+    /// The address was taken. By another node that started at the same time, which then holds the password?
+    async fn concede(&self) -> Result<Option<Email>, Error> {
+        match self.administrator().await? {
+            Some(_) => Ok(None),
+            None => Err(Error::Setup(
+                "The address of the first administrator belongs to an ordinary account; configure another one."
+                    .to_owned(),
+            )),
+        }
     }
 
     /// Refuses a one-time password that was used or is too old. Only whoever knows it comes this far.

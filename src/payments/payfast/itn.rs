@@ -55,6 +55,11 @@ impl Itn {
         if pairs.is_empty() { Err(Unreadable::Empty) } else { Ok(Self { pairs }) }
     }
 
+    /// All pairs, in the order received.
+    pub fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.pairs.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
+    }
+
     /// The value of the field when it appears exactly once.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use capecontrol::auth::hashing;
 use capecontrol::auth::keys::KeyPair;
+use capecontrol::auth::profile::Profile;
 use capecontrol::auth::service::{Issued, Login, Register, Transport, UpdateAccount};
 use capecontrol::auth::token::{self, Terms};
 use capecontrol::auth::{self, Caller, Error, Origin, Role, Service, access};
@@ -78,6 +79,17 @@ fn request_key(key: u128, body: u8) -> RequestKey {
     RequestKey { method: "/test".into(), key: uuid::Uuid::from_u128(key), body_hash: [body; 32] }
 }
 
+/// The address and the one-time password of the first administrator, when they are issued.
+async fn first_password(service: &Service) -> Result<Option<(auth::Email, Secret<String>)>, Error> {
+    let mut published = None;
+    let publish = |_: &auth::Email, password: &Secret<String>| {
+        published = Some(password.clone());
+        Ok(())
+    };
+    let email = service.ensure_administrator(publish).await?;
+    Ok(email.zip(published))
+}
+
 /// The subjects of the letters that wait to be sent.
 async fn subjects(t: &Fixture) -> Vec<String> {
     let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
@@ -123,10 +135,11 @@ on_both! {
         assert_eq!(ada.personal, Some(issued.account.personal_organization));
         let organizations = service.organizations(&ada, None, 10).await.unwrap();
         assert_eq!(organizations.len(), 1);
-        assert!(organizations[0].personal);
-        assert_eq!(organizations[0].role, auth::OrganizationRole::Owner);
+        let own = organizations.first().unwrap();
+        assert!(own.personal);
+        assert_eq!(own.role, auth::OrganizationRole::Owner);
         let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
-        access::owner(&mut conn, &ada, organizations[0].id).await.unwrap();
+        access::owner(&mut conn, &ada, own.id).await.unwrap();
     }
 
     async fn every_wrong_field_of_a_registration_is_named(t: Fixture) {
@@ -149,7 +162,8 @@ on_both! {
         service.register(&nobody(), registration("ada@example.com"), None).await.unwrap();
         let new = service.hashing_rounds();
         t.clock.advance(Duration::from_secs(1));
-        let other = Register { password: Secret::new("another password".to_owned()), ..registration("ada@example.com") };
+        let password = Secret::new("another password".to_owned());
+        let other = Register { password, ..registration("ada@example.com") };
         service.register(&nobody(), other, None).await.unwrap();
         assert_eq!(service.hashing_rounds(), new * 2);
         assert_eq!(subjects(&t).await, ["Welcome to Cape Control", "You already have a Cape Control account"]);
@@ -411,15 +425,18 @@ on_both! {
     async fn nodes_that_start_at_once_share_one_signing_key(t: Fixture) {
         let nodes = futures_util::future::join_all((0..4).map(|_| node(&t, options()))).await;
         assert_eq!(count(&t, "SELECT CAST(count(*) AS bigint) FROM signing_keys").await, 1);
-        let issued = signed_in(&nodes[0], "ada@example.com").await;
+        let first = nodes.first().unwrap();
+        let issued = signed_in(first, "ada@example.com").await;
         for node in &nodes {
             authenticated(node, &issued).await.unwrap();
-            assert_eq!(node.jwks(), nodes[0].jwks());
+            assert_eq!(node.jwks(), first.jwks());
         }
-        let jwks = nodes[0].jwks();
-        let key = &jwks["keys"][0];
-        assert_eq!((&key["kty"], &key["crv"], &key["alg"]), (&"OKP".into(), &"Ed25519".into(), &"EdDSA".into()));
-        assert_eq!(key["kid"].as_str().unwrap(), token::key_id(issued.access_token.expose()).unwrap());
+        let jwks = first.jwks();
+        let key = jwks.pointer("/keys/0").unwrap();
+        let told = |name| key.get(name).and_then(serde_json::Value::as_str);
+        assert_eq!(["kty", "crv", "alg"].map(told), [Some("OKP"), Some("Ed25519"), Some("EdDSA")]);
+        let kid = token::key_id(issued.access_token.expose()).unwrap();
+        assert_eq!(told("kid"), Some(kid.as_str()));
         assert!(key.get("d").is_none());
         // Another root key opens nothing, and says so.
         let stranger = Service::new(t.db.clone(), t.world.clone(), options(), RootKey::new([8; 32])).unwrap();
@@ -431,10 +448,10 @@ on_both! {
         let ada = caller(&service, "ada@example.com").await;
         let before = service.account(&ada).await.unwrap();
         let mut profile = before.profile.clone();
-        profile.bio = "Counts, and says \"so\".".to_owned();
+        "Counts, and says \"so\".".clone_into(&mut profile.bio);
         profile.skills = vec!["analysis".to_owned(), "ünïcode".to_owned()];
         profile.preferences.insert("theme".to_owned(), "dark".to_owned());
-        profile.company = "not in the mask".to_owned();
+        "not in the mask".clone_into(&mut profile.company);
         let mask = ["bio", "skills", "preferences"].map(str::to_owned).to_vec();
         let command = UpdateAccount { mask, profile, etag: before.etag() };
         t.clock.advance(Duration::from_secs(1));
@@ -453,8 +470,7 @@ on_both! {
         let service = node(&t, options()).await;
         let ada = caller(&service, "ada@example.com").await;
         let change = |bio: &str| {
-            let mut profile = capecontrol::auth::profile::Profile::default();
-            profile.bio = bio.to_owned();
+            let profile = Profile { bio: bio.to_owned(), ..Profile::default() };
             UpdateAccount { mask: vec!["bio".to_owned()], profile, etag: String::new() }
         };
         let (one, two) = futures_util::future::join(
@@ -464,7 +480,7 @@ on_both! {
         .await;
         let stored = service.account(&ada).await.unwrap();
         let done: Vec<_> = [one, two].into_iter().filter_map(Result::ok).collect();
-        assert!(done.iter().any(|account| *account == stored));
+        assert!(done.contains(&stored));
         assert_eq!(stored.version, 1 + i64::try_from(done.len()).unwrap());
     }
 
@@ -473,8 +489,8 @@ on_both! {
         let (ada, eve) = (caller(&service, "ada@example.com").await, caller(&service, "eve@example.com").await);
         let (of_ada, nowhere): (OrganizationId, OrganizationId) = (ada.personal().unwrap(), t.world.id());
         let told = |error: Error| (error.to_string(), error.reason(), error.metadata(), error.resource());
-        let foreign = told(service.organization(&eve, of_ada).await.unwrap_err());
-        let missing = told(service.organization(&eve, nowhere).await.unwrap_err());
+        let foreign = told(service.organization(&eve, of_ada).await.err().unwrap());
+        let missing = told(service.organization(&eve, nowhere).await.err().unwrap());
         assert_eq!(foreign, missing);
         assert_eq!(foreign.1.name, "NOT_FOUND");
         assert_eq!(service.organization(&ada, of_ada).await.unwrap().id, of_ada);
@@ -516,11 +532,11 @@ on_both! {
             tx.commit().await.unwrap();
         }
         let first = service.organizations(&ada, None, 2).await.unwrap();
-        let second = service.organizations(&ada, Some(first[1].id), 2).await.unwrap();
+        let second = service.organizations(&ada, first.last().map(|last| last.id), 2).await.unwrap();
         let names: Vec<_> = first.iter().chain(&second).map(|organization| organization.name.as_str()).collect();
         assert_eq!(names, ["Ada", "two", "three"]);
         let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
-        refused!(access::owner(&mut conn, &ada, second[0].id).await, Error::NotAnOwner);
+        refused!(access::owner(&mut conn, &ada, second.first().unwrap().id).await, Error::NotAnOwner);
     }
 
     async fn the_first_administrator_gets_in_once(t: Fixture) {
@@ -528,10 +544,10 @@ on_both! {
         let file = folder.path().join("administrator");
         let options = auth::Options { one_time_password_file: Some(file.clone()), ..options() };
         let service = node(&t, options).await;
-        let (email, password) = service.ensure_administrator().await.unwrap().unwrap();
+        let (email, password) = first_password(&service).await.unwrap().unwrap();
         std::fs::write(&file, password.expose()).unwrap();
         // As long as it is good, no start issues another.
-        assert!(service.ensure_administrator().await.unwrap().is_none());
+        assert!(first_password(&service).await.unwrap().is_none());
 
         let enter = |password: &Secret<String>| login(email.as_str(), password.expose());
         refused!(
@@ -546,20 +562,29 @@ on_both! {
         refused!(service.login(&nobody(), enter(&password), None).await, Error::OneTimePasswordSpent);
 
         // The next start issues another, and the session of the first goes on.
-        let (_, second) = service.ensure_administrator().await.unwrap().unwrap();
+        let (_, second) = first_password(&service).await.unwrap().unwrap();
         refused!(service.login(&nobody(), enter(&password), None).await, Error::InvalidCredentials);
         authenticated(&service, &issued).await.unwrap();
         // A day later it is worth nothing, and is replaced again.
         t.clock.advance(Duration::from_hours(24));
         refused!(service.login(&nobody(), enter(&second), None).await, Error::OneTimePasswordSpent);
-        let (_, third) = service.ensure_administrator().await.unwrap().unwrap();
+        let (_, third) = first_password(&service).await.unwrap().unwrap();
         service.login(&nobody(), enter(&third), None).await.unwrap();
         assert_eq!(count(&t, "SELECT CAST(count(*) AS bigint) FROM accounts").await, 1);
     }
 
+    async fn a_password_that_could_not_be_written_never_counts(t: Fixture) {
+        let service = node(&t, options()).await;
+        let full = |_: &auth::Email, _: &Secret<String>| Err(std::io::Error::other("the disk is full"));
+        refused!(service.ensure_administrator(full).await, Error::Setup(_));
+        assert_eq!(count(&t, "SELECT CAST(count(*) AS bigint) FROM accounts").await, 0);
+        let (email, password) = first_password(&service).await.unwrap().unwrap();
+        service.login(&nobody(), login(email.as_str(), password.expose()), None).await.unwrap();
+    }
+
     async fn of_many_sign_ins_with_a_one_time_password_one_succeeds(t: Fixture) {
         let service = node(&t, options()).await;
-        let (email, password) = service.ensure_administrator().await.unwrap().unwrap();
+        let (email, password) = first_password(&service).await.unwrap().unwrap();
         let many = (0..6).map(|_| service.login(nobody_static(), login(email.as_str(), password.expose()), None));
         let outcomes = futures_util::future::join_all(many).await;
         assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
@@ -568,7 +593,7 @@ on_both! {
 
     async fn nodes_that_start_at_once_make_one_administrator(t: Fixture) {
         let nodes = futures_util::future::join_all((0..4).map(|_| node(&t, options()))).await;
-        let made = futures_util::future::join_all(nodes.iter().map(|node| node.ensure_administrator())).await;
+        let made = futures_util::future::join_all(nodes.iter().map(|node| first_password(node))).await;
         assert_eq!(made.into_iter().filter_map(Result::unwrap).count(), 1);
         assert_eq!(count(&t, "SELECT CAST(count(*) AS bigint) FROM accounts").await, 1);
     }
@@ -577,13 +602,14 @@ on_both! {
         let options = auth::Options { administrator_email: "ada@example.com".to_owned(), ..options() };
         let service = node(&t, options).await;
         service.register(&nobody(), registration("ada@example.com"), None).await.unwrap();
-        refused!(service.ensure_administrator().await, Error::Setup(_));
+        refused!(first_password(&service).await, Error::Setup(_));
         let issued = service.login(&nobody(), login("ada@example.com", PASSWORD), None).await.unwrap();
         assert_eq!(issued.account.role, Role::Customer);
     }
 
     async fn a_flood_of_sign_ins_is_refused_with_a_delay(t: Fixture) {
-        let hashing = hashing::Options { concurrent_max: 1, waiting_max: 0, memory_kib: 32 * 1024, passes: 3, ..HASHING };
+        let (memory_kib, passes) = (32 * 1024, 3);
+        let hashing = hashing::Options { concurrent_max: 1, waiting_max: 0, memory_kib, passes, ..HASHING };
         let service = node(&t, auth::Options { hashing, ..options() }).await;
         let flood = (0..8).map(|_| service.login(nobody_static(), login("ada@example.com", "a guess"), None));
         let outcomes: Vec<_> =

@@ -1,0 +1,21 @@
+//! Payments: plans, checkouts through PayFast, invoices, subscriptions, and the double-entry ledger under them.
+//!
+//! Money is only believed when the provider says so, twice: in a signed notification, and when asked. What it says is
+//! stored before it is answered and applied by a job, once. This domain knows accounts and organisations through
+//! [`crate::auth`] only, and nothing of chat or the marketplace.
+
+pub mod address;
+mod error;
+pub mod model;
+pub mod options;
+pub mod payfast;
+pub mod provider;
+pub mod rpc;
+pub mod service;
+pub mod simulator;
+pub mod store;
+pub mod throttle;
+
+pub use error::{Error, PLAN_IS_FREE, REASONS, TOO_MANY_CHECKOUTS};
+pub use options::{Mode, Options, Supplier};
+pub use service::{Service, register};

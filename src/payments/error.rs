@@ -1,0 +1,110 @@
+//! What this domain refuses, and in which words.
+
+use std::time::Duration;
+
+use crate::auth;
+use crate::base::fault::{self, Code, Fault, Reason, Violation, Violations};
+use crate::db;
+
+/// Why something was not done. The text is what the caller reads.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is nothing to pay for.
+    #[error("The plan is free: every organisation has it until it buys another, so there is nothing to check out.")]
+    PlanIsFree,
+    /// The payment does not exist or is somebody else's: one answer for both.
+    #[error("There is no such payment.")]
+    PaymentNotFound,
+    /// The invoice does not exist or is somebody else's: one answer for both.
+    #[error("There is no such invoice.")]
+    InvoiceNotFound,
+    /// Too many checkouts were started and not paid.
+    #[error("Too many checkouts were started for this organisation; pay one of them, or wait a day.")]
+    TooManyCheckouts,
+    /// Only for platform administrators.
+    #[error("Only a platform administrator may do this.")]
+    NotAnAdministrator,
+    /// The profile changed since the etag was read.
+    #[error("The billing profile was changed meanwhile; read it again and repeat the change.")]
+    EtagMismatch,
+    /// Fields of the request are wrong.
+    #[error(transparent)]
+    Invalid(#[from] Violations),
+    /// Who calls may not, or names an organisation of others.
+    #[error(transparent)]
+    Auth(#[from] auth::Error),
+    /// The idempotency key was refused.
+    #[error(transparent)]
+    Idempotency(#[from] crate::idempotency::Error),
+    /// A fault of ours: amounts that do not fit together.
+    #[error("Something went wrong on our side.")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database refused.
+    #[error(transparent)]
+    Db(#[from] db::Error),
+}
+
+impl Error {
+    /// Marks a fault of ours, whose cause is logged and not told.
+    pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(cause.into())
+    }
+}
+
+/// A checkout of something that costs nothing.
+pub static PLAN_IS_FREE: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "PLAN_IS_FREE",
+    "The plan costs nothing, so there is nothing to check out; choose a paid plan.",
+);
+/// Too many unpaid checkouts.
+pub static TOO_MANY_CHECKOUTS: Reason = Reason::new(
+    Code::ResourceExhausted,
+    "TOO_MANY_CHECKOUTS",
+    "The organisation has started too many checkouts within a day without paying them; pay one or wait.",
+);
+
+/// What this domain answers.
+pub static REASONS: &[&Reason] = &[&PLAN_IS_FREE, &TOO_MANY_CHECKOUTS];
+
+impl Fault for Error {
+    fn reason(&self) -> &'static Reason {
+        match self {
+            Self::PlanIsFree => &PLAN_IS_FREE,
+            Self::PaymentNotFound | Self::InvoiceNotFound => &fault::NOT_FOUND,
+            Self::TooManyCheckouts => &TOO_MANY_CHECKOUTS,
+            Self::NotAnAdministrator => &fault::PERMISSION_DENIED,
+            Self::EtagMismatch => &fault::ETAG_MISMATCH,
+            Self::Invalid(violations) => violations.reason(),
+            Self::Auth(error) => error.reason(),
+            Self::Idempotency(error) => error.reason(),
+            Self::Internal(_) => &fault::INTERNAL,
+            Self::Db(error) => error.reason(),
+        }
+    }
+
+    fn violations(&self) -> &[Violation] {
+        match self {
+            Self::Invalid(violations) => violations.as_slice(),
+            Self::Auth(error) => error.violations(),
+            _ => &[],
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TooManyCheckouts => Some(Duration::from_hours(1)),
+            Self::Auth(error) => error.retry_after(),
+            Self::Idempotency(error) => error.retry_after(),
+            Self::Db(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Auth(error) => error.metadata(),
+            _ => Vec::new(),
+        }
+    }
+}

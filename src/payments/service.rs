@@ -1,0 +1,85 @@
+//! What the payments domain does: checkouts, the inbox of notifications, settlement, and looking at all of it.
+//!
+//! Authorisation is decided here. Nothing outside is awaited while a transaction is open. Whatever changes an
+//! organisation's money does so under the lock of its billing profile, taken first; then payment, then invoice, then
+//! counter, in that order everywhere.
+
+mod checkout;
+mod inbox;
+mod profile;
+mod reading;
+mod settlement;
+mod verification;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::base::{Timestamp, World};
+use crate::db::{Db, Tx};
+use crate::jobs;
+
+pub use checkout::{CreateCheckout, Item};
+pub use inbox::{Incoming, Receipt};
+pub use profile::{ProfileChange, UpdateBillingProfile};
+pub use reading::{Cursor, CurrentSubscription, InvoiceWithLines};
+pub use settlement::ApplyEvent;
+pub use verification::{Fault, FaultKind, Report};
+
+use super::options::Options;
+use super::provider::Confirm;
+use super::store::alarm::{self, Alarm};
+use super::throttle::Throttle;
+
+/// How long an alarm of what comes from outside counts up before the next one is raised.
+const ALARM_WINDOW: Duration = Duration::from_hours(1);
+
+/// The payments domain.
+pub struct Service {
+    db: Db,
+    world: World,
+    options: Options,
+    confirm: Arc<dyn Confirm>,
+    throttle: Mutex<Throttle>,
+}
+
+impl Service {
+    /// The domain over this database, with this provider.
+    #[must_use]
+    pub fn new(db: Db, world: World, options: Options, confirm: Arc<dyn Confirm>) -> Self {
+        Self { db, world, options, confirm, throttle: Mutex::default() }
+    }
+
+    /// What the domain was told at start.
+    #[must_use]
+    pub const fn options(&self) -> &Options {
+        &self.options
+    }
+
+    fn admit(&self, peer: Option<std::net::IpAddr>) -> Result<(), Duration> {
+        // A poisoned lock holds numbers only; any of them will do.
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner).admit(peer, self.world.now())
+    }
+
+    /// Raises an alarm inside the transaction that found its cause.
+    async fn raise(&self, tx: &mut Tx, alarm: Alarm) -> Result<(), crate::db::Error> {
+        if alarm::raise(tx, self.world.id(), &alarm, self.world.now()).await? {
+            tracing::warn!(kind = alarm.kind.as_str(), subject = alarm.subject, "a payments alarm was raised");
+        }
+        Ok(())
+    }
+}
+
+/// The window that a moment lies in, as part of an alarm's key.
+fn window(at: Timestamp) -> String {
+    let seconds = i64::try_from(ALARM_WINDOW.as_secs()).unwrap_or(i64::MAX);
+    at.as_seconds().div_euclid(seconds).to_string()
+}
+
+/// Has the domain's jobs run.
+pub fn register(registry: &mut jobs::Registry, service: &Arc<Service>) {
+    let service = Arc::clone(service);
+    registry.on::<ApplyEvent, _>(move |job, lease| {
+        let service = Arc::clone(&service);
+        async move { service.apply_event(job, lease).await }
+    });
+}

@@ -1,0 +1,162 @@
+//! The inbox: what comes in is stored with its job, then answered, then applied.
+//!
+//! Whoever posts gets the same answer whatever the verdict, because any other makes PayFast post again, and because a
+//! forger should learn nothing. Only what could not be stored is refused.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::base::Timestamp;
+use crate::db::{Scope, Tx};
+use crate::jobs;
+use crate::payments::Error;
+use crate::payments::model::AlarmKind;
+use crate::payments::payfast::itn::Itn;
+use crate::payments::store::alarm::Alarm;
+use crate::payments::store::event::{self, Arrival};
+use crate::payments::store::quarantine::{self, Suspect};
+
+use super::{ApplyEvent, Service, window};
+
+/// How many unsigned notifications from the provider's own addresses are kept.
+const QUARANTINE_LISTED_MAX: i64 = 10_000;
+/// How many from anywhere else.
+const QUARANTINE_UNLISTED_MAX: i64 = 1_000;
+/// How long they are kept.
+const QUARANTINE_AGE_MAX: Duration = Duration::from_hours(30 * 24);
+/// How much of a word from a notification is kept beside its bytes, in characters.
+const WORD_CHARS_MAX: usize = 100;
+
+/// What was posted, as it came.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// The bytes.
+    pub body: Vec<u8>,
+    /// The address that it came from, through trusted proxies only.
+    pub peer: Option<IpAddr>,
+    /// The headers that may matter to whoever looks into it: name and value.
+    pub headers: Vec<(String, String)>,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// Stored, and a job will apply it.
+    Stored,
+    /// The same bytes were stored before.
+    Repeated,
+    /// Not signed; kept aside.
+    Quarantined,
+    /// A stranger that posts too often; nothing was stored. Come back after this long.
+    Throttled(Duration),
+}
+
+impl Service {
+    /// Stores a notification and the job that applies it, in one transaction.
+    ///
+    /// # Errors
+    /// Only when it could not be stored.
+    pub async fn receive(&self, incoming: Incoming) -> Result<Receipt, Error> {
+        let listed = self.options.lists(incoming.peer);
+        if !listed && let Err(wait) = self.admit(incoming.peer) {
+            return Ok(Receipt::Throttled(wait));
+        }
+        let readable = Itn::parse(&incoming.body);
+        let mut tx = self.db.begin(Scope::System("payments.receive")).await?;
+        let receipt = match readable {
+            Ok(itn) if itn.signature_holds(self.options.passphrase()) => {
+                self.store_event(&mut tx, &incoming, &itn, listed).await?
+            }
+            Ok(_) => self.quarantine(&mut tx, incoming, listed, "the signature is missing or wrong").await?,
+            Err(error) => self.quarantine(&mut tx, incoming, listed, &error.to_string()).await?,
+        };
+        tx.commit().await?;
+        Ok(receipt)
+    }
+
+    async fn store_event(
+        &self,
+        tx: &mut Tx,
+        incoming: &Incoming,
+        itn: &Itn,
+        listed: bool,
+    ) -> Result<Receipt, Error> {
+        let arrival = arrival(self.world.id(), incoming, itn, self.world.now());
+        let new = event::insert(tx, &arrival).await?;
+        if new {
+            jobs::push(tx, &self.world, None, &ApplyEvent { event_id: arrival.id }).await?;
+        }
+        if !listed {
+            let alarm = outside(AlarmKind::SourceUnlisted, &arrival.peer, arrival.at, UNLISTED);
+            self.raise(tx, alarm).await?;
+        }
+        Ok(if new { Receipt::Stored } else { Receipt::Repeated })
+    }
+
+    async fn quarantine(
+        &self,
+        tx: &mut Tx,
+        incoming: Incoming,
+        listed: bool,
+        reason: &str,
+    ) -> Result<Receipt, Error> {
+        let now = self.world.now();
+        let suspect = Suspect {
+            listed_source: listed,
+            peer: peer_text(incoming.peer),
+            headers: headers_json(&incoming.headers),
+            body: incoming.body,
+            reason: reason.to_owned(),
+            at: now,
+        };
+        quarantine::insert(tx, self.world.id(), &suspect).await?;
+        let keep = if listed { QUARANTINE_LISTED_MAX } else { QUARANTINE_UNLISTED_MAX };
+        quarantine::prune(tx, listed, now.minus(QUARANTINE_AGE_MAX), keep).await?;
+        self.raise(tx, outside(AlarmKind::SignatureWrong, &suspect.peer, now, reason)).await?;
+        Ok(Receipt::Quarantined)
+    }
+}
+
+const UNLISTED: &str = "a signed notification came from an address outside the provider's ranges; it is applied when \
+                        the provider confirms it";
+
+/// One alarm for all that strangers do within a window: what they send must not fill the table.
+fn outside(kind: AlarmKind, peer: &str, at: Timestamp, detail: &str) -> Alarm {
+    Alarm {
+        kind,
+        dedupe_key: window(at),
+        organization_id: None,
+        subject: peer.to_owned(),
+        detail: detail.to_owned(),
+    }
+}
+
+fn arrival(id: crate::payments::model::EventId, incoming: &Incoming, itn: &Itn, at: Timestamp) -> Arrival {
+    let word = |name: &str| -> String {
+        let value = String::from_utf8_lossy(itn.get(name).unwrap_or_default());
+        // PostgreSQL stores no NUL in a text; the bytes themselves are kept beside.
+        value.chars().filter(|c| *c != '\0').take(WORD_CHARS_MAX).collect()
+    };
+    Arrival {
+        id,
+        body: incoming.body.clone(),
+        body_hash: Sha256::digest(&incoming.body).to_vec(),
+        peer: peer_text(incoming.peer),
+        headers: headers_json(&incoming.headers),
+        payment_status: word("payment_status"),
+        provider_payment_id: word("pf_payment_id"),
+        payment_reference: word("m_payment_id"),
+        at,
+    }
+}
+
+fn peer_text(peer: Option<IpAddr>) -> String {
+    peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_canonical().to_string())
+}
+
+fn headers_json(headers: &[(String, String)]) -> String {
+    // Pairs of texts; their JSON cannot fail.
+    serde_json::to_string(headers).unwrap_or_default()
+}

@@ -1,0 +1,365 @@
+//! Applying a notification: verify again, ask the provider, then have the effect in one transaction.
+//!
+//! Whatever dies in between, the job is still there and runs again; the effect key makes a second run nothing. Money
+//! that the provider confirms is always booked: on the order when it is open and the amount is right, else as an
+//! unapplied receipt with an alarm.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Currency, Money};
+use crate::db::{self, Scope, Tx};
+use crate::jobs::{Failure, Job, Lease};
+use crate::payments::model::ledger::{self, Balanced, Kind};
+use crate::payments::model::{
+    AlarmKind, BillingProfile, EventId, EventStatus, Invoice, Payment, PaymentId, PaymentStatus, PlanKind, Subscription,
+};
+use crate::payments::payfast::confirmation::Confirmation;
+use crate::payments::payfast::itn::Itn;
+use crate::payments::payfast::verdict::{self, Facts, PaymentStatus as Said, Refusal};
+use crate::payments::store;
+use crate::payments::store::alarm::Alarm;
+use crate::payments::store::ledger::Head;
+
+use super::{Service, window};
+
+/// Applies a stored notification.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ApplyEvent {
+    /// Which.
+    pub event_id: EventId,
+}
+
+impl Job for ApplyEvent {
+    const KIND: &'static str = "payments.apply_event";
+    // About two days of asking before an operator has to.
+    const ATTEMPTS_MAX: u32 = 60;
+}
+
+/// What became of a notification.
+struct Outcome {
+    status: EventStatus,
+    detail: String,
+    alarm: Option<Alarm>,
+}
+
+impl Outcome {
+    fn new(status: EventStatus, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into(), alarm: None }
+    }
+
+    fn alarmed(self, alarm: Alarm) -> Self {
+        Self { alarm: Some(alarm), ..self }
+    }
+}
+
+const SCOPE: Scope = Scope::System("payments.apply_event");
+
+impl Service {
+    /// Applies a stored notification; the job's handler.
+    ///
+    /// # Errors
+    /// When it has to be tried again, or can never succeed.
+    pub async fn apply_event(&self, job: ApplyEvent, lease: Lease) -> Result<(), Failure> {
+        let event = {
+            let mut conn = self.db.conn(SCOPE).await?;
+            store::event::body(&mut conn, job.event_id).await?
+        };
+        let Some((body, status)) = event else { return Err(Failure::dead("there is no such event")) };
+        if status != EventStatus::Received {
+            return Ok(());
+        }
+        let judged = self.judge(&body);
+        let (itn, facts) = match judged {
+            Ok(judged) => judged,
+            Err(reason) => {
+                let outcome = self.refused(&reason);
+                return self.conclude(job.event_id, lease, outcome).await;
+            }
+        };
+        // Asked outside any transaction, and only when the answer matters.
+        let confirmation = match facts.status {
+            Said::Complete | Said::Cancelled => self.confirm.confirm(&itn).await,
+            Said::Failed | Said::Pending | Said::Unknown(_) => Confirmation::Valid,
+        };
+        match confirmation {
+            Confirmation::Retry => Err(Failure::retry("the provider has not confirmed the notification yet")),
+            Confirmation::Invalid => {
+                let outcome = disowned(&facts);
+                self.conclude(job.event_id, lease, outcome).await
+            }
+            Confirmation::Valid => self.take_effect(job.event_id, lease, &itn, &facts).await,
+        }
+    }
+
+    fn judge(&self, body: &[u8]) -> Result<(Itn, Facts), String> {
+        let itn = Itn::parse(body).map_err(|error| error.to_string())?;
+        if !itn.signature_holds(self.options.passphrase()) {
+            return Err("the signature no longer holds; was the passphrase changed?".to_owned());
+        }
+        let facts = verdict::facts(&itn, &self.options.merchant_id).map_err(|refusal| refusal.to_string())?;
+        Ok((itn, facts))
+    }
+
+    /// Has the effect, decides the event and ends the job: all of it or nothing.
+    async fn take_effect(&self, event: EventId, lease: Lease, itn: &Itn, facts: &Facts) -> Result<(), Failure> {
+        let mut tx = self.db.begin(SCOPE).await?;
+        let outcome = match &facts.status {
+            Said::Complete | Said::Cancelled => self.once(&mut tx, event, itn, facts).await?,
+            Said::Failed => Outcome::new(EventStatus::Ignored, "failed: no money moved"),
+            Said::Pending => Outcome::new(EventStatus::Ignored, "pending: the provider will say more"),
+            Said::Unknown(word) => {
+                let detail = format!("the status {word:?} is unknown");
+                let alarm = alarm(AlarmKind::StatusUnknown, facts, None, &detail);
+                Outcome::new(EventStatus::Ignored, detail).alarmed(alarm)
+            }
+        };
+        self.write(tx, event, lease, outcome).await
+    }
+
+    async fn conclude(&self, event: EventId, lease: Lease, outcome: Outcome) -> Result<(), Failure> {
+        let tx = self.db.begin(SCOPE).await?;
+        self.write(tx, event, lease, outcome).await
+    }
+
+    async fn write(&self, mut tx: Tx, event: EventId, lease: Lease, outcome: Outcome) -> Result<(), Failure> {
+        let Outcome { status, detail, alarm } = outcome;
+        if let Some(alarm) = alarm {
+            self.raise(&mut tx, alarm).await?;
+        }
+        store::event::decide(&mut tx, event, status, &detail, self.world.now()).await?;
+        lease.complete(&mut tx).await?;
+        tx.commit().await?;
+        tracing::info!(event = %event, status = status.as_str(), detail, "a notification was decided");
+        Ok(())
+    }
+
+    async fn once(&self, tx: &mut Tx, event: EventId, itn: &Itn, facts: &Facts) -> Result<Outcome, Failure> {
+        let (key, word) = effect_key(facts);
+        if !store::event::take_effect(tx, &key, word, event, self.world.now()).await? {
+            return Ok(Outcome::new(EventStatus::Ignored, "this effect has happened already"));
+        }
+        let known = match facts.payment.as_deref().and_then(|id| id.parse::<PaymentId>().ok()) {
+            Some(id) => store::payment::get(tx, id).await?,
+            None => None,
+        };
+        let Some(found) = known else {
+            return self.unknown(tx, event, facts).await;
+        };
+        // The order of locks that everything here keeps: profile, payment, invoice.
+        let profile = store::profile::lock(tx, found.organization_id, self.world.now()).await?;
+        let payment = store::payment::lock(tx, found.id).await?;
+        let invoice = store::invoice::lock(tx, found.invoice_id).await?;
+        let order = Order { profile, payment, invoice, event };
+        if let Err(refusal) = verdict::compare_amount(itn, facts, Some(order.payment.amount_minor)) {
+            return self.wrong_amount(tx, &order, facts, &refusal).await;
+        }
+        match facts.status {
+            Said::Cancelled => self.cancel(tx, order).await,
+            _ => self.settle(tx, order, facts).await,
+        }
+    }
+
+    /// Money that came for an open order, exactly as much as it costs.
+    async fn settle(&self, tx: &mut Tx, order: Order, facts: &Facts) -> Result<Outcome, Failure> {
+        let now = self.world.now();
+        let Order { profile, mut payment, mut invoice, event } = order;
+        let (Ok(paid), Ok(settled)) = (invoice.status.pay(), payment.status.succeed()) else {
+            return self.closed(tx, event, &payment, facts).await;
+        };
+        let fee = facts.fee_minor.unwrap_or(0);
+        payment.status = settled;
+        payment.fee_minor = Some(fee);
+        payment.provider_payment_id.clone_from(&facts.provider_payment);
+        payment.settled_at = Some(now);
+        payment.updated_at = now;
+        store::payment::update(tx, &payment).await?;
+        invoice.status = paid;
+        invoice.number = Some(self.number(tx, &invoice).await?);
+        invoice.issued_at = Some(now);
+        invoice.paid_at = Some(now);
+        invoice.customer_name = profile.name;
+        invoice.customer_vat_number = profile.vat_number;
+        invoice.customer_address = profile.address;
+        store::invoice::update(tx, &invoice).await?;
+        let books = ledger::settlement(
+            Money::new(payment.amount_minor, payment.currency),
+            Money::new(fee, payment.currency),
+            Money::new(invoice.tax_minor, invoice.currency),
+        )
+        .map_err(Failure::dead)?;
+        self.book(tx, event, Kind::Settlement, Some(&payment), "payment of an invoice", &books).await?;
+        self.give(tx, &payment).await?;
+        let detail = format!("invoice {} is paid", invoice.number.as_deref().unwrap_or_default());
+        let outcome = Outcome::new(EventStatus::Applied, detail);
+        if facts.fee_minor.is_some() {
+            return Ok(outcome);
+        }
+        let detail = "the provider's fee could not be read and was booked as nothing";
+        Ok(outcome.alarmed(alarm(AlarmKind::FeeUnreadable, facts, Some(&payment), detail)))
+    }
+
+    /// Gives what this very payment bought, and closes what else was being bought.
+    async fn give(&self, tx: &mut Tx, payment: &Payment) -> Result<(), Failure> {
+        let plan = store::plan::get(tx, &payment.plan_id).await?.ok_or(db::Error::NotFound)?;
+        if plan.kind != PlanKind::Subscription {
+            return Ok(());
+        }
+        let now = self.world.now();
+        let (organization, plan, cycle) = (payment.organization_id, &payment.plan_id, payment.billing_cycle);
+        let (subscription, period) = match store::subscription::get(tx, organization).await? {
+            Some(current) => current.buy(plan, cycle, now),
+            None => Subscription::begin(self.world.id(), organization, plan, cycle, now),
+        };
+        store::subscription::put(tx, &subscription).await?;
+        store::invoice::set_period(tx, organization, payment.invoice_id, period).await?;
+        let invoices = store::payment::supersede_others(tx, organization, payment.id, now).await?;
+        store::invoice::void_open(tx, invoices).await?;
+        Ok(())
+    }
+
+    async fn cancel(&self, tx: &mut Tx, order: Order) -> Result<Outcome, Failure> {
+        let Order { mut payment, mut invoice, .. } = order;
+        let (Ok(void), Ok(cancelled)) = (invoice.status.void(), payment.status.cancel()) else {
+            let detail = format!("cancelled, but the payment is {} already", payment.status.as_str());
+            return Ok(Outcome::new(EventStatus::Ignored, detail));
+        };
+        payment.status = cancelled;
+        payment.updated_at = self.world.now();
+        store::payment::update(tx, &payment).await?;
+        invoice.status = void;
+        store::invoice::update(tx, &invoice).await?;
+        Ok(Outcome::new(EventStatus::Applied, "the payment is cancelled"))
+    }
+
+    /// A notification about a payment that we do not know.
+    async fn unknown(&self, tx: &mut Tx, event: EventId, facts: &Facts) -> Result<Outcome, Failure> {
+        let detail = "the payment is unknown";
+        let alarm = alarm(AlarmKind::PaymentUnknown, facts, None, detail);
+        self.unapplied(tx, event, None, facts, detail).await.map(|outcome| outcome.alarmed(alarm))
+    }
+
+    /// Money for an order that is no longer open.
+    async fn closed(
+        &self,
+        tx: &mut Tx,
+        event: EventId,
+        payment: &Payment,
+        facts: &Facts,
+    ) -> Result<Outcome, Failure> {
+        let detail = match payment.status {
+            PaymentStatus::Succeeded => "the order was paid before",
+            PaymentStatus::Superseded => "another payment bought a plan first",
+            PaymentStatus::Cancelled | PaymentStatus::Pending => "the order was cancelled",
+        };
+        let alarm = alarm(AlarmKind::OrderClosed, facts, Some(payment), detail);
+        self.unapplied(tx, event, Some(payment), facts, detail).await.map(|outcome| outcome.alarmed(alarm))
+    }
+
+    async fn wrong_amount(
+        &self,
+        tx: &mut Tx,
+        order: &Order,
+        facts: &Facts,
+        refusal: &Refusal,
+    ) -> Result<Outcome, Failure> {
+        let detail = refusal.to_string();
+        let alarm = alarm(AlarmKind::AmountDiffers, facts, Some(&order.payment), &detail);
+        let outcome = self.unapplied(tx, order.event, Some(&order.payment), facts, &detail).await?;
+        Ok(outcome.alarmed(alarm))
+    }
+
+    /// Books money that belongs to no open order. The money arrived; only what it is for is open.
+    async fn unapplied(
+        &self,
+        tx: &mut Tx,
+        event: EventId,
+        payment: Option<&Payment>,
+        facts: &Facts,
+        detail: &str,
+    ) -> Result<Outcome, Failure> {
+        let gross = facts.gross_minor.filter(|gross| *gross > 0 && facts.status == Said::Complete);
+        let Some(gross) = gross else {
+            return Ok(Outcome::new(EventStatus::Refused, format!("{detail}; nothing was booked")));
+        };
+        let currency = payment.map_or(Currency::Zar, |payment| payment.currency);
+        let fee = Money::new(facts.fee_minor.unwrap_or(0), currency);
+        let books = ledger::unapplied_receipt(Money::new(gross, currency), fee).map_err(Failure::dead)?;
+        self.book(tx, event, Kind::UnappliedReceipt, payment, detail, &books).await?;
+        Ok(Outcome::new(EventStatus::Unapplied, format!("{detail}; the money was booked as an unapplied receipt")))
+    }
+
+    async fn book(
+        &self,
+        tx: &mut Tx,
+        event: EventId,
+        kind: Kind,
+        payment: Option<&Payment>,
+        memo: &str,
+        books: &Balanced,
+    ) -> Result<(), db::Error> {
+        let pays = payment.filter(|_| kind == Kind::Settlement);
+        let head = Head {
+            id: self.world.id(),
+            organization_id: payment.map(|payment| payment.organization_id),
+            kind,
+            payment_id: payment.map(|payment| payment.id),
+            invoice_id: pays.map(|payment| payment.invoice_id),
+            event_id: Some(event),
+            memo: memo.to_owned(),
+            at: self.world.now(),
+        };
+        store::ledger::post(tx, &head, books).await
+    }
+
+    /// The next number of the supplier's series. Documents of tests have a series of their own, so that they never
+    /// take a number from a real one.
+    async fn number(&self, tx: &mut Tx, invoice: &Invoice) -> Result<String, db::Error> {
+        let series = if invoice.test { "TEST" } else { "INV" };
+        let number = store::invoice::take_number(tx, &invoice.supplier_legal_name, series).await?;
+        Ok(format!("{series}-{number:06}"))
+    }
+
+    fn refused(&self, reason: &str) -> Outcome {
+        let alarm = Alarm {
+            kind: AlarmKind::NotificationRefused,
+            dedupe_key: window(self.world.now()),
+            organization_id: None,
+            subject: String::new(),
+            detail: reason.to_owned(),
+        };
+        Outcome::new(EventStatus::Refused, reason).alarmed(alarm)
+    }
+
+}
+
+/// An order with its rows locked.
+struct Order {
+    profile: BillingProfile,
+    payment: Payment,
+    invoice: Invoice,
+    event: EventId,
+}
+
+/// What makes an effect one: the provider's id and word. A cancellation may come without the provider's id; then ours
+/// stands for it.
+fn effect_key(facts: &Facts) -> (String, &'static str) {
+    let word = if facts.status == Said::Cancelled { "CANCELLED" } else { "COMPLETE" };
+    let ours = || format!("payment:{}", facts.payment.as_deref().unwrap_or_default());
+    (facts.provider_payment.clone().unwrap_or_else(ours), word)
+}
+
+fn disowned(facts: &Facts) -> Outcome {
+    let detail = "the provider says that it did not send this notification";
+    Outcome::new(EventStatus::Refused, detail).alarmed(alarm(AlarmKind::ConfirmationInvalid, facts, None, detail))
+}
+
+fn alarm(kind: AlarmKind, facts: &Facts, payment: Option<&Payment>, detail: &str) -> Alarm {
+    let subject = facts.provider_payment.clone().or_else(|| facts.payment.clone()).unwrap_or_default();
+    Alarm {
+        kind,
+        dedupe_key: subject.clone(),
+        organization_id: payment.map(|payment| payment.organization_id),
+        subject,
+        detail: detail.to_owned(),
+    }
+}

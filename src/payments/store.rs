@@ -1,0 +1,12 @@
+//! The rows of the payments domain, by thing. Nothing here decides; it reads and writes what the service says.
+
+pub mod alarm;
+pub mod event;
+pub mod invoice;
+pub mod ledger;
+pub mod payment;
+pub mod plan;
+pub mod profile;
+pub mod quarantine;
+pub mod subscription;
+pub mod verification;

@@ -1,0 +1,161 @@
+//! The inbox of provider notifications, and the keys that make each effect happen once.
+
+use crate::base::Timestamp;
+use crate::db::{self, Conn, Tx};
+use crate::payments::model::{EventId, EventStatus, Provider, ProviderEvent};
+
+/// A notification as it came.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its id, should it be new.
+    pub id: EventId,
+    /// The bytes.
+    pub body: Vec<u8>,
+    /// Their SHA-256.
+    pub body_hash: Vec<u8>,
+    /// The address that it came from.
+    pub peer: String,
+    /// The headers that may matter, as JSON.
+    pub headers: String,
+    /// The provider's word for what happened.
+    pub payment_status: String,
+    /// The provider's id of the payment.
+    pub provider_payment_id: String,
+    /// Our payment's id as it came back.
+    pub payment_reference: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Stores a notification. The same bytes again only count up; then this is false.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn insert(tx: &mut Tx, arrival: &Arrival) -> Result<bool, db::Error> {
+    let (id,): (EventId,) = tx
+        .sql(
+            "INSERT INTO provider_events (id, provider, body, body_hash, peer, headers, status, detail, payment_status,
+                    provider_payment_id, payment_reference, deliveries, received_at, last_received_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, '', $8, $9, $10, 1, $11, $11)
+             ON CONFLICT (provider, body_hash) DO UPDATE SET deliveries = provider_events.deliveries + 1,
+                    last_received_at = excluded.last_received_at
+             RETURNING id",
+        )
+        .bind(arrival.id)
+        .bind(Provider::Payfast)
+        .bind(arrival.body.clone())
+        .bind(arrival.body_hash.clone())
+        .bind(arrival.peer.clone())
+        .bind(arrival.headers.clone())
+        .bind(EventStatus::Received)
+        .bind(arrival.payment_status.clone())
+        .bind(arrival.provider_payment_id.clone())
+        .bind(arrival.payment_reference.clone())
+        .bind(arrival.at)
+        .one()
+        .await?;
+    Ok(id == arrival.id)
+}
+
+/// The bytes of a notification and where it stands.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn body(conn: &mut impl Conn, id: EventId) -> Result<Option<(Vec<u8>, EventStatus)>, db::Error> {
+    conn.sql("SELECT body, status FROM provider_events WHERE id = $1").bind(id).optional().await
+}
+
+/// Decides a notification, once. False when it was decided before.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn decide(
+    tx: &mut Tx,
+    id: EventId,
+    status: EventStatus,
+    detail: &str,
+    now: Timestamp,
+) -> Result<bool, db::Error> {
+    let touched = tx
+        .sql("UPDATE provider_events SET status = $2, detail = $3, applied_at = $4 WHERE id = $1 AND status = $5")
+        .bind(id)
+        .bind(status)
+        .bind(detail.to_owned())
+        .bind(now)
+        .bind(EventStatus::Received)
+        .execute()
+        .await?;
+    Ok(touched == 1)
+}
+
+/// Takes the right to have an effect. False when it was taken before: then the effect has happened. A second
+/// transaction waits here until the first has ended.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn take_effect(
+    tx: &mut Tx,
+    provider_payment_id: &str,
+    payment_status: &str,
+    event_id: EventId,
+    now: Timestamp,
+) -> Result<bool, db::Error> {
+    let touched = tx
+        .sql(
+            "INSERT INTO provider_effects (provider, provider_payment_id, payment_status, event_id, created_at)
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (provider, provider_payment_id, payment_status) DO NOTHING",
+        )
+        .bind(Provider::Payfast)
+        .bind(provider_payment_id.to_owned())
+        .bind(payment_status.to_owned())
+        .bind(event_id)
+        .bind(now)
+        .execute()
+        .await?;
+    Ok(touched == 1)
+}
+
+/// Notifications of any status, the newest first, after a place in that order.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn page(
+    conn: &mut impl Conn,
+    after: (Timestamp, EventId),
+    limit: i64,
+) -> Result<Vec<ProviderEvent>, db::Error> {
+    conn.sql(
+        "SELECT id, provider, status, detail, peer, payment_status, provider_payment_id, payment_reference, deliveries,
+                received_at, applied_at
+         FROM provider_events WHERE (received_at, id) < ($1, $2) ORDER BY received_at DESC, id DESC LIMIT $3",
+    )
+    .bind(after.0)
+    .bind(after.1)
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Notifications of one status, the newest first, after a place in that order.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn page_of(
+    conn: &mut impl Conn,
+    status: EventStatus,
+    after: (Timestamp, EventId),
+    limit: i64,
+) -> Result<Vec<ProviderEvent>, db::Error> {
+    conn.sql(
+        "SELECT id, provider, status, detail, peer, payment_status, provider_payment_id, payment_reference, deliveries,
+                received_at, applied_at
+         FROM provider_events WHERE status = $1 AND (received_at, id) < ($2, $3)
+         ORDER BY received_at DESC, id DESC LIMIT $4",
+    )
+    .bind(status)
+    .bind(after.0)
+    .bind(after.1)
+    .bind(limit)
+    .all()
+    .await
+}

@@ -1,0 +1,228 @@
+//! Invoices, their lines, and their numbers.
+
+use crate::base::{OrganizationId, Timestamp};
+use crate::db::{self, Conn, Tx};
+use crate::payments::model::period::Period;
+use crate::payments::model::{Invoice, InvoiceId, InvoiceLine, InvoiceStatus};
+
+/// The invoice with this id, whoever's it is. The caller's membership is checked by who asks.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn get(conn: &mut impl Conn, id: InvoiceId) -> Result<Option<Invoice>, db::Error> {
+    conn.sql(
+        "SELECT id, organization_id, number, status, currency, total_minor, tax_minor, tax_rate_bp,
+                supplier_legal_name, supplier_trading_name, supplier_vat_number, supplier_address,
+                customer_name, customer_vat_number, customer_address, test, created_at, issued_at, paid_at
+         FROM invoices WHERE id = $1",
+    )
+    .bind(id)
+    .optional()
+    .await
+}
+
+/// The same, locked.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn lock(tx: &mut Tx, id: InvoiceId) -> Result<Invoice, db::Error> {
+    tx.sql(db::lock!(
+        "SELECT id, organization_id, number, status, currency, total_minor, tax_minor, tax_rate_bp,
+                supplier_legal_name, supplier_trading_name, supplier_vat_number, supplier_address,
+                customer_name, customer_vat_number, customer_address, test, created_at, issued_at, paid_at
+         FROM invoices WHERE id = $1"
+    ))
+    .bind(id)
+    .one()
+    .await
+}
+
+/// An organisation's invoices, the newest first, after a place in that order.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn page(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    after: (Timestamp, InvoiceId),
+    limit: i64,
+) -> Result<Vec<Invoice>, db::Error> {
+    conn.sql(
+        "SELECT id, organization_id, number, status, currency, total_minor, tax_minor, tax_rate_bp,
+                supplier_legal_name, supplier_trading_name, supplier_vat_number, supplier_address,
+                customer_name, customer_vat_number, customer_address, test, created_at, issued_at, paid_at
+         FROM invoices WHERE organization_id = $1 AND (created_at, id) < ($2, $3)
+         ORDER BY created_at DESC, id DESC LIMIT $4",
+    )
+    .bind(organization_id)
+    .bind(after.0)
+    .bind(after.1)
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// The lines of these invoices, in order.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn lines(
+    conn: &mut impl Conn,
+    invoices: impl IntoIterator<Item = InvoiceId>,
+) -> Result<Vec<InvoiceLine>, db::Error> {
+    // The invoices were read for their organisation; their lines need no other filter.
+    conn.shared_sql(
+        "SELECT invoice_id, position, description, quantity, unit_minor, total_minor, plan_id, billing_cycle,
+                period_start, period_end
+         FROM invoice_lines WHERE invoice_id IN $list ORDER BY invoice_id, position",
+    )
+    .list(invoices)
+    .all()
+    .await
+}
+
+/// Stores a new invoice.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn insert(tx: &mut Tx, invoice: &Invoice) -> Result<(), db::Error> {
+    tx.sql(
+        "INSERT INTO invoices (id, organization_id, number, status, currency, total_minor, tax_minor, tax_rate_bp,
+                supplier_legal_name, supplier_trading_name, supplier_vat_number, supplier_address,
+                customer_name, customer_vat_number, customer_address, test, created_at, issued_at, paid_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
+    )
+    .bind(invoice.id)
+    .bind(invoice.organization_id)
+    .bind(invoice.number.clone())
+    .bind(invoice.status)
+    .bind(invoice.currency)
+    .bind(invoice.total_minor)
+    .bind(invoice.tax_minor)
+    .bind(invoice.tax_rate_bp)
+    .bind(invoice.supplier_legal_name.clone())
+    .bind(invoice.supplier_trading_name.clone())
+    .bind(invoice.supplier_vat_number.clone())
+    .bind(invoice.supplier_address.clone())
+    .bind(invoice.customer_name.clone())
+    .bind(invoice.customer_vat_number.clone())
+    .bind(invoice.customer_address.clone())
+    .bind(invoice.test)
+    .bind(invoice.created_at)
+    .bind(invoice.issued_at)
+    .bind(invoice.paid_at)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Stores a line of a new invoice.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn insert_line(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    line: &InvoiceLine,
+) -> Result<(), db::Error> {
+    tx.sql(
+        "INSERT INTO invoice_lines (invoice_id, organization_id, position, description, quantity, unit_minor,
+                total_minor, plan_id, billing_cycle, period_start, period_end)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    )
+    .bind(line.invoice_id)
+    .bind(organization_id)
+    .bind(line.position)
+    .bind(line.description.clone())
+    .bind(line.quantity)
+    .bind(line.unit_minor)
+    .bind(line.total_minor)
+    .bind(line.plan_id.clone())
+    .bind(line.billing_cycle)
+    .bind(line.period_start)
+    .bind(line.period_end)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Writes what changes when a locked invoice is paid: status, number, times, and the customer as of now.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn update(tx: &mut Tx, invoice: &Invoice) -> Result<(), db::Error> {
+    tx.sql(
+        "UPDATE invoices SET number = $3, status = $4, issued_at = $5, paid_at = $6, customer_name = $7,
+                customer_vat_number = $8, customer_address = $9
+         WHERE organization_id = $1 AND id = $2",
+    )
+    .bind(invoice.organization_id)
+    .bind(invoice.id)
+    .bind(invoice.number.clone())
+    .bind(invoice.status)
+    .bind(invoice.issued_at)
+    .bind(invoice.paid_at)
+    .bind(invoice.customer_name.clone())
+    .bind(invoice.customer_vat_number.clone())
+    .bind(invoice.customer_address.clone())
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Voids the open invoices of payments that were superseded.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn void_open(
+    tx: &mut Tx,
+    invoices: impl IntoIterator<Item = InvoiceId>,
+) -> Result<u64, db::Error> {
+    tx.shared_sql("UPDATE invoices SET status = $1 WHERE status = $2 AND id IN $list")
+        .bind(InvoiceStatus::Void)
+        .bind(InvoiceStatus::Open)
+        .list(invoices)
+        .execute()
+        .await
+}
+
+/// Says for which period the lines of a paid invoice serve.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn set_period(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    id: InvoiceId,
+    period: Period,
+) -> Result<(), db::Error> {
+    tx.sql(
+        "UPDATE invoice_lines SET period_start = $3, period_end = $4 WHERE organization_id = $1 AND invoice_id = $2",
+    )
+    .bind(organization_id)
+    .bind(id)
+    .bind(period.start)
+    .bind(period.end)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Takes the next number of a series. The row stays locked until the transaction ends, so that two never get the same
+/// number and a number that is rolled back is the next one's.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn take_number(tx: &mut Tx, legal_name: &str, series: &str) -> Result<i64, db::Error> {
+    let (next,): (i64,) = tx
+        .shared_sql(
+            "INSERT INTO invoice_counters (legal_name, series, next_number) VALUES ($1, $2, 2)
+             ON CONFLICT (legal_name, series) DO UPDATE SET next_number = invoice_counters.next_number + 1
+             RETURNING next_number",
+        )
+        .bind(legal_name.to_owned())
+        .bind(series.to_owned())
+        .one()
+        .await?;
+    Ok(next.saturating_sub(1))
+}

@@ -1,0 +1,141 @@
+//! Payments.
+
+use crate::base::{OrganizationId, Timestamp};
+use crate::db::{self, Conn, Tx};
+use crate::payments::model::{InvoiceId, Payment, PaymentId, PaymentStatus, PlanKind};
+
+/// The payment with this id, whoever's it is. The caller's membership is checked by who asks.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn get(conn: &mut impl Conn, id: PaymentId) -> Result<Option<Payment>, db::Error> {
+    conn.sql(
+        "SELECT id, organization_id, account_id, invoice_id, provider, status, plan_id, billing_cycle, currency,
+                amount_minor, fee_minor, provider_payment_id, test, created_at, updated_at, settled_at
+         FROM payments WHERE id = $1",
+    )
+    .bind(id)
+    .optional()
+    .await
+}
+
+/// The same, locked.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn lock(tx: &mut Tx, id: PaymentId) -> Result<Payment, db::Error> {
+    tx.sql(db::lock!(
+        "SELECT id, organization_id, account_id, invoice_id, provider, status, plan_id, billing_cycle, currency,
+                amount_minor, fee_minor, provider_payment_id, test, created_at, updated_at, settled_at
+         FROM payments WHERE id = $1"
+    ))
+    .bind(id)
+    .one()
+    .await
+}
+
+/// Stores a new payment.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn insert(tx: &mut Tx, payment: &Payment) -> Result<(), db::Error> {
+    tx.sql(
+        "INSERT INTO payments (id, organization_id, account_id, invoice_id, provider, status, plan_id, billing_cycle,
+                currency, amount_minor, fee_minor, provider_payment_id, test, created_at, updated_at, settled_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+    )
+    .bind(payment.id)
+    .bind(payment.organization_id)
+    .bind(payment.account_id)
+    .bind(payment.invoice_id)
+    .bind(payment.provider)
+    .bind(payment.status)
+    .bind(payment.plan_id.clone())
+    .bind(payment.billing_cycle)
+    .bind(payment.currency)
+    .bind(payment.amount_minor)
+    .bind(payment.fee_minor)
+    .bind(payment.provider_payment_id.clone())
+    .bind(payment.test)
+    .bind(payment.created_at)
+    .bind(payment.updated_at)
+    .bind(payment.settled_at)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Writes what changes when a locked payment leaves pending.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn update(tx: &mut Tx, payment: &Payment) -> Result<(), db::Error> {
+    tx.sql(
+        "UPDATE payments SET status = $3, fee_minor = $4, provider_payment_id = $5, updated_at = $6, settled_at = $7
+         WHERE organization_id = $1 AND id = $2",
+    )
+    .bind(payment.organization_id)
+    .bind(payment.id)
+    .bind(payment.status)
+    .bind(payment.fee_minor)
+    .bind(payment.provider_payment_id.clone())
+    .bind(payment.updated_at)
+    .bind(payment.settled_at)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Closes the organisation's other open payments for subscriptions, and names their invoices. The organisation's
+/// billing profile is locked, so nobody else touches these rows.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn supersede_others(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    paid: PaymentId,
+    now: Timestamp,
+) -> Result<Vec<InvoiceId>, db::Error> {
+    let rows: Vec<(InvoiceId,)> = tx
+        .sql(
+            "UPDATE payments SET status = $3, updated_at = $4
+             WHERE organization_id = $1 AND id <> $2 AND status = $5
+               AND plan_id IN (SELECT id FROM plans WHERE kind = $6)
+             RETURNING invoice_id",
+        )
+        .bind(organization_id)
+        .bind(paid)
+        .bind(PaymentStatus::Superseded)
+        .bind(now)
+        .bind(PaymentStatus::Pending)
+        .bind(PlanKind::Subscription)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// Whether the organisation has started at least `limit` payments since `since` that are still pending.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn pending_since(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    since: Timestamp,
+    limit: i64,
+) -> Result<bool, db::Error> {
+    let (count,): (i64,) = conn
+        .sql(
+            "SELECT count(*) FROM (
+                 SELECT id FROM payments WHERE organization_id = $1 AND created_at >= $2 AND status = $3 LIMIT $4
+             ) AS open",
+        )
+        .bind(organization_id)
+        .bind(since)
+        .bind(PaymentStatus::Pending)
+        .bind(limit)
+        .one()
+        .await?;
+    Ok(count >= limit)
+}
