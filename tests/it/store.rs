@@ -4,3 +4,4 @@ mod auth;
 mod db;
 mod jobs;
 mod market;
+pub mod payments;
