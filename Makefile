@@ -25,7 +25,7 @@ unit: ## The fast loop: unit tests, tidiness, and everything that needs no Postg
 
 test: ## Every test, on both engines: installs and starts what they need, and stops it again
 	scripts/setup postgres buf
-	scripts/postgres run cargo test --locked
+	scripts/postgres run cargo test --locked --no-fail-fast
 
 check: ## Format, lints, contract, dependency rules, generated files
 	scripts/setup buf deny

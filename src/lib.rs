@@ -1,12 +1,15 @@
 //! The CapeControl platform in one library: see ARCHITECTURE.md for the floors and for a request traced through them.
 
 pub mod ai;
+pub mod app;
 pub mod auth;
 pub mod base;
 pub mod bus;
 pub mod chat;
+pub mod cli;
 pub mod config;
 pub mod db;
+pub mod http;
 pub mod idempotency;
 pub mod jobs;
 pub mod keyring;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use capecontrol::base::fault::{self, Code, Reason};
-use capecontrol::{ai, auth, idempotency, rpc};
+use capecontrol::{ai, auth, chat, idempotency, market, rpc};
 
 use crate::tidy::source;
 
@@ -19,6 +19,8 @@ const REASONS: &[(&str, &[&Reason])] = &[
     ("Lists", rpc::page::REASONS),
     ("Repetition of calls", idempotency::REASONS),
     ("Auth", auth::REASONS),
+    ("Chat", chat::REASONS),
+    ("Marketplace", market::REASONS),
     ("AI", ai::REASONS),
 ];
 
@@ -63,13 +65,20 @@ fn every_reason_is_registered_once() {
         let shape = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
         assert!(reason.name.chars().all(shape), "{} is not in upper snake case", reason.name);
     }
-    let sources = source::read(Path::new(env!("CARGO_MANIFEST_DIR")), "src", &["rs"]);
-    let made = sources.iter().map(|source| source.code.matches("Reason = Reason::new(").count());
-    assert_eq!(
-        made.sum::<usize>(),
-        codes.len(),
-        "reasons in src/, and reasons in the list of registries above"
-    );
+    let made: Vec<String> = source::read(Path::new(env!("CARGO_MANIFEST_DIR")), "src", &["rs"])
+        .iter()
+        .flat_map(|source| source.text.split("static ").skip(1).filter_map(reason_made).collect::<Vec<_>>())
+        .collect();
+    for name in &made {
+        assert!(codes.contains_key(name.as_str()), "{name} is in no registry of the list above");
+    }
+    assert_eq!(made.len(), codes.len(), "a reason is made in a way that this test does not see");
+}
+
+/// The name of the reason whose declaration follows, if it is one's.
+fn reason_made(declaration: &str) -> Option<String> {
+    let value = declaration.split_once(": Reason =")?.1.trim_start().strip_prefix("Reason::new(")?;
+    value.split('"').nth(1).map(str::to_owned)
 }
 
 /// Compares a file of the repository with what it must hold, or writes it.

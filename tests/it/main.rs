@@ -6,6 +6,7 @@
 )]
 
 mod generated;
+mod sim;
 mod store;
 mod support;
 mod tidy;
