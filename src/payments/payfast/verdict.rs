@@ -5,6 +5,11 @@
 
 use super::itn::Itn;
 
+/// The longest id that is taken for one, in bytes; PayFast's own bound for ours.
+const ID_BYTES_MAX: usize = 100;
+/// How much of a word that nobody knows is repeated, in characters.
+const WORD_CHARS_MAX: usize = 64;
+
 /// What PayFast says happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PaymentStatus {
@@ -29,7 +34,7 @@ impl PaymentStatus {
             "CANCELLED" => Self::Cancelled,
             "FAILED" => Self::Failed,
             "PENDING" => Self::Pending,
-            other => Self::Unknown(other.to_owned()),
+            other => Self::Unknown(other.chars().take(WORD_CHARS_MAX).collect()),
         }
     }
 }
@@ -136,14 +141,14 @@ pub struct Facts {
 /// The [`Refusal`] that applies; amounts are compared by [`compare_amount`].
 pub fn facts(itn: &Itn, merchant_id: &str) -> Result<Facts, Refusal> {
     if let Some(name) = itn.repeated() {
-        return Err(Refusal::Repeated(name));
+        return Err(Refusal::Repeated(name.chars().take(WORD_CHARS_MAX).collect()));
     }
     if itn.get("merchant_id") != Some(merchant_id.as_bytes()) {
         return Err(Refusal::Merchant);
     }
     let status = itn.get("payment_status").filter(|word| !word.is_empty()).ok_or(Refusal::StatusMissing)?;
     let status = PaymentStatus::read(&String::from_utf8_lossy(status));
-    let provider_payment = itn.text("pf_payment_id").map(str::to_owned);
+    let provider_payment = id(itn, "pf_payment_id");
     if status == PaymentStatus::Complete && provider_payment.is_none() {
         return Err(Refusal::ProviderIdMissing);
     }
@@ -151,12 +156,19 @@ pub fn facts(itn: &Itn, merchant_id: &str) -> Result<Facts, Refusal> {
     let fee_minor = itn.text("amount_fee").and_then(amount_minor).and_then(i64::checked_neg);
     let fee_minor = fee_minor.filter(|fee| *fee >= 0 && Some(*fee) <= gross_minor);
     Ok(Facts {
-        payment: itn.text("m_payment_id").map(str::to_owned),
+        payment: id(itn, "m_payment_id"),
         provider_payment,
         status,
         gross_minor,
         fee_minor,
     })
+}
+
+// An id becomes a key: it is short and printable, or it is none. PostgreSQL would refuse another as a text or in an
+// index, and the notification would be tried again for ever.
+fn id(itn: &Itn, name: &str) -> Option<String> {
+    let fits = |text: &&str| text.len() <= ID_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
+    itn.text(name).filter(fits).map(str::to_owned)
 }
 
 /// Compares the amount with the order's, to the cent. COMPLETE must carry one; CANCELLED never does, and another

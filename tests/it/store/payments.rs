@@ -203,11 +203,16 @@ on_both! {
         let ada = somebody(&t, "ada@example.com").await;
         let checkout = checkout(&service, &ada, "pro", Cycle::Monthly).await;
         let id = checkout.payment_id.to_string();
-        deliver(&service, &worker, itn(&id, "1", "COMPLETE", "528.99")).await;
-        deliver(&service, &worker, itn(&id, "2", "COMPLETE", "-529.00")).await;
-        deliver(&service, &worker, itn(&id, "3", "PENDING", "529.00")).await;
-        deliver(&service, &worker, itn(&id, "4", "FAILED", "529.00")).await;
-        deliver(&service, &worker, itn(&id, "5", "REFUNDED", "529.00")).await;
+        for (provider_id, status, amount) in [
+            ("1", "COMPLETE", "528.99"),
+            ("2", "COMPLETE", "-529.00"),
+            ("3", "PENDING", "529.00"),
+            ("4", "FAILED", "529.00"),
+            ("5", "REFUNDED", "529.00"),
+        ] {
+            t.clock.advance(Duration::from_secs(1));
+            deliver(&service, &worker, itn(&id, provider_id, status, amount)).await;
+        }
         assert_eq!(status(&service, &ada, checkout.payment_id).await, PaymentStatus::Pending);
         let statuses: Vec<_> = events(&service).await.into_iter().map(|(status, _)| status).collect();
         let (ignored, refused, unapplied) = (EventStatus::Ignored, EventStatus::Refused, EventStatus::Unapplied);
@@ -281,6 +286,7 @@ on_both! {
         let (service, worker) = plain(&t);
         let passphrase = Options::default();
         let passphrase = passphrase.passphrase();
+        let long = "x".repeat(20_000);
         for pairs in [
             vec![("payment_status", "COMPLETE"), ("merchant_id", "99999999"), ("pf_payment_id", "1")],
             vec![("payment_status", "COMPLETE"), ("merchant_id", "10000100")],
@@ -288,6 +294,9 @@ on_both! {
             vec![("merchant_id", "10000100"), ("merchant_id", "10000100"), ("payment_status", "COMPLETE")],
             vec![("payment_status", "COMPLETE\0"), ("merchant_id", "10000100"), ("pf_payment_id", "\0")],
             vec![("name_first", "\u{FFFD}\u{1F600}"), ("merchant_id", "1")],
+            vec![("merchant_id", "10000100"), ("payment_status", &long), ("pf_payment_id", &long)],
+            vec![("merchant_id", "10000100"), ("payment_status", "CANCELLED"), ("m_payment_id", &long)],
+            vec![(&long, "1"), (&long, "2"), ("merchant_id", "10000100")],
         ] {
             deliver(&service, &worker, signed_body(&pairs, passphrase)).await;
         }
@@ -296,7 +305,7 @@ on_both! {
         deliver(&service, &worker, [raw, &b"&signature="[..], signature.as_bytes()].concat()).await;
         assert_eq!(jobs_left(&t).await, 0);
         assert_eq!(balances(&service).await, []);
-        assert_eq!(events(&service).await.len(), 7);
+        assert_eq!(events(&service).await.len(), 10);
     }
 
     async fn money_for_an_unknown_payment_is_kept(t: Fixture) {
@@ -473,6 +482,7 @@ on_both! {
         tx.commit().await.unwrap();
         let mut tx = begin().await.unwrap();
         refused(entry(&mut tx, 1, 3, "ZAR", 5).await, "ledger_posted");
+        drop(tx);
         for text in [
             "UPDATE ledger_entries SET amount_minor = 6 WHERE position = 1",
             "DELETE FROM ledger_entries WHERE position = 1",
