@@ -31,9 +31,7 @@ fn the_registry_of_errors_is_current() {
         compare the reason, never the message. This page is written by `make gen`.\n"
         .to_owned();
     for (title, reasons) in REASONS {
-        text.push_str(&format!(
-            "\n## {title}\n\n| reason | code | when, and what to do |\n| --- | --- | --- |\n"
-        ));
+        text.extend(["\n## ", title, "\n\n| reason | code | when, and what to do |\n| --- | --- | --- |\n"]);
         let mut rows: Vec<String> = reasons.iter().map(|reason| row(reason)).collect();
         rows.sort();
         text.extend(rows);

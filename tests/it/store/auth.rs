@@ -465,8 +465,7 @@ on_both! {
         let service = node(&t, options()).await;
         let ada = caller(&service, "ada@example.com").await;
         let change = |bio: &str| {
-            let mut profile = capecontrol::auth::profile::Profile::default();
-            profile.bio = bio.to_owned();
+            let profile = capecontrol::auth::profile::Profile { bio: bio.to_owned(), ..Default::default() };
             UpdateAccount { mask: vec!["bio".to_owned()], profile, etag: String::new() }
         };
         let (one, two) = futures_util::future::join(
@@ -476,7 +475,7 @@ on_both! {
         .await;
         let stored = service.account(&ada).await.unwrap();
         let done: Vec<_> = [one, two].into_iter().filter_map(Result::ok).collect();
-        assert!(done.iter().any(|account| *account == stored));
+        assert!(done.contains(&stored));
         assert_eq!(stored.version, 1 + i64::try_from(done.len()).unwrap());
     }
 

@@ -150,7 +150,7 @@ on_both! {
         let shown = service(&t).get_listing(&ada, guide).await.unwrap();
         assert_eq!((shown.manifest.version, shown.digest), (newer.version, newer.digest()));
         let query = ListInstallations { organization: None, after: None, limit: 10 };
-        assert_eq!(service(&t).list_installations(&ada, query).await.unwrap(), [before.clone()]);
+        assert_eq!(service(&t).list_installations(&ada, query).await.unwrap(), std::slice::from_ref(&before));
         let mut session = t.db.conn(Scope::Organization(organization)).await.unwrap();
         let agent = store::installed(&mut session, organization, guide).await.unwrap().unwrap();
         assert_eq!(agent.version, before.version);
