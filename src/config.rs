@@ -17,6 +17,7 @@ pub use source::{Effective, Problem, Problems, Sources};
 use crate::base::Secret;
 use crate::base::net::Network;
 use crate::keyring::RootKey;
+use crate::{chat, jobs, payments, rpc};
 use source::Reader;
 
 /// All settings.
@@ -35,13 +36,28 @@ pub struct Config {
     /// Accounts and passwords.
     pub auth: Auth,
     /// The supplier on invoices.
-    pub business: Business,
+    pub supplier: payments::Supplier,
     /// The payment provider.
     pub payfast: PayFast,
     /// Letters.
     pub mail: Mail,
     /// Logs.
     pub log: Log,
+    /// Bounds that have no setting of their own.
+    pub bounds: Bounds,
+}
+
+/// Bounds that have no setting of their own: good for every node, changed by tests.
+#[derive(Clone, Debug, Default)]
+pub struct Bounds {
+    /// Calls.
+    pub calls: rpc::gate::Options,
+    /// Connections.
+    pub connections: rpc::server::Options,
+    /// Streams and agents' turns.
+    pub chat: chat::Options,
+    /// Jobs.
+    pub jobs: jobs::Options,
 }
 
 /// The listener for clients.
@@ -83,35 +99,11 @@ pub struct Auth {
     pub terms_version: String,
 }
 
-/// The supplier on invoices.
-#[derive(Clone, Debug)]
-pub struct Business {
-    /// The name in the register of companies.
-    pub legal_name: String,
-    /// The name that customers know.
-    pub trading_name: String,
-    /// The VAT number.
-    pub vat_number: String,
-    /// The address; required in live mode.
-    pub address: String,
-}
-
-/// Which PayFast the node talks to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PayFastMode {
-    /// The built-in simulator.
-    Simulator,
-    /// PayFast's sandbox.
-    Sandbox,
-    /// PayFast itself, with real money.
-    Live,
-}
-
 /// The payment provider.
 #[derive(Clone, Debug)]
 pub struct PayFast {
     /// Which one.
-    pub mode: PayFastMode,
+    pub mode: payments::Mode,
     /// Our number there.
     pub merchant_id: String,
     /// Our key there.

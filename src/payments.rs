@@ -10,6 +10,7 @@ pub mod model;
 pub mod options;
 pub mod payfast;
 pub mod provider;
+pub mod rpc;
 pub mod service;
 pub mod simulator;
 pub mod store;

@@ -1,8 +1,8 @@
-//! Accounts, organisations and sessions as values.
+//! Accounts and organisations as values, and the words of this domain.
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{AccountId, OrganizationId, SessionId, Timestamp};
+use crate::base::{AccountId, OrganizationId, Timestamp};
 use crate::db::words;
 
 use super::{Email, profile::Profile};
@@ -80,8 +80,8 @@ pub fn etag(version: i64) -> String {
     format!("\"{version}\"")
 }
 
-/// An organisation as one of its members sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An organisation as one of its members sees it. Not to be printed: a personal one bears a person's name.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Organization {
     /// Its id.
     pub id: OrganizationId,
@@ -93,17 +93,4 @@ pub struct Organization {
     pub role: OrganizationRole,
     /// When it was made.
     pub created_at: Timestamp,
-}
-
-/// A sign-in that stands or stood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Session {
-    /// Its id.
-    pub id: SessionId,
-    /// Whose it is.
-    pub account: AccountId,
-    /// When it ends by itself, used or not.
-    pub expires_at: Timestamp,
-    /// When it was ended.
-    pub ended_at: Option<Timestamp>,
 }

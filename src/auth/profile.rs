@@ -1,6 +1,7 @@
 //! What an account's owner says of themselves, and how it is changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,7 @@ const PREFERENCE_KEY_BYTES_MAX: usize = 64;
 const PREFERENCE_VALUE_CHARS_MAX: usize = 500;
 
 /// What an account's owner says of themselves.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// The name to show.
     pub display_name: String,
@@ -34,6 +35,13 @@ pub struct Profile {
     pub interests: Vec<String>,
     /// Settings of clients, by key; the platform does not read them.
     pub preferences: BTreeMap<String, String>,
+}
+
+/// Nothing of a person reaches a log by being printed.
+impl fmt::Debug for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Profile").finish_non_exhaustive()
+    }
 }
 
 /// The fields of a profile, by their names in the contract.

@@ -8,13 +8,12 @@ use std::time::Duration;
 use http::{HeaderValue, Uri};
 
 use super::source::Reader;
-use super::{Auth, Business, Config, Database, Log, LogFormat, Mail, PayFast, PayFastMode, Server};
+use super::{Auth, Bounds, Config, Database, Log, LogFormat, Mail, PayFast, Server};
 use crate::base::Secret;
 use crate::base::net::Network;
 use crate::keyring::RootKey;
-
-/// The sandbox's public merchant, which the simulator also answers to. Public data from PayFast's documentation.
-const SANDBOX_MERCHANT: (&str, &str, &str) = ("10000100", "46f0cd694581a", "jt7NOE43FZPn");
+use crate::payments::payfast::{SIMULATOR_MERCHANT_ID, SIMULATOR_MERCHANT_KEY, SIMULATOR_PASSPHRASE};
+use crate::payments::{Mode, Supplier};
 
 pub(super) fn read(reader: &mut Reader) -> Option<Config> {
     let data_dir = reader.take("DATA_DIR", "./data", "folder for the node's files", |text| Ok(PathBuf::from(text)));
@@ -24,8 +23,8 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
     let database = database(reader, &data);
     let root_key = root_key(reader, database.as_ref());
     let auth = auth(reader);
-    let business = business(reader);
-    let payfast = payfast(reader, server.as_ref(), business.as_ref());
+    let supplier = supplier(reader);
+    let payfast = payfast(reader, server.as_ref(), supplier.as_ref());
     let mail = mail(reader, &data);
     let log = log(reader);
     Some(Config {
@@ -35,10 +34,11 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
         database: database?,
         root_key: root_key?,
         auth: auth?,
-        business: business?,
+        supplier: supplier?,
         payfast: payfast?,
         mail: mail?,
         log: log?,
+        bounds: Bounds::default(),
     })
 }
 
@@ -133,13 +133,13 @@ fn auth(reader: &mut Reader) -> Option<Auth> {
     })
 }
 
-fn business(reader: &mut Reader) -> Option<Business> {
+fn supplier(reader: &mut Reader) -> Option<Supplier> {
     let text = |text: &str| Ok(text.trim().to_owned());
     let legal_name = reader.take("BUSINESS__LEGAL_NAME", "Cape Craft Projects CC", "supplier on invoices", text);
     let trading_name = reader.take("BUSINESS__TRADING_NAME", "Cape Control", "name that customers know", text);
     let vat_number = reader.take("BUSINESS__VAT_NUMBER", "4270105119", "the supplier's VAT number", text);
     let address = reader.take("BUSINESS__ADDRESS", "", "the supplier's address; required in live mode", text);
-    Some(Business {
+    Some(Supplier {
         legal_name: legal_name?,
         trading_name: trading_name?,
         vat_number: vat_number?,
@@ -147,50 +147,49 @@ fn business(reader: &mut Reader) -> Option<Business> {
     })
 }
 
-fn payfast(reader: &mut Reader, server: Option<&Server>, business: Option<&Business>) -> Option<PayFast> {
+fn payfast(reader: &mut Reader, server: Option<&Server>, supplier: Option<&Supplier>) -> Option<PayFast> {
     let mode = reader.take("PAYFAST__MODE", "simulator", "simulator, sandbox or live", |text| match text {
-        "simulator" => Ok(PayFastMode::Simulator),
-        "sandbox" => Ok(PayFastMode::Sandbox),
-        "live" => Ok(PayFastMode::Live),
+        "simulator" => Ok(Mode::Simulator),
+        "sandbox" => Ok(Mode::Sandbox),
+        "live" => Ok(Mode::Live),
         _ => Err("must be simulator, sandbox or live".to_owned()),
     });
-    let (id, key, phrase) = SANDBOX_MERCHANT;
-    let merchant_id = reader.take("PAYFAST__MERCHANT_ID", id, "our merchant number", |text| {
+    let merchant_id = reader.take("PAYFAST__MERCHANT_ID", SIMULATOR_MERCHANT_ID, "our merchant number", |text| {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if digits { Ok(text.to_owned()) } else { Err("must be digits".to_owned()) }
     });
-    let merchant_key = reader.secret("PAYFAST__MERCHANT_KEY", key, "our merchant key", secret_text);
-    let passphrase = reader.secret("PAYFAST__PASSPHRASE", phrase, "the passphrase that signs", passphrase);
+    let merchant_key = reader.secret("PAYFAST__MERCHANT_KEY", SIMULATOR_MERCHANT_KEY, "our merchant key", secret_text);
+    let passphrase = reader.secret("PAYFAST__PASSPHRASE", SIMULATOR_PASSPHRASE, "the passphrase that signs", passphrase);
     let allow_public =
         reader.take("PAYFAST__ALLOW_PUBLIC_SIMULATOR", "false", "let strangers reach the simulator", flag);
-    check_mode(reader, mode?, allow_public?, server, business);
+    check_mode(reader, mode?, allow_public?, server, supplier);
     Some(PayFast { mode: mode?, merchant_id: merchant_id?, merchant_key: merchant_key?, passphrase: passphrase? })
 }
 
 fn check_mode(
     reader: &mut Reader,
-    mode: PayFastMode,
+    mode: Mode,
     allow_public: bool,
     server: Option<&Server>,
-    business: Option<&Business>,
+    supplier: Option<&Supplier>,
 ) {
     match mode {
-        PayFastMode::Simulator if !allow_public && server.is_some_and(is_public) => reader.problem(
+        Mode::Simulator if !allow_public && server.is_some_and(is_public) => reader.problem(
             "PAYFAST__MODE",
             "is simulator, with which anybody pays without money, but SERVER__LISTEN or SERVER__PUBLIC_URL is not \
              loopback; choose sandbox or live, or set PAYFAST__ALLOW_PUBLIC_SIMULATOR=true for a demonstration",
         ),
-        PayFastMode::Live => {
+        Mode::Live => {
             for key in ["PAYFAST__MERCHANT_ID", "PAYFAST__MERCHANT_KEY", "PAYFAST__PASSPHRASE"] {
                 if !reader.is_given(key) {
                     reader.problem(key, "must be given in live mode: the default is the sandbox's, which all know");
                 }
             }
-            if business.is_some_and(|business| business.address.is_empty()) {
+            if supplier.is_some_and(|supplier| supplier.address.is_empty()) {
                 reader.problem("BUSINESS__ADDRESS", "is required in live mode: a tax invoice must show it");
             }
         }
-        PayFastMode::Simulator | PayFastMode::Sandbox => {}
+        Mode::Simulator | Mode::Sandbox => {}
     }
 }
 
@@ -277,7 +276,8 @@ fn passphrase(text: &str) -> Result<Secret<String>, String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Config, PayFastMode, Sources};
+    use crate::config::{Config, Sources};
+    use crate::payments::Mode;
 
     fn read(environment: &[(&str, &str)]) -> Result<Config, String> {
         let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(config.server.public_url, "http://127.0.0.1:8080");
         assert_eq!(config.database.url.expose(), "sqlite://./data/capecontrol.db");
         assert!(config.database.migrate);
-        assert_eq!(config.payfast.mode, PayFastMode::Simulator);
+        assert_eq!(config.payfast.mode, Mode::Simulator);
     }
 
     #[test]

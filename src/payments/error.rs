@@ -93,7 +93,7 @@ impl Fault for Error {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::TooManyCheckouts => Some(Duration::from_secs(3_600)),
+            Self::TooManyCheckouts => Some(Duration::from_hours(1)),
             Self::Auth(error) => error.retry_after(),
             Self::Idempotency(error) => error.retry_after(),
             Self::Db(error) => error.retry_after(),

@@ -25,14 +25,13 @@ pub use reading::{Cursor, CurrentSubscription, InvoiceWithLines};
 pub use settlement::ApplyEvent;
 pub use verification::{Fault, FaultKind, Report};
 
-use super::Error;
 use super::options::Options;
 use super::provider::Confirm;
 use super::store::alarm::{self, Alarm};
 use super::throttle::Throttle;
 
 /// How long an alarm of what comes from outside counts up before the next one is raised.
-const ALARM_WINDOW: Duration = Duration::from_secs(3_600);
+const ALARM_WINDOW: Duration = Duration::from_hours(1);
 
 /// The payments domain.
 pub struct Service {

@@ -30,7 +30,7 @@ const DELIVERIES_MAX: u64 = 10;
 /// How late a notification can be asked to be, in seconds.
 const DELAY_SECONDS_MAX: u64 = 86_400;
 /// How long PayFast waits before it sends a notification again that was not answered with 200.
-const AGAIN_AFTER: Duration = Duration::from_secs(600);
+const AGAIN_AFTER: Duration = Duration::from_mins(10);
 /// The names of the page's own fields, which are no part of the form.
 const OWN_FIELDS: [&str; 4] = [page::ACTION, page::DELIVERIES, page::DELAY, page::STATUS];
 
@@ -197,7 +197,7 @@ impl Simulator {
         let home = self.options.home_url();
         let origins = self.options.return_origins.iter().map(String::as_str).chain([home.as_str()]);
         match wish {
-            "" => Ok(home),
+            "" => Ok(home.clone()),
             wish => address::allowed(wish, origins).map_err(|_| Rejection::Field(field)),
         }
     }

@@ -8,6 +8,7 @@
 )]
 
 mod generated;
+mod sim;
 mod store;
 mod support;
 mod tidy;

@@ -14,8 +14,8 @@ use super::Service;
 
 const TERMS_FIELD: &str = "accepted_terms_version";
 
-/// Somebody wants an account.
-#[derive(Clone, Debug)]
+/// Somebody wants an account. Not to be printed, as it tells of a person.
+#[derive(Clone)]
 pub struct Register {
     /// The address to sign in with.
     pub email: String,

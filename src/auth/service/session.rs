@@ -29,8 +29,8 @@ pub enum Transport {
     Unknown,
 }
 
-/// Somebody signs in.
-#[derive(Clone, Debug)]
+/// Somebody signs in. Not to be printed, as it tells of a person.
+#[derive(Clone)]
 pub struct Login {
     /// The address.
     pub email: String,

@@ -9,7 +9,7 @@ use crate::base::{AccountId, OrganizationId, Timestamp};
 use crate::db::{self, Conn, Json, Tx};
 
 /// What a new account begins with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewAccount {
     /// Its id.
     pub id: AccountId,
@@ -59,7 +59,7 @@ pub async fn insert(tx: &mut Tx, new: &NewAccount) -> Result<bool, db::Error> {
 }
 
 /// What a sign-in is checked against.
-#[derive(Clone, Debug, PartialEq, Eq, db::Row)]
+#[derive(Clone, PartialEq, Eq, db::Row)]
 pub struct Credentials {
     /// Whose they are.
     pub id: AccountId,
@@ -119,7 +119,7 @@ pub async fn rehash(tx: &mut Tx, checked: &Credentials, hash: String) -> Result<
 }
 
 /// An administrator and how their password came about.
-#[derive(Clone, Debug, PartialEq, Eq, db::Row)]
+#[derive(Clone, PartialEq, Eq, db::Row)]
 pub struct Administrator {
     /// The account.
     pub id: AccountId,

@@ -6,7 +6,7 @@ use crate::base::{AccountId, OrganizationId, SessionId, Timestamp};
 use crate::db::{self, Conn, Tx};
 
 /// What a new session begins with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewSession {
     /// Its id.
     pub id: SessionId,

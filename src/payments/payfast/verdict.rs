@@ -162,9 +162,8 @@ pub fn compare_amount(itn: &Itn, facts: &Facts, expected: Option<i64>) -> Result
     let carried = itn.get("amount_gross").is_some_and(|value| !value.is_empty());
     match (facts.gross_minor, expected) {
         (Some(given), Some(expected)) if given != expected => Err(Refusal::AmountDiffers { given, expected }),
-        (Some(_), _) => Ok(()),
         (None, _) if carried || facts.status == PaymentStatus::Complete => Err(Refusal::AmountUnreadable),
-        (None, _) => Ok(()),
+        _ => Ok(()),
     }
 }
 

@@ -23,7 +23,7 @@ use super::Service;
 /// How many unpaid checkouts an organisation may have started within [`OPEN_WINDOW`].
 const OPEN_CHECKOUTS_MAX: i64 = 1_000;
 /// Over which time unpaid checkouts are counted.
-const OPEN_WINDOW: Duration = Duration::from_secs(24 * 3_600);
+const OPEN_WINDOW: Duration = Duration::from_hours(24);
 /// The longest name and address of a buyer that PayFast takes, in characters.
 const BUYER_CHARS_MAX: usize = 100;
 

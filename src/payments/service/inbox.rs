@@ -25,7 +25,7 @@ const QUARANTINE_LISTED_MAX: i64 = 10_000;
 /// How many from anywhere else.
 const QUARANTINE_UNLISTED_MAX: i64 = 1_000;
 /// How long they are kept.
-const QUARANTINE_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+const QUARANTINE_AGE_MAX: Duration = Duration::from_hours(30 * 24);
 /// How much of a word from a notification is kept beside its bytes, in characters.
 const WORD_CHARS_MAX: usize = 100;
 

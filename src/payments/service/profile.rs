@@ -128,13 +128,12 @@ fn checked(change: ProfileChange) -> Result<ProfileChange, Violations> {
         address: change.address.map(|address| {
             text::paragraphs(&mut v, "billing_profile.address", &address, ADDRESS_CHARS_MAX)
         }),
-        country: change.country.map(|country| {
-            let fits = country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase());
-            let sentence = "must be two capital letters (ISO 3166-1), such as ZA";
-            v.check(country.is_empty() || fits, "billing_profile.country", sentence);
-            country
-        }),
+        country: change.country,
     };
+    if let Some(country) = change.country.as_deref().filter(|country| !country.is_empty()) {
+        let fits = country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase());
+        v.check(fits, "billing_profile.country", "must be two capital letters (ISO 3166-1), such as ZA");
+    }
     if let (Some(number), Some("ZA")) = (&change.vat_number, change.country.as_deref()) {
         let fits = number.is_empty() || number.len() == 10 && number.bytes().all(|byte| byte.is_ascii_digit());
         v.check(fits, "billing_profile.vat_number", "must be ten digits in South Africa");

@@ -84,7 +84,7 @@ impl Service {
         match confirmation {
             Confirmation::Retry => Err(Failure::retry("the provider has not confirmed the notification yet")),
             Confirmation::Invalid => {
-                let outcome = self.disowned(&facts);
+                let outcome = disowned(&facts);
                 self.conclude(job.event_id, lease, outcome).await
             }
             Confirmation::Valid => self.take_effect(job.event_id, lease, &itn, &facts).await,
@@ -109,7 +109,7 @@ impl Service {
             Said::Pending => Outcome::new(EventStatus::Ignored, "pending: the provider will say more"),
             Said::Unknown(word) => {
                 let detail = format!("the status {word:?} is unknown");
-                let alarm = self.alarm(AlarmKind::StatusUnknown, facts, None, &detail);
+                let alarm = alarm(AlarmKind::StatusUnknown, facts, None, &detail);
                 Outcome::new(EventStatus::Ignored, detail).alarmed(alarm)
             }
         };
@@ -195,7 +195,7 @@ impl Service {
             return Ok(outcome);
         }
         let detail = "the provider's fee could not be read and was booked as nothing";
-        Ok(outcome.alarmed(self.alarm(AlarmKind::FeeUnreadable, facts, Some(&payment), detail)))
+        Ok(outcome.alarmed(alarm(AlarmKind::FeeUnreadable, facts, Some(&payment), detail)))
     }
 
     /// Gives what this very payment bought, and closes what else was being bought.
@@ -234,7 +234,7 @@ impl Service {
     /// A notification about a payment that we do not know.
     async fn unknown(&self, tx: &mut Tx, event: EventId, facts: &Facts) -> Result<Outcome, Failure> {
         let detail = "the payment is unknown";
-        let alarm = self.alarm(AlarmKind::PaymentUnknown, facts, None, detail);
+        let alarm = alarm(AlarmKind::PaymentUnknown, facts, None, detail);
         self.unapplied(tx, event, None, facts, detail).await.map(|outcome| outcome.alarmed(alarm))
     }
 
@@ -251,7 +251,7 @@ impl Service {
             PaymentStatus::Superseded => "another payment bought a plan first",
             PaymentStatus::Cancelled | PaymentStatus::Pending => "the order was cancelled",
         };
-        let alarm = self.alarm(AlarmKind::OrderClosed, facts, Some(payment), detail);
+        let alarm = alarm(AlarmKind::OrderClosed, facts, Some(payment), detail);
         self.unapplied(tx, event, Some(payment), facts, detail).await.map(|outcome| outcome.alarmed(alarm))
     }
 
@@ -263,7 +263,7 @@ impl Service {
         refusal: &Refusal,
     ) -> Result<Outcome, Failure> {
         let detail = refusal.to_string();
-        let alarm = self.alarm(AlarmKind::AmountDiffers, facts, Some(&order.payment), &detail);
+        let alarm = alarm(AlarmKind::AmountDiffers, facts, Some(&order.payment), &detail);
         let outcome = self.unapplied(tx, order.event, Some(&order.payment), facts, &detail).await?;
         Ok(outcome.alarmed(alarm))
     }
@@ -330,22 +330,6 @@ impl Service {
         Outcome::new(EventStatus::Refused, reason).alarmed(alarm)
     }
 
-    fn disowned(&self, facts: &Facts) -> Outcome {
-        let detail = "the provider says that it did not send this notification";
-        let alarm = self.alarm(AlarmKind::ConfirmationInvalid, facts, None, detail);
-        Outcome::new(EventStatus::Refused, detail).alarmed(alarm)
-    }
-
-    fn alarm(&self, kind: AlarmKind, facts: &Facts, payment: Option<&Payment>, detail: &str) -> Alarm {
-        let subject = facts.provider_payment.clone().or_else(|| facts.payment.clone()).unwrap_or_default();
-        Alarm {
-            kind,
-            dedupe_key: subject.clone(),
-            organization_id: payment.map(|payment| payment.organization_id),
-            subject,
-            detail: detail.to_owned(),
-        }
-    }
 }
 
 /// An order with its rows locked.
@@ -362,4 +346,20 @@ fn effect_key(facts: &Facts) -> (String, &'static str) {
     let word = if facts.status == Said::Cancelled { "CANCELLED" } else { "COMPLETE" };
     let ours = || format!("payment:{}", facts.payment.as_deref().unwrap_or_default());
     (facts.provider_payment.clone().unwrap_or_else(ours), word)
+}
+
+fn disowned(facts: &Facts) -> Outcome {
+    let detail = "the provider says that it did not send this notification";
+    Outcome::new(EventStatus::Refused, detail).alarmed(alarm(AlarmKind::ConfirmationInvalid, facts, None, detail))
+}
+
+fn alarm(kind: AlarmKind, facts: &Facts, payment: Option<&Payment>, detail: &str) -> Alarm {
+    let subject = facts.provider_payment.clone().or_else(|| facts.payment.clone()).unwrap_or_default();
+    Alarm {
+        kind,
+        dedupe_key: subject.clone(),
+        organization_id: payment.map(|payment| payment.organization_id),
+        subject,
+        detail: detail.to_owned(),
+    }
 }

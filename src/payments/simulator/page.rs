@@ -29,7 +29,7 @@ pub fn checkout(order: &Order, action: &str) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(hidden, r#"<input type="hidden" name="{}" value="{}">"#, escape(name), escape(value));
     }
-    let statuses: String = STATUSES.iter().map(|status| format!("<option>{status}</option>")).collect();
+    let statuses = format!("<option>{}</option>", STATUSES.join("</option><option>"));
     let body = format!(
         r#"<h1>{item}</h1>
 <p>{description}</p>

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use capecontrol::auth::hashing;
 use capecontrol::auth::keys::KeyPair;
+use capecontrol::auth::profile::Profile;
 use capecontrol::auth::service::{Issued, Login, Register, Transport, UpdateAccount};
 use capecontrol::auth::token::{self, Terms};
 use capecontrol::auth::{self, Caller, Error, Origin, Role, Service, access};
@@ -134,10 +135,11 @@ on_both! {
         assert_eq!(ada.personal, Some(issued.account.personal_organization));
         let organizations = service.organizations(&ada, None, 10).await.unwrap();
         assert_eq!(organizations.len(), 1);
-        assert!(organizations[0].personal);
-        assert_eq!(organizations[0].role, auth::OrganizationRole::Owner);
+        let own = organizations.first().unwrap();
+        assert!(own.personal);
+        assert_eq!(own.role, auth::OrganizationRole::Owner);
         let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
-        access::owner(&mut conn, &ada, organizations[0].id).await.unwrap();
+        access::owner(&mut conn, &ada, own.id).await.unwrap();
     }
 
     async fn every_wrong_field_of_a_registration_is_named(t: Fixture) {
@@ -423,15 +425,18 @@ on_both! {
     async fn nodes_that_start_at_once_share_one_signing_key(t: Fixture) {
         let nodes = futures_util::future::join_all((0..4).map(|_| node(&t, options()))).await;
         assert_eq!(count(&t, "SELECT CAST(count(*) AS bigint) FROM signing_keys").await, 1);
-        let issued = signed_in(&nodes[0], "ada@example.com").await;
+        let first = nodes.first().unwrap();
+        let issued = signed_in(first, "ada@example.com").await;
         for node in &nodes {
             authenticated(node, &issued).await.unwrap();
-            assert_eq!(node.jwks(), nodes[0].jwks());
+            assert_eq!(node.jwks(), first.jwks());
         }
-        let jwks = nodes[0].jwks();
-        let key = &jwks["keys"][0];
-        assert_eq!((&key["kty"], &key["crv"], &key["alg"]), (&"OKP".into(), &"Ed25519".into(), &"EdDSA".into()));
-        assert_eq!(key["kid"].as_str().unwrap(), token::key_id(issued.access_token.expose()).unwrap());
+        let jwks = first.jwks();
+        let key = jwks.pointer("/keys/0").unwrap();
+        let told = |name| key.get(name).and_then(serde_json::Value::as_str);
+        assert_eq!(["kty", "crv", "alg"].map(told), [Some("OKP"), Some("Ed25519"), Some("EdDSA")]);
+        let kid = token::key_id(issued.access_token.expose()).unwrap();
+        assert_eq!(told("kid"), Some(kid.as_str()));
         assert!(key.get("d").is_none());
         // Another root key opens nothing, and says so.
         let stranger = Service::new(t.db.clone(), t.world.clone(), options(), RootKey::new([8; 32])).unwrap();
@@ -443,10 +448,10 @@ on_both! {
         let ada = caller(&service, "ada@example.com").await;
         let before = service.account(&ada).await.unwrap();
         let mut profile = before.profile.clone();
-        profile.bio = "Counts, and says \"so\".".to_owned();
+        "Counts, and says \"so\".".clone_into(&mut profile.bio);
         profile.skills = vec!["analysis".to_owned(), "ünïcode".to_owned()];
         profile.preferences.insert("theme".to_owned(), "dark".to_owned());
-        profile.company = "not in the mask".to_owned();
+        "not in the mask".clone_into(&mut profile.company);
         let mask = ["bio", "skills", "preferences"].map(str::to_owned).to_vec();
         let command = UpdateAccount { mask, profile, etag: before.etag() };
         t.clock.advance(Duration::from_secs(1));
@@ -465,7 +470,7 @@ on_both! {
         let service = node(&t, options()).await;
         let ada = caller(&service, "ada@example.com").await;
         let change = |bio: &str| {
-            let profile = capecontrol::auth::profile::Profile { bio: bio.to_owned(), ..Default::default() };
+            let profile = Profile { bio: bio.to_owned(), ..Profile::default() };
             UpdateAccount { mask: vec!["bio".to_owned()], profile, etag: String::new() }
         };
         let (one, two) = futures_util::future::join(
@@ -484,8 +489,8 @@ on_both! {
         let (ada, eve) = (caller(&service, "ada@example.com").await, caller(&service, "eve@example.com").await);
         let (of_ada, nowhere): (OrganizationId, OrganizationId) = (ada.personal().unwrap(), t.world.id());
         let told = |error: Error| (error.to_string(), error.reason(), error.metadata(), error.resource());
-        let foreign = told(service.organization(&eve, of_ada).await.unwrap_err());
-        let missing = told(service.organization(&eve, nowhere).await.unwrap_err());
+        let foreign = told(service.organization(&eve, of_ada).await.err().unwrap());
+        let missing = told(service.organization(&eve, nowhere).await.err().unwrap());
         assert_eq!(foreign, missing);
         assert_eq!(foreign.1.name, "NOT_FOUND");
         assert_eq!(service.organization(&ada, of_ada).await.unwrap().id, of_ada);
@@ -527,11 +532,11 @@ on_both! {
             tx.commit().await.unwrap();
         }
         let first = service.organizations(&ada, None, 2).await.unwrap();
-        let second = service.organizations(&ada, Some(first[1].id), 2).await.unwrap();
+        let second = service.organizations(&ada, first.last().map(|last| last.id), 2).await.unwrap();
         let names: Vec<_> = first.iter().chain(&second).map(|organization| organization.name.as_str()).collect();
         assert_eq!(names, ["Ada", "two", "three"]);
         let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
-        refused!(access::owner(&mut conn, &ada, second[0].id).await, Error::NotAnOwner);
+        refused!(access::owner(&mut conn, &ada, second.first().unwrap().id).await, Error::NotAnOwner);
     }
 
     async fn the_first_administrator_gets_in_once(t: Fixture) {

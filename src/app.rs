@@ -1,0 +1,263 @@
+//! The composition root: builds everything, joins the services on one port, and stops it all in order.
+//!
+//! This is the only place that knows all domains. It decides nothing that a customer would notice.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::hashing;
+use crate::base::World;
+use crate::bus::local::Local;
+use crate::config::Config;
+use crate::db::{self, Db};
+use crate::jobs::{Registry, Worker};
+use crate::payments::provider::Http;
+use crate::payments::simulator::{self, Simulator};
+use crate::rpc::metrics::Metrics;
+use crate::rpc::policy::{self, Policies};
+use crate::rpc::{Pages, server};
+use crate::{ai, auth, chat, mail, market, payments, proto};
+
+pub mod real;
+mod routes;
+mod start;
+
+pub use start::{Lock, describe_database, lock, one_time_password_file, prepare_folder};
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A proto declares too little.
+    #[error(transparent)]
+    Policies(#[from] policy::Error),
+    /// The database cannot be used.
+    #[error("the database cannot be used: {}", .0.chain())]
+    Database(#[from] db::Error),
+    /// The database was made by another version.
+    #[error(
+        "the database is at migration {}, and this program needs {}: run `capecontrol migrate`, or set \
+         DATABASE__MIGRATE=true", .0.applied, .0.expected
+    )]
+    Level(db::Level),
+    /// Accounts cannot be served.
+    #[error("accounts cannot be served: {0}")]
+    Auth(#[from] auth::Error),
+    /// Letters cannot be written.
+    #[error(transparent)]
+    Mail(#[from] mail::Error),
+    /// The provider's client cannot be made.
+    #[error("the payment provider's client cannot be made: {0}")]
+    Provider(#[from] reqwest::Error),
+    /// A file or an address cannot be used.
+    #[error("{what}: {cause}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// The reflection service cannot be made.
+    #[error("the reflection service cannot be made: {0}")]
+    Reflection(tonic_reflection::server::Error),
+    /// Another process serves from the same file.
+    #[error("another process serves from this SQLite file already ({0} is locked); stop it first, or use PostgreSQL")]
+    Served(PathBuf),
+    /// A key cannot be used.
+    #[error("the root key in {0} cannot be used: {1}")]
+    RootKey(PathBuf, crate::keyring::NotAKey),
+}
+
+impl Error {
+    /// Says what was tried when the system refused.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |cause| Self::Io { what, cause }
+    }
+}
+
+/// A node: everything that it consists of, not yet listening.
+pub struct App {
+    /// The database.
+    pub db: Db,
+    /// Accounts and organisations.
+    pub auth: Arc<auth::Service>,
+    /// Conversations.
+    pub chat: Arc<chat::Service>,
+    /// Money.
+    pub payments: Arc<payments::Service>,
+    /// The catalogue of agents.
+    pub market: Arc<market::Service>,
+    /// Runs the jobs of this node.
+    pub worker: Worker,
+    /// What the node counts.
+    pub metrics: Metrics,
+    world: World,
+    config: Config,
+    policies: Policies,
+    pages: Pages,
+    simulator: Option<Arc<Simulator>>,
+    drain: CancellationToken,
+    tasks: TaskTracker,
+    ready: watch::Sender<bool>,
+}
+
+/// Where a node listens.
+pub struct Listeners {
+    /// For clients.
+    pub clients: TcpListener,
+    /// For operators.
+    pub operations: TcpListener,
+}
+
+impl Listeners {
+    /// Takes the addresses that the settings name.
+    ///
+    /// # Errors
+    /// When one is taken.
+    pub async fn bind(config: &Config) -> Result<Self, Error> {
+        let bind = async |key: &str, address| {
+            TcpListener::bind(address).await.map_err(Error::io(format!("{key} {address} cannot be listened on")))
+        };
+        let clients = bind("SERVER__LISTEN", config.server.listen).await?;
+        let operations = bind("OPS__LISTEN", config.ops_listen).await?;
+        Ok(Self { clients, operations })
+    }
+}
+
+impl App {
+    /// Puts a node together: opens (and, where it should, migrates) the database, and makes the services.
+    ///
+    /// # Errors
+    /// What keeps the node from serving.
+    pub async fn build(config: Config, world: World) -> Result<Self, Error> {
+        let policies = Policies::load(proto::DESCRIPTORS)?;
+        let db = open_database(&config).await?;
+        let root = start::root_key(&config, &world)?;
+        let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let auth = Arc::new(auth::Service::new(db.clone(), world.clone(), auth_options(&config), root.clone())?);
+        auth.prepare().await?;
+        let market = Arc::new(market::Service::new(db.clone(), world.clone()));
+        let outside = chat::Outside {
+            auth: Arc::clone(&auth),
+            bus: Arc::new(Local::default()),
+            provider: Arc::new(ai::local::Local::new()),
+            drain: drain.clone(),
+            tasks: tasks.clone(),
+        };
+        let options = config.bounds.chat.clone();
+        let chat = Arc::new(chat::Service::new(db.clone(), world.clone(), options, outside));
+        let provider = Arc::new(Http::new(&payments_options(&config))?);
+        let options = payments_options(&config);
+        let payments =
+            Arc::new(payments::Service::new(db.clone(), world.clone(), options, Arc::clone(&provider) as _));
+        let simulator = (config.payfast.mode == payments::Mode::Simulator).then(|| {
+            Arc::new(Simulator::new(db.clone(), world.clone(), payments_options(&config), provider))
+        });
+        let mut registry = Registry::default();
+        mail::register(&mut registry, Arc::new(mail::FileMailer::new(config.mail.folder.clone(), &config.mail.from)?));
+        chat::turn::register(&mut registry, Arc::clone(&chat));
+        payments::register(&mut registry, &payments);
+        if let Some(simulator) = &simulator {
+            simulator::register(&mut registry, simulator);
+        }
+        let worker = Worker::new(db.clone(), world.clone(), config.bounds.jobs.clone(), registry);
+        let pages = Pages::new(root.derive("page-tokens"));
+        let (metrics, ready) = (Metrics::default(), watch::Sender::new(false));
+        Ok(Self {
+            db, auth, chat, payments, market, worker, metrics, world, config, policies, pages, simulator, drain,
+            tasks, ready,
+        })
+    }
+
+    /// The settings that the node runs with.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Serves until `stop`, then drains: health says NOT_SERVING, streams say goodbye, calls end, jobs end.
+    ///
+    /// # Errors
+    /// When the routes cannot be made.
+    pub async fn serve(&self, listeners: Listeners, stop: CancellationToken) -> Result<(), Error> {
+        let (app, health) = self.routes().await?;
+        let options =
+            server::Options { drain_max: self.config.server.drain_max, ..self.config.bounds.connections.clone() };
+        // Operators can still read the counters while clients are drained.
+        let operations_stop = CancellationToken::new();
+        self.tasks.spawn({
+            let (chat, worker) = (Arc::clone(&self.chat), self.worker.clone());
+            let stop = stop.clone();
+            async move { tokio::join!(chat.run(), worker.run(stop)) }
+        });
+        self.tasks.spawn(health.follow(stop.clone()));
+        self.tasks.spawn({
+            let operations = crate::http::operations(self.metrics.clone(), self.platform());
+            server::serve(listeners.operations, operations, options.clone(), operations_stop.clone())
+        });
+        self.tasks.spawn({
+            let (stop, drain) = (stop.clone(), self.drain.clone());
+            async move {
+                stop.cancelled().await;
+                drain.cancel();
+            }
+        });
+        server::serve(listeners.clients, app, options, stop).await;
+        operations_stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(self.config.server.drain_max, self.tasks.wait()).await.is_err() {
+            tracing::warn!("tasks that did not end were left; their jobs run again at the next start");
+        }
+        self.db.close().await;
+        Ok(())
+    }
+
+    fn platform(&self) -> crate::http::Platform {
+        crate::http::Platform { auth: Arc::clone(&self.auth), ready: self.ready.subscribe() }
+    }
+}
+
+async fn open_database(config: &Config) -> Result<Db, Error> {
+    let options =
+        db::Options { connections_max: config.database.connections_max, ..db::Options::new(config.database.url.expose()) };
+    let db = Db::open(&options).await?;
+    if config.database.migrate {
+        db.migrate().await?;
+    }
+    let level = db.level().await?;
+    if level.is_current() { Ok(db) } else { Err(Error::Level(level)) }
+}
+
+fn auth_options(config: &Config) -> auth::Options {
+    auth::Options {
+        issuer: config.server.public_url.clone(),
+        public_url: config.server.public_url.clone(),
+        terms_versions: vec![config.auth.terms_version.clone()],
+        administrator_email: config.auth.administrator_email.clone(),
+        one_time_password_file: Some(one_time_password_file(config)),
+        hashing: hashing::Options {
+            memory_kib: config.auth.argon2_memory_kib,
+            passes: config.auth.argon2_passes,
+            ..hashing::Options::default()
+        },
+        ..auth::Options::default()
+    }
+}
+
+fn payments_options(config: &Config) -> payments::Options {
+    let origins = config.server.allowed_origins.iter();
+    payments::Options {
+        mode: config.payfast.mode,
+        merchant_id: config.payfast.merchant_id.clone(),
+        merchant_key: config.payfast.merchant_key.clone(),
+        passphrase: config.payfast.passphrase.clone(),
+        public_url: config.server.public_url.clone(),
+        return_origins: origins.filter_map(|origin| origin.to_str().ok()).map(str::to_owned).collect(),
+        supplier: config.supplier.clone(),
+        ..payments::Options::default()
+    }
+}

@@ -1,0 +1,110 @@
+//! All services on one port: each behind the gate and the gRPC-Web translation, beside the HTTP shim.
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic_health::server::HealthReporter;
+use tonic_web::GrpcWebLayer;
+use tower::{Layer as _, ServiceBuilder};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::{App, Error};
+use crate::db::Db;
+use crate::http;
+use crate::proto::{DESCRIPTORS, capecontrol as api};
+use crate::rpc::gate::GateLayer;
+use crate::rpc::telemetry::{Telemetry, observe};
+use crate::rpc::{cors, health};
+use crate::{auth, chat, market, payments};
+
+/// A request message may have at most this many bytes.
+const REQUEST_BYTES_MAX: usize = 1 << 20;
+/// An answer may have at most this many bytes.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// Follows the database and tells health.
+pub(super) struct Health {
+    db: Db,
+    reporter: HealthReporter,
+    services: Vec<String>,
+    ready: watch::Sender<bool>,
+}
+
+impl Health {
+    pub(super) async fn follow(self, stop: CancellationToken) {
+        health::follow(self.db, self.reporter, self.services, self.ready, stop).await;
+    }
+}
+
+/// Bounds the messages of a service, and puts it behind the gate and the translation.
+macro_rules! served {
+    ($gate:expr, $server:ty, $rpc:expr) => {{
+        let service = <$server>::new($rpc)
+            .max_decoding_message_size(REQUEST_BYTES_MAX)
+            .max_encoding_message_size(ANSWER_BYTES_MAX);
+        ServiceBuilder::new().layer(GrpcWebLayer::new()).layer($gate.clone()).service(service)
+    }};
+}
+
+impl App {
+    pub(super) async fn routes(&self) -> Result<(Router, Health), Error> {
+        let (reporter, health_service) = tonic_health::server::health_reporter();
+        let services = self.policies.services().to_vec();
+        health::declare(&reporter, &services).await;
+        // Health and reflection tell nothing that is not public, so no gate stands before them.
+        let grpc = self
+            .grpc()
+            .add_service(GrpcWebLayer::new().layer(health_service))
+            .add_service(GrpcWebLayer::new().layer(reflection().build_v1().map_err(Error::Reflection)?))
+            .add_service(GrpcWebLayer::new().layer(reflection().build_v1alpha().map_err(Error::Reflection)?));
+        let telemetry = Telemetry {
+            world: self.world.clone(),
+            trusted_proxies: self.config.server.trusted_proxies.clone().into(),
+        };
+        let app = grpc
+            .into_axum_router()
+            .merge(http::platform(self.platform()))
+            .merge(self.payment_routes())
+            .fallback(http::unknown)
+            .layer(CatchPanicLayer::new())
+            .layer(cors::layer(self.config.server.allowed_origins.clone()))
+            .layer(from_fn_with_state(telemetry, observe));
+        let health =
+            Health { db: self.db.clone(), reporter, services, ready: self.ready.clone() };
+        Ok((app, health))
+    }
+
+    fn grpc(&self) -> Routes {
+        let gate = GateLayer::new(
+            self.policies.clone(),
+            self.auth.clone(),
+            self.config.bounds.calls.clone(),
+            self.metrics.clone(),
+        );
+        let auth = auth::rpc::Rpc::new(self.auth.clone(), self.pages.clone());
+        let chat = chat::rpc::Rpc::new(self.chat.clone(), self.pages.clone());
+        let market = market::rpc::Rpc::new(self.market.clone(), self.pages.clone());
+        Routes::default()
+            .add_service(served!(gate, api::auth::v1::auth_service_server::AuthServiceServer<_>, auth.clone()))
+            .add_service(served!(gate, api::auth::v1::account_service_server::AccountServiceServer<_>, auth.clone()))
+            .add_service(served!(gate, api::auth::v1::organization_service_server::OrganizationServiceServer<_>, auth))
+            .add_service(served!(gate, api::chat::v1::chat_service_server::ChatServiceServer<_>, chat))
+            .add_service(served!(
+                gate,
+                api::marketplace::v1::marketplace_service_server::MarketplaceServiceServer<_>,
+                market
+            ))
+    }
+
+    fn payment_routes(&self) -> Router {
+        Router::new()
+    }
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}

@@ -1,0 +1,102 @@
+//! What stands before a node can be built: its folder, its lock, its keys and its first administrator.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::{App, Error};
+use crate::base::World;
+use crate::config::Config;
+use crate::db;
+use crate::keyring::RootKey;
+
+/// Makes the data folder, which only its owner can enter.
+///
+/// # Errors
+/// What the system refuses.
+pub fn prepare_folder(config: &Config) -> Result<(), Error> {
+    let folder = &config.data_dir;
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(Error::io(format!("the data folder {} cannot be made (DATA_DIR)", folder.display())))
+}
+
+/// Holds a SQLite file for this process until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: Option<File>,
+}
+
+/// Takes the lock of a SQLite file, for only one process may serve from it. PostgreSQL needs none.
+///
+/// # Errors
+/// When another process holds it.
+pub fn lock(config: &Config) -> Result<Lock, Error> {
+    let Some(path) = db::Options::new(config.database.url.expose()).sqlite_path() else {
+        return Ok(Lock { _file: None });
+    };
+    let path = path.with_extension("serve-lock");
+    let what = format!("{} cannot be locked", path.display());
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let file = file.map_err(Error::io(what.clone()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock { _file: Some(file) }),
+        Err(TryLockError::WouldBlock) => Err(Error::Served(path)),
+        Err(TryLockError::Error(cause)) => Err(Error::Io { what, cause }),
+    }
+}
+
+/// Which database the settings name, without a password.
+#[must_use]
+pub fn describe_database(config: &Config) -> String {
+    let url = config.database.url.expose();
+    match url.strip_prefix("sqlite://") {
+        Some(path) => format!("SQLite in {path}"),
+        None => match url.rsplit_once('@') {
+            Some((_, host)) => format!("PostgreSQL at {}", host.split('?').next().unwrap_or(host)),
+            None => "PostgreSQL".to_owned(),
+        },
+    }
+}
+
+/// The root key from the settings, or the one in the data folder, which is made when there is none.
+pub(super) fn root_key(config: &Config, world: &World) -> Result<RootKey, Error> {
+    if let Some(key) = &config.root_key {
+        return Ok(key.clone());
+    }
+    let path = config.data_dir.join("root.key");
+    if !path.exists() {
+        write_private(&path, RootKey::generate(world).expose())
+            .map_err(Error::io(format!("{} cannot be written", path.display())))?;
+    }
+    let text = std::fs::read_to_string(&path).map_err(Error::io(format!("{} cannot be read", path.display())))?;
+    RootKey::parse(&text).map_err(|error| Error::RootKey(path, error))
+}
+
+/// Where the first administrator's one-time password stands until it is used.
+#[must_use]
+pub fn one_time_password_file(config: &Config) -> PathBuf {
+    config.data_dir.join("administrator-password")
+}
+
+impl App {
+    /// Sees to it that the platform has an administrator. Tells the address when a one-time password was written.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn administrator(&self) -> Result<Option<String>, Error> {
+        let path = one_time_password_file(&self.config);
+        let publish = |_: &_, password: &crate::base::Secret<String>| write_private(&path, password.expose());
+        let issued = self.auth.ensure_administrator(publish).await?;
+        Ok(issued.map(|email| email.as_str().to_owned()))
+    }
+}
+
+/// Writes a file that only its owner can read, whole or not at all.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let partial = path.with_extension("partial");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+    writeln!(file, "{text}")?;
+    file.sync_all()?;
+    std::fs::rename(&partial, path)
+}

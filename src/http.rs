@@ -1,0 +1,80 @@
+//! The shim beside gRPC: what plain HTTP asks for on the same port. Health, keys, the provider's callbacks and the
+//! simulator's pages; whatever is decided is decided in a domain's service.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::auth;
+use crate::rpc::metrics::Metrics;
+
+/// What the routes that every node has need to know.
+#[derive(Clone)]
+pub struct Platform {
+    /// For the public signing keys.
+    pub auth: Arc<auth::Service>,
+    /// Whether the node can serve.
+    pub ready: watch::Receiver<bool>,
+}
+
+/// Liveness, readiness, version and the public signing keys.
+pub fn platform(platform: Platform) -> Router {
+    Router::new()
+        .route("/healthz", get(alive))
+        .route("/alive", get(alive))
+        .route("/readyz", get(ready))
+        .route("/api/health", get(ready))
+        .route("/api/version", get(version))
+        .route("/.well-known/jwks.json", get(jwks))
+        .with_state(platform)
+}
+
+/// What operators' tools ask for, on a port of its own.
+pub fn operations(metrics: Metrics, platform: Platform) -> Router {
+    Router::new()
+        .route("/healthz", get(alive))
+        .route("/readyz", get(ready))
+        .with_state(platform)
+        .merge(Router::new().route("/metrics", get(encode_metrics)).with_state(metrics))
+}
+
+/// Answers what no route knows: to gRPC clients in their way, to others with 404.
+pub async fn unknown(request: Request) -> Response {
+    let kind = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    if kind.starts_with(b"application/grpc") {
+        return tonic::Status::unimplemented("There is no such service.").into_http();
+    }
+    (StatusCode::NOT_FOUND, Json(json!({ "error": "there is no such address" }))).into_response()
+}
+
+async fn alive() -> &'static str {
+    "ok"
+}
+
+async fn ready(State(platform): State<Platform>) -> Response {
+    if *platform.ready.borrow() {
+        Json(json!({ "status": "ready" })).into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "not ready" }))).into_response()
+    }
+}
+
+async fn version() -> Response {
+    Json(json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") })).into_response()
+}
+
+async fn jwks(State(platform): State<Platform>) -> Response {
+    // Keys change seldom, and the next one is published ahead.
+    ([(header::CACHE_CONTROL, "public, max-age=300")], Json(platform.auth.jwks())).into_response()
+}
+
+async fn encode_metrics(State(metrics): State<Metrics>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], metrics.encode()).into_response()
+}

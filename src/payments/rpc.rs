@@ -1,0 +1,250 @@
+//! The wire of this domain: requests in, answers out, nothing decided.
+
+mod answer;
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use crate::base::Violations;
+use crate::proto::capecontrol::payments::v1 as wire;
+use crate::rpc::{self, Pages, decode};
+
+use super::model::EventStatus;
+use super::model::period::Cycle;
+use super::service::{CreateCheckout, Cursor, Item, ProfileChange, UpdateBillingProfile};
+use super::{Error, Service};
+
+rpc::status_from!(Error);
+
+const LIST_PLANS: &str = "payments.ListPlans";
+const LIST_INVOICES: &str = "payments.ListInvoices";
+const LIST_PROVIDER_EVENTS: &str = "payments.ListProviderEvents";
+
+/// The services `PaymentsService`, `InvoiceService`, `SubscriptionService` and `PaymentOperationsService`.
+#[derive(Clone)]
+pub struct Rpc {
+    service: Arc<Service>,
+    pages: Pages,
+}
+
+impl Rpc {
+    /// Serves `service`.
+    #[must_use]
+    pub const fn new(service: Arc<Service>, pages: Pages) -> Self {
+        Self { service, pages }
+    }
+}
+
+#[tonic::async_trait]
+impl wire::payments_service_server::PaymentsService for Rpc {
+    async fn create_checkout(
+        &self,
+        request: Request<wire::CreateCheckoutRequest>,
+    ) -> Result<Response<wire::CreateCheckoutResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let mut v = Violations::new();
+        let organization_id = decode::optional_id(&mut v, "organization_id", &request.organization_id);
+        v.check(request.item.is_some(), "item", "must name what is bought");
+        let item = match request.item {
+            Some(wire::create_checkout_request::Item::Plan(plan)) => {
+                Item::Plan { cycle: cycle(&plan), plan_id: plan.plan_id }
+            }
+            None => Item::Plan { plan_id: String::new(), cycle: None },
+        };
+        v.finish()?;
+        let (return_url, cancel_url) = (request.return_url, request.cancel_url);
+        let command = CreateCheckout { organization_id, item, return_url, cancel_url };
+        let checkout = self.service.create_checkout(&caller, command, key.as_deref()).await?;
+        Ok(Response::new(answer::checkout(checkout)))
+    }
+
+    async fn get_payment(
+        &self,
+        request: Request<wire::GetPaymentRequest>,
+    ) -> Result<Response<wire::GetPaymentResponse>, Status> {
+        let (caller, request) = rpc::open(request)?;
+        let id = decode::only_id("payment_id", &request.payment_id)?;
+        let found = self.service.get_payment(&caller, id).await?;
+        Ok(Response::new(wire::GetPaymentResponse { payment: Some(answer::payment(found)) }))
+    }
+
+    async fn get_billing_profile(
+        &self,
+        request: Request<wire::GetBillingProfileRequest>,
+    ) -> Result<Response<wire::GetBillingProfileResponse>, Status> {
+        let (caller, request) = rpc::open(request)?;
+        let mut v = Violations::new();
+        let organization_id = decode::optional_id(&mut v, "organization_id", &request.organization_id);
+        v.finish()?;
+        let found = self.service.get_billing_profile(&caller, organization_id).await?;
+        Ok(Response::new(wire::GetBillingProfileResponse { billing_profile: Some(answer::profile(found)) }))
+    }
+
+    async fn update_billing_profile(
+        &self,
+        request: Request<wire::UpdateBillingProfileRequest>,
+    ) -> Result<Response<wire::UpdateBillingProfileResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let command = update(request)?;
+        let updated = self.service.update_billing_profile(&caller, command, key.as_deref()).await?;
+        Ok(Response::new(wire::UpdateBillingProfileResponse { billing_profile: Some(answer::profile(updated)) }))
+    }
+}
+
+#[tonic::async_trait]
+impl wire::invoice_service_server::InvoiceService for Rpc {
+    async fn get_invoice(
+        &self,
+        request: Request<wire::GetInvoiceRequest>,
+    ) -> Result<Response<wire::GetInvoiceResponse>, Status> {
+        let (caller, request) = rpc::open(request)?;
+        let id = decode::only_id("invoice_id", &request.invoice_id)?;
+        let found = self.service.get_invoice(&caller, id).await?;
+        Ok(Response::new(wire::GetInvoiceResponse { invoice: Some(answer::invoice(found)) }))
+    }
+
+    async fn list_invoices(
+        &self,
+        request: Request<wire::ListInvoicesRequest>,
+    ) -> Result<Response<wire::ListInvoicesResponse>, Status> {
+        let (caller, request) = rpc::open(request)?;
+        let mut v = Violations::new();
+        let organization_id = decode::optional_id(&mut v, "organization_id", &request.organization_id);
+        v.finish()?;
+        let question = organization_id.map(|id| id.to_string());
+        let page = self.pages.open::<Cursor>(
+            &caller,
+            LIST_INVOICES,
+            &question,
+            request.page_size,
+            &request.page_token,
+        )?;
+        let mut rows =
+            self.service.list_invoices(&caller, organization_id, page.after, page.probe()).await?;
+        let next = self.pages.cut(&caller, LIST_INVOICES, &question, page.size, &mut rows, |row| Cursor {
+            at: row.invoice.created_at,
+            id: row.invoice.id.uuid(),
+        });
+        Ok(Response::new(wire::ListInvoicesResponse {
+            invoices: rows.into_iter().map(answer::invoice).collect(),
+            next_page_token: next,
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl wire::subscription_service_server::SubscriptionService for Rpc {
+    async fn list_plans(
+        &self,
+        request: Request<wire::ListPlansRequest>,
+    ) -> Result<Response<wire::ListPlansResponse>, Status> {
+        let (caller, request) = rpc::open(request)?;
+        let (size, token) = (request.page_size, request.page_token);
+        let page = self.pages.open::<i64>(&caller, LIST_PLANS, &(), size, &token)?;
+        let mut rows = self.service.list_plans(page.after, page.probe()).await?;
+        let next = self.pages.cut(&caller, LIST_PLANS, &(), page.size, &mut rows, |row| row.position);
+        Ok(Response::new(wire::ListPlansResponse {
+            plans: rows.into_iter().map(answer::plan).collect(),
+            next_page_token: next,
+        }))
+    }
+
+    async fn get_subscription(
+        &self,
+        request: Request<wire::GetSubscriptionRequest>,
+    ) -> Result<Response<wire::GetSubscriptionResponse>, Status> {
+        let (caller, request) = rpc::open(request)?;
+        let mut v = Violations::new();
+        let organization_id = decode::optional_id(&mut v, "organization_id", &request.organization_id);
+        v.finish()?;
+        let found = self.service.get_subscription(&caller, organization_id).await?;
+        Ok(Response::new(wire::GetSubscriptionResponse { subscription: Some(answer::subscription(found)) }))
+    }
+}
+
+#[tonic::async_trait]
+impl wire::payment_operations_service_server::PaymentOperationsService for Rpc {
+    async fn list_provider_events(
+        &self,
+        request: Request<wire::ListProviderEventsRequest>,
+    ) -> Result<Response<wire::ListProviderEventsResponse>, Status> {
+        let (caller, request) = rpc::open(request)?;
+        let status = event_status(request.status)?;
+        let question = status.map(EventStatus::as_str);
+        let page = self.pages.open::<Cursor>(
+            &caller,
+            LIST_PROVIDER_EVENTS,
+            &question,
+            request.page_size,
+            &request.page_token,
+        )?;
+        let mut rows =
+            self.service.list_provider_events(&caller, status, page.after, page.probe()).await?;
+        let next = self.pages.cut(&caller, LIST_PROVIDER_EVENTS, &question, page.size, &mut rows, |row| {
+            Cursor { at: row.received_at, id: row.id.uuid() }
+        });
+        Ok(Response::new(wire::ListProviderEventsResponse {
+            provider_events: rows.into_iter().map(answer::event).collect(),
+            next_page_token: next,
+        }))
+    }
+
+    async fn verify_ledger(
+        &self,
+        request: Request<wire::VerifyLedgerRequest>,
+    ) -> Result<Response<wire::VerifyLedgerResponse>, Status> {
+        let (caller, _) = rpc::open(request)?;
+        let report = self.service.verify_ledger(&caller).await?;
+        Ok(Response::new(answer::report(report)))
+    }
+}
+
+fn cycle(plan: &wire::PlanItem) -> Option<Cycle> {
+    match plan.billing_cycle() {
+        wire::BillingCycle::Monthly => Some(Cycle::Monthly),
+        wire::BillingCycle::Yearly => Some(Cycle::Yearly),
+        wire::BillingCycle::Unspecified => None,
+    }
+}
+
+fn event_status(number: i32) -> Result<Option<EventStatus>, Violations> {
+    match wire::ProviderEventStatus::try_from(number) {
+        Ok(wire::ProviderEventStatus::Unspecified) => Ok(None),
+        Ok(wire::ProviderEventStatus::Received) => Ok(Some(EventStatus::Received)),
+        Ok(wire::ProviderEventStatus::Applied) => Ok(Some(EventStatus::Applied)),
+        Ok(wire::ProviderEventStatus::Ignored) => Ok(Some(EventStatus::Ignored)),
+        Ok(wire::ProviderEventStatus::Unapplied) => Ok(Some(EventStatus::Unapplied)),
+        Ok(wire::ProviderEventStatus::Refused) => Ok(Some(EventStatus::Refused)),
+        Err(_) => Err(Violations::one("status", "must be a known status")),
+    }
+}
+
+/// Reads a change of a billing profile: which fields, and which version was read.
+fn update(request: wire::UpdateBillingProfileRequest) -> Result<UpdateBillingProfile, Violations> {
+    let mut v = Violations::new();
+    let organization_id = decode::optional_id(&mut v, "organization_id", &request.organization_id);
+    let version = match request.etag.as_str() {
+        "" => None,
+        // An etag that is none of ours is of no version.
+        etag => Some(etag.parse().unwrap_or(-1)),
+    };
+    let paths = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
+    v.check(request.billing_profile.is_some(), "billing_profile", "must not be empty");
+    let profile = request.billing_profile.unwrap_or_default();
+    let mut change = ProfileChange::default();
+    let every = ["name", "email", "vat_number", "address", "country"];
+    let named: Vec<&str> =
+        if paths.is_empty() { every.to_vec() } else { paths.iter().map(String::as_str).collect() };
+    for path in named {
+        match path {
+            "name" => change.name = Some(profile.name.clone()),
+            "email" => change.email = Some(profile.email.clone()),
+            "vat_number" => change.vat_number = Some(profile.vat_number.clone()),
+            "address" => change.address = Some(profile.address.clone()),
+            "country" => change.country = Some(profile.country.clone()),
+            _ => v.add("update_mask", "must name only name, email, vat_number, address or country"),
+        }
+    }
+    v.finish().map(|()| UpdateBillingProfile { organization_id, change, version })
+}

@@ -1,0 +1,213 @@
+//! What this domain knows, in the words of the wire.
+
+use crate::base::{Money, Timestamp};
+use crate::payments::model::period::Cycle;
+use crate::payments::model::{
+    BillingProfile, Checkout, EventStatus, InvoiceLine, InvoiceStatus, Payment, PaymentStatus, Plan, ProviderEvent,
+    SubscriptionStatus,
+};
+use crate::payments::service::{CurrentSubscription, FaultKind, InvoiceWithLines, Report};
+use crate::proto::capecontrol::payments::v1 as wire;
+use crate::rpc::encode;
+
+pub(super) fn checkout(checkout: Checkout) -> wire::CreateCheckoutResponse {
+    let fields = checkout.fields.into_iter();
+    wire::CreateCheckoutResponse {
+        payment_id: checkout.payment_id.to_string(),
+        invoice_id: checkout.invoice_id.to_string(),
+        action_url: checkout.action_url,
+        fields: fields.map(|field| wire::FormField { name: field.name, value: field.value }).collect(),
+    }
+}
+
+pub(super) fn payment(payment: Payment) -> wire::Payment {
+    let money = |minor| encode::money(Money::new(minor, payment.currency));
+    wire::Payment {
+        payment_id: payment.id.to_string(),
+        organization_id: payment.organization_id.to_string(),
+        invoice_id: payment.invoice_id.to_string(),
+        status: payment_status(payment.status).into(),
+        amount: Some(money(payment.amount_minor)),
+        fee: payment.fee_minor.map(money),
+        provider: payment.provider.as_str().to_owned(),
+        provider_payment_id: payment.provider_payment_id.unwrap_or_default(),
+        plan_id: payment.plan_id,
+        billing_cycle: cycle(payment.billing_cycle).into(),
+        test: payment.test,
+        create_time: Some(encode::timestamp(payment.created_at)),
+        update_time: Some(encode::timestamp(payment.updated_at)),
+        settle_time: payment.settled_at.map(encode::timestamp),
+    }
+}
+
+pub(super) fn profile(profile: BillingProfile) -> wire::BillingProfile {
+    let said = profile.version > 0;
+    wire::BillingProfile {
+        organization_id: profile.organization_id.to_string(),
+        name: profile.name,
+        email: profile.email,
+        vat_number: profile.vat_number,
+        address: profile.address,
+        country: profile.country,
+        etag: profile.version.to_string(),
+        update_time: said.then(|| encode::timestamp(profile.updated_at)),
+    }
+}
+
+pub(super) fn invoice(with_lines: InvoiceWithLines) -> wire::Invoice {
+    let InvoiceWithLines { invoice, lines } = with_lines;
+    let money = |minor| encode::money(Money::new(minor, invoice.currency));
+    let line = |line: InvoiceLine| wire::InvoiceLine {
+        description: line.description,
+        quantity: line.quantity,
+        unit_price: Some(money(line.unit_minor)),
+        total: Some(money(line.total_minor)),
+        plan_id: line.plan_id,
+        billing_cycle: cycle(line.billing_cycle).into(),
+        period_start_time: line.period_start.map(encode::timestamp),
+        period_end_time: line.period_end.map(encode::timestamp),
+    };
+    wire::Invoice {
+        invoice_id: invoice.id.to_string(),
+        organization_id: invoice.organization_id.to_string(),
+        number: invoice.number.unwrap_or_default(),
+        status: invoice_status(invoice.status).into(),
+        total: Some(money(invoice.total_minor)),
+        tax: Some(money(invoice.tax_minor)),
+        tax_rate_percent: format!("{}.{:02}", invoice.tax_rate_bp / 100, invoice.tax_rate_bp % 100),
+        lines: lines.into_iter().map(line).collect(),
+        supplier: Some(wire::InvoiceParty {
+            name: invoice.supplier_legal_name,
+            trading_name: invoice.supplier_trading_name,
+            vat_number: invoice.supplier_vat_number,
+            address: invoice.supplier_address,
+        }),
+        customer: Some(wire::InvoiceParty {
+            name: invoice.customer_name,
+            trading_name: String::new(),
+            vat_number: invoice.customer_vat_number,
+            address: invoice.customer_address,
+        }),
+        test: invoice.test,
+        create_time: Some(encode::timestamp(invoice.created_at)),
+        issue_time: invoice.issued_at.map(encode::timestamp),
+        pay_time: invoice.paid_at.map(encode::timestamp),
+    }
+}
+
+pub(super) fn plan(plan: Plan) -> wire::Plan {
+    let money = |minor| encode::money(Money::new(minor, plan.currency));
+    wire::Plan {
+        monthly_price: Some(money(plan.monthly_minor)),
+        yearly_price: plan.yearly_minor.map(money),
+        plan_id: plan.id,
+        name: plan.name,
+        description: plan.description,
+        limits: Some(wire::PlanLimits {
+            agents: plan.agents_max,
+            executions_per_period: plan.executions_max,
+        }),
+    }
+}
+
+pub(super) fn subscription(current: CurrentSubscription) -> wire::Subscription {
+    let time = |at: Timestamp| Some(encode::timestamp(at));
+    let bought = current.bought.as_ref();
+    let billing_cycle = bought.map_or(wire::BillingCycle::Unspecified, |bought| cycle(bought.billing_cycle));
+    wire::Subscription {
+        subscription_id: bought.map(|bought| bought.id.to_string()).unwrap_or_default(),
+        organization_id: current.organization_id.to_string(),
+        plan: Some(plan(current.plan)),
+        status: match current.status {
+            SubscriptionStatus::Active => wire::SubscriptionStatus::Active,
+            SubscriptionStatus::Expired => wire::SubscriptionStatus::Expired,
+        }
+        .into(),
+        billing_cycle: billing_cycle.into(),
+        current_period_start_time: bought.and_then(|bought| time(bought.period_start)),
+        current_period_end_time: bought.and_then(|bought| time(bought.period_end)),
+        create_time: bought.and_then(|bought| time(bought.created_at)),
+        update_time: bought.and_then(|bought| time(bought.updated_at)),
+    }
+}
+
+pub(super) fn event(event: ProviderEvent) -> wire::ProviderEvent {
+    wire::ProviderEvent {
+        provider_event_id: event.id.to_string(),
+        provider: event.provider.as_str().to_owned(),
+        status: event_status(event.status).into(),
+        detail: event.detail,
+        peer: event.peer,
+        payment_status: event.payment_status,
+        provider_payment_id: event.provider_payment_id,
+        payment_id: event.payment_reference,
+        deliveries: event.deliveries,
+        receive_time: Some(encode::timestamp(event.received_at)),
+        apply_time: event.applied_at.map(encode::timestamp),
+    }
+}
+
+pub(super) fn report(report: Report) -> wire::VerifyLedgerResponse {
+    let balanced = report.balanced();
+    let kind = |kind| match kind {
+        FaultKind::Unbalanced => wire::LedgerFaultKind::Unbalanced,
+        FaultKind::Unposted => wire::LedgerFaultKind::Unposted,
+        FaultKind::Invoice => wire::LedgerFaultKind::Invoice,
+        FaultKind::Payment => wire::LedgerFaultKind::Payment,
+    };
+    let balances = report.balances.into_iter();
+    let faults = report.faults.into_iter();
+    wire::VerifyLedgerResponse {
+        balanced,
+        transaction_count: report.transactions,
+        entry_count: report.entries,
+        currency_totals: report.totals.into_iter().map(encode::money).collect(),
+        balances: balances
+            .map(|(account, balance)| wire::LedgerBalance {
+                account: account.as_str().to_owned(),
+                balance: Some(encode::money(balance)),
+            })
+            .collect(),
+        faults: faults
+            .map(|fault| wire::LedgerFault {
+                kind: kind(fault.kind).into(),
+                subject_id: fault.subject,
+                detail: fault.detail,
+            })
+            .collect(),
+    }
+}
+
+fn cycle(cycle: Cycle) -> wire::BillingCycle {
+    match cycle {
+        Cycle::Monthly => wire::BillingCycle::Monthly,
+        Cycle::Yearly => wire::BillingCycle::Yearly,
+    }
+}
+
+fn payment_status(status: PaymentStatus) -> wire::PaymentStatus {
+    match status {
+        PaymentStatus::Pending => wire::PaymentStatus::Pending,
+        PaymentStatus::Succeeded => wire::PaymentStatus::Succeeded,
+        PaymentStatus::Cancelled => wire::PaymentStatus::Cancelled,
+        PaymentStatus::Superseded => wire::PaymentStatus::Superseded,
+    }
+}
+
+fn invoice_status(status: InvoiceStatus) -> wire::InvoiceStatus {
+    match status {
+        InvoiceStatus::Open => wire::InvoiceStatus::Open,
+        InvoiceStatus::Paid => wire::InvoiceStatus::Paid,
+        InvoiceStatus::Void => wire::InvoiceStatus::Void,
+    }
+}
+
+fn event_status(status: EventStatus) -> wire::ProviderEventStatus {
+    match status {
+        EventStatus::Received => wire::ProviderEventStatus::Received,
+        EventStatus::Applied => wire::ProviderEventStatus::Applied,
+        EventStatus::Ignored => wire::ProviderEventStatus::Ignored,
+        EventStatus::Unapplied => wire::ProviderEventStatus::Unapplied,
+        EventStatus::Refused => wire::ProviderEventStatus::Refused,
+    }
+}

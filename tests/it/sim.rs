@@ -1,0 +1,3 @@
+//! Simulations from seeds, against models in memory.
+
+mod chat;
