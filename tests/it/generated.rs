@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use capecontrol::base::fault::{self, Code, Reason};
-use capecontrol::{ai, auth, chat, idempotency, market, rpc};
+use capecontrol::{ai, auth, chat, idempotency, market, payments, rpc};
 
 use crate::tidy::source;
 
@@ -21,6 +21,7 @@ const REASONS: &[(&str, &[&Reason])] = &[
     ("Auth", auth::REASONS),
     ("Chat", chat::REASONS),
     ("Marketplace", market::REASONS),
+    ("Payments", payments::REASONS),
     ("AI", ai::REASONS),
 ];
 
