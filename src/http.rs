@@ -1,6 +1,9 @@
 //! The shim beside gRPC: what plain HTTP asks for on the same port. Health, keys, the provider's callbacks and the
 //! simulator's pages; whatever is decided is decided in a domain's service.
 
+pub mod payfast;
+pub mod simulator;
+
 use std::sync::Arc;
 
 use axum::extract::{Request, State};

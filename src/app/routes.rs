@@ -85,6 +85,7 @@ impl App {
         );
         let auth = auth::rpc::Rpc::new(self.auth.clone(), self.pages.clone());
         let chat = chat::rpc::Rpc::new(self.chat.clone(), self.pages.clone());
+        let payments = payments::rpc::Rpc::new(self.payments.clone(), self.pages.clone());
         let market = market::rpc::Rpc::new(self.market.clone(), self.pages.clone());
         Routes::default()
             .add_service(served!(gate, api::auth::v1::auth_service_server::AuthServiceServer<_>, auth.clone()))
@@ -96,10 +97,34 @@ impl App {
                 api::marketplace::v1::marketplace_service_server::MarketplaceServiceServer<_>,
                 market
             ))
+            .add_service(served!(
+                gate,
+                api::payments::v1::payments_service_server::PaymentsServiceServer<_>,
+                payments.clone()
+            ))
+            .add_service(served!(
+                gate,
+                api::payments::v1::invoice_service_server::InvoiceServiceServer<_>,
+                payments.clone()
+            ))
+            .add_service(served!(
+                gate,
+                api::payments::v1::subscription_service_server::SubscriptionServiceServer<_>,
+                payments.clone()
+            ))
+            .add_service(served!(
+                gate,
+                api::payments::v1::payment_operations_service_server::PaymentOperationsServiceServer<_>,
+                payments
+            ))
     }
 
     fn payment_routes(&self) -> Router {
-        Router::new()
+        let itn = http::payfast::routes(self.payments.clone());
+        match &self.simulator {
+            Some(simulator) => itn.merge(http::simulator::routes(simulator.clone())),
+            None => itn,
+        }
     }
 }
 

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on stops; clippy's own leave for tests does not reach their helpers"
 )]
 
+mod e2e;
 mod generated;
 mod sim;
 mod store;

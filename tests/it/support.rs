@@ -1,6 +1,10 @@
 //! What the tests share: both engines, a clock that stands still until it is moved, and the whole platform on a port.
 
+pub mod app;
+pub mod grpc_web;
 pub mod postgres;
+
+pub use app::{App, Person};
 
 use std::sync::Arc;
 

@@ -1,0 +1,5 @@
+//! The whole platform over real sockets, through generated clients.
+
+mod auth;
+mod market;
+mod platform;

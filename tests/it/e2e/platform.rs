@@ -1,0 +1,242 @@
+//! The port itself: protocols beside each other, credentials, bounds, deadlines, health, and the drain.
+
+use std::time::Duration;
+
+use capecontrol::db::Engine;
+use capecontrol::proto::capecontrol::auth::v1::account_service_client::AccountServiceClient;
+use capecontrol::proto::capecontrol::auth::v1::{GetAccountRequest, ListOrganizationsRequest, UpdateAccountRequest};
+use capecontrol::proto::capecontrol::payments::v1::{ListPlansRequest, ListPlansResponse};
+use http::{HeaderMap, HeaderValue};
+use prost::Message as _;
+use tonic::{Code, Request};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_types::StatusExt as _;
+
+use crate::support::{App, Start as _, grpc_web, on_both};
+
+const LIST_PLANS: &str = "/capecontrol.payments.v1.SubscriptionService/ListPlans";
+const GET_ACCOUNT: &str = "/capecontrol.auth.v1.AccountService/GetAccount";
+
+/// A call of which every byte is ours: the status comes from the headers or the trailers as they are.
+async fn raw(t: &App, method: &str, headers: &[(&'static str, &str)], body: Vec<u8>) -> (u16, Option<String>) {
+    let http = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    let mut request = http.post(format!("{}{method}", t.url)).header("te", "trailers");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = request.body(body).send().await.unwrap();
+    let status = response.headers().get("grpc-status").map(|status| status.to_str().unwrap().to_owned());
+    (response.status().as_u16(), status)
+}
+
+async fn ready(t: &App) {
+    let mut health = HealthClient::new(t.channel());
+    let mut watch =
+        health.watch(HealthCheckRequest { service: String::new() }).await.unwrap().into_inner();
+    while watch.message().await.unwrap().unwrap().status() != ServingStatus::Serving {}
+}
+
+on_both! {
+    async fn health_follows_the_database_for_every_service(t: App) {
+        ready(&t).await;
+        let mut health = HealthClient::new(t.channel());
+        for service in ["capecontrol.auth.v1.AuthService", "capecontrol.chat.v1.ChatService"] {
+            let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap();
+            assert_eq!(answer.into_inner().status(), ServingStatus::Serving, "{service}");
+        }
+        let get = async |path: &str| t.http.get(format!("{}{path}", t.url)).send().await.unwrap().status();
+        for path in ["/healthz", "/readyz", "/alive", "/api/health", "/api/version", "/.well-known/jwks.json"] {
+            assert_eq!(get(path).await, 200, "{path}");
+        }
+        t.db.close().await;
+        let mut watch = health.watch(HealthCheckRequest { service: String::new() }).await.unwrap().into_inner();
+        while watch.message().await.unwrap().unwrap().status() != ServingStatus::NotServing {}
+        assert_eq!(get("/readyz").await, 503);
+        assert_eq!(get("/healthz").await, 200);
+    }
+
+    async fn a_page_token_serves_its_own_caller_only(t: App) {
+        let (ada, eve) = (t.register("ada@example.com").await, t.register("eve@example.com").await);
+        let list = |token: &str| ListOrganizationsRequest { page_size: 1, page_token: token.to_owned() };
+        let refused = eve.organizations().list_organizations(list("AAAA")).await.unwrap_err();
+        assert_eq!(refused.get_error_details().error_info().unwrap().reason, "PAGE_TOKEN_MISMATCH");
+        assert!(ada.organizations().list_organizations(list("")).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn both_credentials_at_once_are_refused() {
+    let t = App::start(Engine::Sqlite).await;
+    let ada = t.register("ada@example.com").await;
+    let mut request = Request::new(GetAccountRequest {});
+    request.metadata_mut().insert("x-api-key", "cape_live_x".parse().unwrap());
+    let refused = ada.account().get_account(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    assert_eq!(refused.get_error_details().error_info().unwrap().reason, "TWO_CREDENTIALS");
+    let mut request = Request::new(GetAccountRequest {});
+    request.metadata_mut().insert("x-api-key", "cape_live_x".parse().unwrap());
+    let refused = AccountServiceClient::new(t.channel()).get_account(request).await.unwrap_err();
+    assert_eq!(refused.get_error_details().error_info().unwrap().reason, "API_KEY_INVALID");
+}
+
+#[tokio::test]
+async fn a_deadline_is_told_as_one() {
+    let t = App::start(Engine::Sqlite).await;
+    let ada = t.register("ada@example.com").await;
+    let bearer = format!("Bearer {}", ada.token);
+    let head = |timeout: &'static str| {
+        [("content-type", "application/grpc"), ("authorization", bearer.as_str()), ("grpc-timeout", timeout)]
+    };
+    // The first is refused before it reaches the database, the second is no deadline, the third is long enough.
+    let empty = grpc_web::frame(&[]);
+    assert_eq!(raw(&t, GET_ACCOUNT, &head("1n"), empty.clone()).await.1.as_deref(), Some("4"));
+    assert_eq!(raw(&t, GET_ACCOUNT, &head("soon"), empty.clone()).await.1.as_deref(), Some("3"));
+    assert_eq!(raw(&t, GET_ACCOUNT, &head("30S"), empty).await, (200, None));
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_requests_are_refused_and_the_server_goes_on() {
+    let t = App::start(Engine::Sqlite).await;
+    let ada = t.register("ada@example.com").await;
+    let bearer = format!("Bearer {}", ada.token);
+    let head = [("content-type", "application/grpc"), ("authorization", bearer.as_str())];
+    const UPDATE: &str = "/capecontrol.auth.v1.AccountService/UpdateAccount";
+    // Field 1 with a length beyond the end.
+    assert_eq!(raw(&t, UPDATE, &head, grpc_web::frame(&[0x0a, 0xff])).await.1.as_deref(), Some("13"));
+    // A frame that announces more than a request may have.
+    let oversized = [&[0][..], &(2_u32 << 20).to_be_bytes(), &[0; 64]].concat();
+    assert_eq!(raw(&t, UPDATE, &head, oversized).await.1.as_deref(), Some("11"));
+    let plain = [("content-type", "text/plain"), ("authorization", bearer.as_str())];
+    assert_eq!(raw(&t, UPDATE, &plain, Vec::new()).await.0, 415);
+    assert!(ada.account().get_account(GetAccountRequest {}).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_no_route_knows_is_answered_in_the_callers_own_way() {
+    let t = App::start(Engine::Sqlite).await;
+    let grpc = [("content-type", "application/grpc")];
+    assert_eq!(raw(&t, "/no.such.Service/Method", &grpc, grpc_web::frame(&[])).await, (200, Some("12".to_owned())));
+    let missing = t.http.get(format!("{}/nowhere", t.url)).send().await.unwrap();
+    assert_eq!(missing.status(), 404);
+    assert!(missing.headers().contains_key("x-request-id"));
+}
+
+#[tokio::test]
+async fn a_browser_calls_by_grpc_web_and_may_read_why_it_was_refused() {
+    let t = App::start(Engine::Sqlite).await;
+    let origin = |value: &'static str| HeaderMap::from_iter([(http::header::ORIGIN, HeaderValue::from_static(value))]);
+    let mut answer =
+        grpc_web::call(&t.http, &t.url, LIST_PLANS, origin("https://app.example.com"), &ListPlansRequest::default()).await;
+    assert!(!answer.message::<ListPlansResponse>().await.unwrap().plans.is_empty());
+    assert!(answer.message::<ListPlansResponse>().await.is_none());
+    assert_eq!(answer.grpc_status(), Some(0));
+    assert_eq!(answer.headers["access-control-allow-origin"], "https://app.example.com");
+
+    let refused =
+        grpc_web::call(&t.http, &t.url, GET_ACCOUNT, origin("https://app.example.com"), &GetAccountRequest {}).await;
+    assert_eq!(refused.grpc_status(), Some(16));
+    assert!(refused.headers.contains_key("grpc-status-details-bin"));
+    let exposed = refused.headers["access-control-expose-headers"].to_str().unwrap().to_owned();
+    for header in ["grpc-status", "grpc-message", "grpc-status-details-bin", "x-request-id"] {
+        assert!(exposed.contains(header), "{header} in {exposed}");
+    }
+    let stranger = grpc_web::call(&t.http, &t.url, LIST_PLANS, origin("https://evil.example"), &ListPlansRequest::default()).await;
+    assert!(!stranger.headers.contains_key("access-control-allow-origin"));
+}
+
+#[tokio::test]
+async fn a_preflight_is_answered_for_known_origins_only() {
+    let t = App::start(Engine::Sqlite).await;
+    let preflight = async |origin: &str| {
+        let request = t.http.request(http::Method::OPTIONS, format!("{}{LIST_PLANS}", t.url));
+        request
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "content-type,x-grpc-web,authorization")
+            .send()
+            .await
+            .unwrap()
+    };
+    let known = preflight("https://app.example.com").await;
+    assert_eq!(known.headers()["access-control-allow-origin"], "https://app.example.com");
+    assert!(known.headers()["access-control-allow-headers"].to_str().unwrap().contains("x-grpc-web"));
+    assert!(!preflight("https://evil.example").await.headers().contains_key("access-control-allow-origin"));
+}
+
+#[tokio::test]
+async fn a_full_node_says_when_to_come_back() {
+    let t = App::start_with(Engine::Sqlite, |config| config.bounds.calls.calls_max = 0).await;
+    let mut plans = capecontrol::proto::capecontrol::payments::v1::subscription_service_client::SubscriptionServiceClient::new(t.channel());
+    let refused = plans.list_plans(ListPlansRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(refused.get_error_details().retry_info().unwrap().retry_delay.unwrap() > Duration::ZERO);
+}
+
+#[tokio::test]
+async fn calls_are_counted_by_method_and_code() {
+    let t = App::start(Engine::Sqlite).await;
+    let refused = AccountServiceClient::new(t.channel()).get_account(GetAccountRequest {}).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    let text = t.http.get(format!("{}/metrics", t.operations_url)).send().await.unwrap().text().await.unwrap();
+    let line = format!("capecontrol_rpc_calls_total{{method=\"{GET_ACCOUNT}\",code=\"UNAUTHENTICATED\"}} 1");
+    assert!(text.contains(&line), "{text}");
+    // Not on the clients' port.
+    assert_eq!(t.http.get(format!("{}/metrics", t.url)).send().await.unwrap().status(), 404);
+}
+
+#[tokio::test]
+async fn reflection_tells_the_services_in_both_versions() {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
+    let t = App::start(Engine::Sqlite).await;
+    let ask = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut client = ServerReflectionClient::new(t.channel());
+    let mut answers = client.server_reflection_info(tokio_stream::once(ask)).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
+    let MessageResponse::ListServicesResponse(list) = answer else { panic!("{answer:?}") };
+    let names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
+    for service in [
+        "capecontrol.auth.v1.AuthService",
+        "capecontrol.payments.v1.SubscriptionService",
+        "grpc.health.v1.Health",
+    ] {
+        assert!(names.iter().any(|name| name == service), "{service} in {names:?}");
+    }
+    // The older version answers too, for older tools.
+    const V1ALPHA: &str = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo";
+    assert_eq!(raw(&t, V1ALPHA, &[("content-type", "application/grpc")], Vec::new()).await, (200, None));
+}
+
+#[tokio::test]
+async fn a_request_id_is_used_once_also_when_it_comes_as_metadata() {
+    let t = App::start(Engine::Sqlite).await;
+    let ada = t.register("ada@example.com").await;
+    let update = |bio: &str, request_id: &str| UpdateAccountRequest {
+        request_id: request_id.to_owned(),
+        account: Some(capecontrol::proto::capecontrol::auth::v1::Account {
+            bio: bio.to_owned(),
+            ..Default::default()
+        }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["bio".to_owned()] }),
+        ..Default::default()
+    };
+    const KEY: &str = "0190f0f0-0000-4000-8000-000000000001";
+    let first = ada.account().update_account(update("one", KEY)).await.unwrap().into_inner();
+    let mut again = Request::new(update("one", ""));
+    again.metadata_mut().insert("idempotency-key", KEY.parse().unwrap());
+    let again = ada.account().update_account(again).await.unwrap().into_inner();
+    assert_eq!(first.encode_to_vec(), again.encode_to_vec());
+    let reused = ada.account().update_account(update("two", KEY)).await.unwrap_err();
+    assert_eq!(reused.get_error_details().error_info().unwrap().reason, "IDEMPOTENCY_KEY_REUSED");
+    let mut torn = Request::new(update("one", KEY));
+    torn.metadata_mut().insert("idempotency-key", "0190f0f0-0000-4000-8000-000000000002".parse().unwrap());
+    assert_eq!(ada.account().update_account(torn).await.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(ada.account().update_account(update("x", "not-a-uuid")).await.unwrap_err().code(), Code::InvalidArgument);
+}

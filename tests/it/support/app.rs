@@ -1,0 +1,238 @@
+//! The whole platform on a port of its own, and people who use it through the generated clients.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use capecontrol::app::{self, Listeners};
+use capecontrol::base::{AccountId, ManualClock, OrganizationId, World};
+use capecontrol::config::{Config, Sources};
+use capecontrol::db::{Db, Engine};
+use capecontrol::proto::capecontrol::auth::v1 as auth;
+use capecontrol::proto::capecontrol::chat::v1::chat_service_client::ChatServiceClient;
+use capecontrol::proto::capecontrol::marketplace::v1::marketplace_service_client::MarketplaceServiceClient;
+use capecontrol::proto::capecontrol::payments::v1 as payments;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+
+use super::{Start, database_url, world};
+
+/// A password that everybody here has.
+pub const PASSWORD: &str = "correct horse battery";
+
+/// A running node. Its jobs run when the test says so.
+pub struct App {
+    pub db: Db,
+    pub world: World,
+    pub clock: Arc<ManualClock>,
+    /// `http://127.0.0.1:<port>`.
+    pub url: String,
+    /// Where operators look.
+    pub operations_url: String,
+    /// Where the database is.
+    pub database_url: String,
+    /// For requests that no generated client makes.
+    pub http: reqwest::Client,
+    pub app: Arc<app::App>,
+    channel: Channel,
+    stop: CancellationToken,
+    serving: tokio::task::JoinHandle<()>,
+    folder: tempfile::TempDir,
+}
+
+impl Start for App {
+    async fn start(engine: Engine) -> Self {
+        Self::start_with(engine, |_| {}).await
+    }
+}
+
+impl App {
+    /// A node whose settings `change` changed.
+    pub async fn start_with(engine: Engine, change: impl FnOnce(&mut Config)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = database_url(engine, &folder).await;
+        Self::start_on(folder, url, change).await
+    }
+
+    async fn start_on(folder: tempfile::TempDir, database_url: String, change: impl FnOnce(&mut Config)) -> Self {
+        // The first test to come installs it for all.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut config = config(&folder, &database_url);
+        change(&mut config);
+        let listeners = Listeners::bind(&config).await.unwrap();
+        let url = format!("http://{}", listeners.clients.local_addr().unwrap());
+        let operations_url = format!("http://{}", listeners.operations.local_addr().unwrap());
+        config.server.public_url.clone_from(&url);
+        let (world, clock) = world(11);
+        let app = Arc::new(app::App::build(config, world.clone()).await.unwrap());
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn({
+            let (app, stop) = (Arc::clone(&app), stop.clone());
+            async move { app.serve(listeners, stop).await.unwrap() }
+        });
+        let channel = Endpoint::new(url.clone()).unwrap().connect_lazy();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let db = app.db.clone();
+        Self { db, world, clock, url, operations_url, database_url, http, app, channel, stop, serving, folder }
+    }
+
+    /// A connection that all clients of this test may share.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// Runs every job that is due by the clock.
+    pub async fn run_jobs(&self) -> usize {
+        self.app.worker.run_due().await.unwrap()
+    }
+
+    /// Moves the clock on.
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// Registers somebody and signs them in.
+    pub async fn register(&self, email: &str) -> Person {
+        let request = auth::RegisterRequest {
+            email: email.to_owned(),
+            password: PASSWORD.to_owned(),
+            display_name: email.split('@').next().unwrap().to_owned(),
+            accepted_terms_version: self.app.config().auth.terms_version.clone(),
+            request_id: String::new(),
+        };
+        auth::auth_service_client::AuthServiceClient::new(self.channel()).register(request).await.unwrap();
+        self.sign_in(email, PASSWORD).await
+    }
+
+    /// Signs somebody in.
+    pub async fn sign_in(&self, email: &str, password: &str) -> Person {
+        let request = auth::LoginRequest {
+            email: email.to_owned(),
+            password: password.to_owned(),
+            session_transport: auth::SessionTransport::Token.into(),
+            request_id: String::new(),
+        };
+        let answer = auth::auth_service_client::AuthServiceClient::new(self.channel()).login(request).await.unwrap();
+        let Some(auth::login_response::Result::Session(session)) = answer.into_inner().result else {
+            panic!("no session in the answer")
+        };
+        let account = session.account.clone().unwrap();
+        Person {
+            account_id: account.id.parse().unwrap(),
+            organization_id: account.personal_organization_id.parse().unwrap(),
+            email: email.to_owned(),
+            token: session.access_token.clone(),
+            refresh_token: session.refresh_token,
+            channel: self.channel(),
+        }
+    }
+
+    /// The first administrator, signed in with the one-time password.
+    pub async fn admin(&self) -> Person {
+        let email = self.app.administrator().await.unwrap().unwrap();
+        let file = app::one_time_password_file(self.app.config());
+        let password = std::fs::read_to_string(file).unwrap();
+        self.sign_in(&email, password.trim()).await
+    }
+
+    /// Stops the node in good order.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.serving.await.unwrap();
+    }
+
+    /// Stops the node as a kill would, between two lines, and starts another on the same data.
+    pub async fn kill_and_restart(self) -> Self {
+        self.serving.abort();
+        let _ = self.serving.await;
+        Self::start_on(self.folder, self.database_url, |_| {}).await
+    }
+}
+
+fn config(folder: &tempfile::TempDir, database_url: &str) -> Config {
+    let settings = [
+        ("DATA_DIR", folder.path().display().to_string()),
+        ("SERVER__LISTEN", "127.0.0.1:0".to_owned()),
+        ("OPS__LISTEN", "127.0.0.1:0".to_owned()),
+        ("SERVER__ALLOWED_ORIGINS", "https://app.example.com".to_owned()),
+        ("DATABASE__URL", database_url.to_owned()),
+        ("DATABASE__MIGRATE", "true".to_owned()),
+        ("DATABASE__CONNECTIONS_MAX", "6".to_owned()),
+        ("SECURITY__ROOT_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned()),
+        ("AUTH__ARGON2_MEMORY_KIB", "64".to_owned()),
+        ("AUTH__ARGON2_PASSES", "1".to_owned()),
+        ("MAIL__URL", format!("file://{}", folder.path().join("mail").display())),
+    ];
+    let environment = settings.into_iter().map(|(key, value)| (format!("CAPECONTROL_{key}"), value)).collect();
+    let (mut config, _) = Config::read(Sources { environment, ..Sources::default() }).unwrap();
+    // Jobs run when the test says so.
+    config.bounds.jobs.concurrency = 0;
+    config
+}
+
+/// Puts the bearer token on every call.
+#[derive(Clone)]
+pub struct Bearer(MetadataValue<Ascii>);
+
+impl Bearer {
+    pub fn new(token: &str) -> Self {
+        Self(format!("Bearer {token}").parse().unwrap())
+    }
+}
+
+impl tonic::service::Interceptor for Bearer {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+/// The connection of somebody who is signed in.
+pub type Signed = InterceptedService<Channel, Bearer>;
+
+/// Somebody who is signed in.
+#[derive(Clone)]
+pub struct Person {
+    pub account_id: AccountId,
+    pub organization_id: OrganizationId,
+    pub email: String,
+    pub token: String,
+    pub refresh_token: String,
+    channel: Channel,
+}
+
+impl Person {
+    fn signed(&self) -> Signed {
+        InterceptedService::new(self.channel.clone(), Bearer::new(&self.token))
+    }
+    pub fn auth(&self) -> auth::auth_service_client::AuthServiceClient<Signed> {
+        auth::auth_service_client::AuthServiceClient::new(self.signed())
+    }
+    pub fn account(&self) -> auth::account_service_client::AccountServiceClient<Signed> {
+        auth::account_service_client::AccountServiceClient::new(self.signed())
+    }
+    pub fn organizations(&self) -> auth::organization_service_client::OrganizationServiceClient<Signed> {
+        auth::organization_service_client::OrganizationServiceClient::new(self.signed())
+    }
+    pub fn chat(&self) -> ChatServiceClient<Signed> {
+        ChatServiceClient::new(self.signed())
+    }
+    pub fn market(&self) -> MarketplaceServiceClient<Signed> {
+        MarketplaceServiceClient::new(self.signed())
+    }
+    pub fn payments(&self) -> payments::payments_service_client::PaymentsServiceClient<Signed> {
+        payments::payments_service_client::PaymentsServiceClient::new(self.signed())
+    }
+    pub fn invoices(&self) -> payments::invoice_service_client::InvoiceServiceClient<Signed> {
+        payments::invoice_service_client::InvoiceServiceClient::new(self.signed())
+    }
+    pub fn subscriptions(&self) -> payments::subscription_service_client::SubscriptionServiceClient<Signed> {
+        payments::subscription_service_client::SubscriptionServiceClient::new(self.signed())
+    }
+    pub fn operations(
+        &self,
+    ) -> payments::payment_operations_service_client::PaymentOperationsServiceClient<Signed> {
+        payments::payment_operations_service_client::PaymentOperationsServiceClient::new(self.signed())
+    }
+}
