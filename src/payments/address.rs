@@ -12,7 +12,10 @@ pub const ADDRESS_BYTES_MAX: usize = 2_000;
 ///
 /// # Errors
 /// What is wrong with it, as the end of a sentence.
-pub fn allowed<'a>(address: &str, origins: impl IntoIterator<Item = &'a str>) -> Result<String, &'static str> {
+pub fn allowed<'a>(
+    address: &str,
+    origins: impl IntoIterator<Item = &'a str>,
+) -> Result<String, &'static str> {
     if address.len() > ADDRESS_BYTES_MAX {
         return Err("must have at most 2000 bytes");
     }
@@ -37,7 +40,9 @@ mod tests {
 
     #[test]
     fn configured_origins_are_allowed() {
-        for fine in ["https://app.example.com/paid?x=1#y", "http://127.0.0.1:8080/", "HTTPS://APP.example.com:443/a"] {
+        for fine in
+            ["https://app.example.com/paid?x=1#y", "http://127.0.0.1:8080/", "HTTPS://APP.example.com:443/a"]
+        {
             assert!(allowed(fine, OURS).is_ok(), "{fine}");
         }
     }

@@ -10,7 +10,9 @@ use crate::db;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is nothing to pay for.
-    #[error("The plan is free: every organisation has it until it buys another, so there is nothing to check out.")]
+    #[error(
+        "The plan is free: every organisation has it until it buys another, so there is nothing to check out."
+    )]
     PlanIsFree,
     /// The payment does not exist or is somebody else's: one answer for both.
     #[error("There is no such payment.")]

@@ -542,7 +542,8 @@ mod tests {
 
     #[test]
     fn buying_the_same_early_adds_to_the_end() {
-        let (next, bought) = pro("2026-01-31T10:00:00Z").buy("pro", Cycle::Monthly, at("2026-02-10T00:00:00Z"));
+        let (next, bought) =
+            pro("2026-01-31T10:00:00Z").buy("pro", Cycle::Monthly, at("2026-02-10T00:00:00Z"));
         assert_eq!(bought.start, at("2026-02-28T10:00:00Z"));
         assert_eq!(next.period_start, at("2026-01-31T10:00:00Z"));
         assert_eq!(next.period_end, at("2026-03-31T10:00:00Z"));
@@ -552,7 +553,8 @@ mod tests {
     fn buying_late_or_another_plan_begins_at_once() {
         let (late, _) = pro("2026-01-31T10:00:00Z").buy("pro", Cycle::Monthly, at("2026-03-05T00:00:00Z"));
         assert_eq!((late.period_start, late.anchor_day), (at("2026-03-05T00:00:00Z"), 5));
-        let (other, _) = pro("2026-01-31T10:00:00Z").buy("enterprise", Cycle::Yearly, at("2026-02-10T00:00:00Z"));
+        let (other, _) =
+            pro("2026-01-31T10:00:00Z").buy("enterprise", Cycle::Yearly, at("2026-02-10T00:00:00Z"));
         assert_eq!(other.plan_id, "enterprise");
         assert_eq!(other.period_end, at("2027-02-10T00:00:00Z"));
         assert_eq!(other.status(at("2027-02-10T00:00:00Z")), SubscriptionStatus::Expired);

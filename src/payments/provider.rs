@@ -60,7 +60,8 @@ impl Http {
             body.push_str("&signature=");
             body.push_str(signature);
         }
-        let mut answer = self.client.post(&self.validate_url).header(CONTENT_TYPE, FORM).body(body).send().await?;
+        let mut answer =
+            self.client.post(&self.validate_url).header(CONTENT_TYPE, FORM).body(body).send().await?;
         let status = answer.status().as_u16();
         let mut text = Vec::new();
         while let Some(chunk) = answer.chunk().await? {

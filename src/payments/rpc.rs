@@ -88,7 +88,9 @@ impl wire::payments_service_server::PaymentsService for Rpc {
         let (caller, key, request) = rpc::open_mutation(request)?;
         let command = update(request)?;
         let updated = self.service.update_billing_profile(&caller, command, key.as_deref()).await?;
-        Ok(Response::new(wire::UpdateBillingProfileResponse { billing_profile: Some(answer::profile(updated)) }))
+        Ok(Response::new(wire::UpdateBillingProfileResponse {
+            billing_profile: Some(answer::profile(updated)),
+        }))
     }
 }
 
@@ -120,8 +122,7 @@ impl wire::invoice_service_server::InvoiceService for Rpc {
             request.page_size,
             &request.page_token,
         )?;
-        let mut rows =
-            self.service.list_invoices(&caller, organization_id, page.after, page.probe()).await?;
+        let mut rows = self.service.list_invoices(&caller, organization_id, page.after, page.probe()).await?;
         let next = self.pages.cut(&caller, LIST_INVOICES, &question, page.size, &mut rows, |row| Cursor {
             at: row.invoice.created_at,
             id: row.invoice.id.uuid(),
@@ -179,8 +180,7 @@ impl wire::payment_operations_service_server::PaymentOperationsService for Rpc {
             request.page_size,
             &request.page_token,
         )?;
-        let mut rows =
-            self.service.list_provider_events(&caller, status, page.after, page.probe()).await?;
+        let mut rows = self.service.list_provider_events(&caller, status, page.after, page.probe()).await?;
         let next = self.pages.cut(&caller, LIST_PROVIDER_EVENTS, &question, page.size, &mut rows, |row| {
             Cursor { at: row.received_at, id: row.id.uuid() }
         });

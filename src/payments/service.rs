@@ -21,7 +21,7 @@ use crate::jobs;
 pub use checkout::{CreateCheckout, Item};
 pub use inbox::{Incoming, Receipt};
 pub use profile::{ProfileChange, UpdateBillingProfile};
-pub use reading::{Cursor, CurrentSubscription, InvoiceWithLines};
+pub use reading::{CurrentSubscription, Cursor, InvoiceWithLines};
 pub use settlement::ApplyEvent;
 pub use verification::{Fault, FaultKind, Report};
 
@@ -63,7 +63,11 @@ impl Service {
     /// Raises an alarm inside the transaction that found its cause.
     async fn raise(&self, tx: &mut Tx, alarm: Alarm) -> Result<(), crate::db::Error> {
         if alarm::raise(tx, self.world.id(), &alarm, self.world.now()).await? {
-            tracing::warn!(kind = alarm.kind.as_str(), subject = alarm.subject, "a payments alarm was raised");
+            tracing::warn!(
+                kind = alarm.kind.as_str(),
+                subject = alarm.subject,
+                "a payments alarm was raised"
+            );
         }
         Ok(())
     }

@@ -98,7 +98,11 @@ impl Simulator {
         }
         let body = self.notification(&order);
         let wish = |name: &str, max: u64| {
-            order.controls.get(name).and_then(|text| text.parse::<u64>().ok()).map_or(0, |number| number.min(max))
+            order
+                .controls
+                .get(name)
+                .and_then(|text| text.parse::<u64>().ok())
+                .map_or(0, |number| number.min(max))
         };
         let delay = Duration::from_secs(wish(page::DELAY, DELAY_SECONDS_MAX));
         for _ in 0..wish(page::DELIVERIES, DELIVERIES_MAX).max(1) {
@@ -165,7 +169,11 @@ impl Simulator {
         let custom = ["custom_str1", "custom_str2", "custom_str3", "custom_str4", "custom_str5"];
         let numbers = ["custom_int1", "custom_int2", "custom_int3", "custom_int4", "custom_int5"];
         pairs.extend(custom.into_iter().chain(numbers).map(|name| (name, field(name))));
-        pairs.extend([("name_first", "Test"), ("name_last", "User 01"), ("email_address", "sbtu01@payfast.co.za")]);
+        pairs.extend([
+            ("name_first", "Test"),
+            ("name_last", "User 01"),
+            ("email_address", "sbtu01@payfast.co.za"),
+        ]);
         pairs.push(("merchant_id", &self.options.merchant_id));
         signed_body(&pairs, self.options.passphrase())
     }

@@ -58,7 +58,8 @@ impl Throttle {
         }
         if self.each.len() >= ADDRESSES_MAX && !self.each.contains_key(&peer) {
             // A bucket that has filled up again says nothing; without one left to forget, the common bucket bounds.
-            let refilled = |bucket: &Bucket| now.since(bucket.at).as_secs_f64() * PER_SECOND_OF_ONE >= BURST_OF_ONE;
+            let refilled =
+                |bucket: &Bucket| now.since(bucket.at).as_secs_f64() * PER_SECOND_OF_ONE >= BURST_OF_ONE;
             self.each.retain(|_, bucket| !refilled(bucket));
             if self.each.len() >= ADDRESSES_MAX {
                 self.each.clear();

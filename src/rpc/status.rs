@@ -39,6 +39,11 @@ pub fn status(fault: &dyn Fault) -> Status {
     Status::with_error_details(wire(reason.code), message, details)
 }
 
+/// The answer to a call of a service that the platform does not have.
+pub fn no_such_service<B: Default>() -> http::Response<B> {
+    Status::unimplemented("There is no such service.").into_http()
+}
+
 fn describe(details: &mut ErrorDetails, fault: &dyn Fault, message: &str) {
     let reason = fault.reason();
     match reason.code {

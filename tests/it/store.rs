@@ -5,3 +5,4 @@ mod chat;
 mod db;
 mod jobs;
 mod market;
+pub mod payments;

@@ -141,7 +141,8 @@ mod tests {
     #[test]
     fn a_settlement_of_the_pro_plan() {
         let books = settlement(rand(52_900), rand(1_217), rand(6_900)).unwrap();
-        let amounts: Vec<_> = books.entries().iter().map(|entry| (entry.account, entry.amount.minor)).collect();
+        let amounts: Vec<_> =
+            books.entries().iter().map(|entry| (entry.account, entry.amount.minor)).collect();
         assert_eq!(
             amounts,
             [

@@ -51,9 +51,7 @@ fn sign_form_or(input: &str) -> Result<Value, String> {
 /// `{"signature_valid", "accept", "effect", "reason"}`.
 #[must_use]
 pub fn verify_itn(input: &str) -> Value {
-    let verdict = |signature_valid: bool, accept: bool, effect: &str, reason: &str| {
-        json!({ "signature_valid": signature_valid, "accept": accept, "effect": effect, "reason": reason })
-    };
+    let verdict = |signature_valid: bool, accept: bool, effect: &str, reason: &str| json!({ "signature_valid": signature_valid, "accept": accept, "effect": effect, "reason": reason });
     match verify_itn_or(input) {
         Err(reason) => verdict(false, false, "none", &reason),
         Ok((false, _)) => verdict(false, false, "none", "the signature is missing or wrong"),
@@ -73,7 +71,9 @@ fn verify_itn_or(input: &str) -> Result<(bool, verdict::Verdict), String> {
     };
     let processed = match input.get("processed_payment_ids") {
         None | Some(Value::Null) => Vec::new(),
-        Some(Value::Array(ids)) => ids.iter().map(scalar).collect::<Option<Vec<_>>>().ok_or(WRONG_PROCESSED)?,
+        Some(Value::Array(ids)) => {
+            ids.iter().map(scalar).collect::<Option<Vec<_>>>().ok_or(WRONG_PROCESSED)?
+        }
         Some(_) => return Err(WRONG_PROCESSED.to_owned()),
     };
     let itn = Itn::parse(&body).map_err(|error| format!("not a PayFast notification: {error}"))?;
@@ -199,18 +199,35 @@ mod tests {
     #[test]
     fn a_good_notification_settles() {
         let out = itn(&COMPLETE, &json!({ "expected_amount_minor": 52_900 }));
-        assert_eq!((&out["signature_valid"], &out["accept"], &out["effect"]), (&json!(true), &json!(true), &json!("settle")));
+        assert_eq!(
+            (&out["signature_valid"], &out["accept"], &out["effect"]),
+            (&json!(true), &json!(true), &json!("settle"))
+        );
         let replay = itn(&COMPLETE, &json!({ "processed_payment_ids": ["1089250"] }));
         assert_eq!((&replay["accept"], &replay["effect"]), (&json!(true), &json!("none")));
         let wrong = itn(&COMPLETE, &json!({ "expected_amount_minor": 52_901 }));
-        assert_eq!((&wrong["signature_valid"], &wrong["accept"], &wrong["effect"]), (&json!(true), &json!(false), &json!("none")));
+        assert_eq!(
+            (&wrong["signature_valid"], &wrong["accept"], &wrong["effect"]),
+            (&json!(true), &json!(false), &json!("none"))
+        );
     }
 
     #[test]
     fn what_is_no_notification_is_an_answer() {
-        for input in ["", "[]", "{}", "nonsense", r#"{"body_base64":"!","merchant_id":"1"}"#, "\u{0}", r#"{"body_base64":"","merchant_id":"1"}"#] {
+        for input in [
+            "",
+            "[]",
+            "{}",
+            "nonsense",
+            r#"{"body_base64":"!","merchant_id":"1"}"#,
+            "\u{0}",
+            r#"{"body_base64":"","merchant_id":"1"}"#,
+        ] {
             let out = verify_itn(input);
-            assert_eq!((&out["signature_valid"], &out["accept"], &out["effect"]), (&json!(false), &json!(false), &json!("none")));
+            assert_eq!(
+                (&out["signature_valid"], &out["accept"], &out["effect"]),
+                (&json!(false), &json!(false), &json!("none"))
+            );
             assert!(!out["reason"].as_str().unwrap().is_empty());
             assert!(sign_form(input)["error"].is_string());
         }

@@ -92,7 +92,9 @@ pub fn signature(pairs: &[(String, String)], passphrase: Option<&str>) -> String
         push_pair(&mut text, name, value.as_bytes());
     }
     match passphrase.map(trim) {
-        Some(passphrase) if !passphrase.is_empty() => push_pair(&mut text, "passphrase", passphrase.as_bytes()),
+        Some(passphrase) if !passphrase.is_empty() => {
+            push_pair(&mut text, "passphrase", passphrase.as_bytes())
+        }
         _ => {}
     }
     md5_hex(&text)

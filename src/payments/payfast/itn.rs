@@ -176,7 +176,8 @@ mod tests {
 
     #[test]
     fn a_name_cannot_swallow_its_neighbour() {
-        let body = String::from_utf8(signed_body(&[("a", ""), ("amount_gross", "9.00")], PASSPHRASE)).unwrap();
+        let body =
+            String::from_utf8(signed_body(&[("a", ""), ("amount_gross", "9.00")], PASSPHRASE)).unwrap();
         let (_, signature) = body.rsplit_once('=').unwrap();
         let merged = format!("a%3D%26amount_gross=9.00&signature={signature}");
         assert!(!Itn::parse(merged.as_bytes()).unwrap().signature_holds(PASSPHRASE));

@@ -5,6 +5,11 @@
 
 use super::itn::Itn;
 
+/// The longest id that is taken for one, in bytes; PayFast's own bound for ours.
+const ID_BYTES_MAX: usize = 100;
+/// How much of a word that nobody knows is repeated, in characters.
+const WORD_CHARS_MAX: usize = 64;
+
 /// What PayFast says happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PaymentStatus {
@@ -29,7 +34,7 @@ impl PaymentStatus {
             "CANCELLED" => Self::Cancelled,
             "FAILED" => Self::Failed,
             "PENDING" => Self::Pending,
-            other => Self::Unknown(other.to_owned()),
+            other => Self::Unknown(other.chars().take(WORD_CHARS_MAX).collect()),
         }
     }
 }
@@ -136,21 +141,34 @@ pub struct Facts {
 /// The [`Refusal`] that applies; amounts are compared by [`compare_amount`].
 pub fn facts(itn: &Itn, merchant_id: &str) -> Result<Facts, Refusal> {
     if let Some(name) = itn.repeated() {
-        return Err(Refusal::Repeated(name));
+        return Err(Refusal::Repeated(name.chars().take(WORD_CHARS_MAX).collect()));
     }
     if itn.get("merchant_id") != Some(merchant_id.as_bytes()) {
         return Err(Refusal::Merchant);
     }
     let status = itn.get("payment_status").filter(|word| !word.is_empty()).ok_or(Refusal::StatusMissing)?;
     let status = PaymentStatus::read(&String::from_utf8_lossy(status));
-    let provider_payment = itn.text("pf_payment_id").map(str::to_owned);
+    let provider_payment = id(itn, "pf_payment_id");
     if status == PaymentStatus::Complete && provider_payment.is_none() {
         return Err(Refusal::ProviderIdMissing);
     }
     let gross_minor = itn.text("amount_gross").and_then(amount_minor).filter(|gross| *gross >= 0);
     let fee_minor = itn.text("amount_fee").and_then(amount_minor).and_then(i64::checked_neg);
     let fee_minor = fee_minor.filter(|fee| *fee >= 0 && Some(*fee) <= gross_minor);
-    Ok(Facts { payment: itn.text("m_payment_id").map(str::to_owned), provider_payment, status, gross_minor, fee_minor })
+    Ok(Facts {
+        payment: id(itn, "m_payment_id"),
+        provider_payment,
+        status,
+        gross_minor,
+        fee_minor,
+    })
+}
+
+// An id becomes a key: it is short and printable, or it is none. PostgreSQL would refuse another as a text or in an
+// index, and the notification would be tried again for ever.
+fn id(itn: &Itn, name: &str) -> Option<String> {
+    let fits = |text: &&str| text.len() <= ID_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
+    itn.text(name).filter(fits).map(str::to_owned)
 }
 
 /// Compares the amount with the order's, to the cent. COMPLETE must carry one; CANCELLED never does, and another
@@ -170,7 +188,8 @@ pub fn compare_amount(itn: &Itn, facts: &Facts, expected: Option<i64>) -> Result
 /// The verdict over a notification whose signature has been verified.
 #[must_use]
 pub fn judge(itn: &Itn, expected: Expected<'_>) -> Verdict {
-    let refused = |refusal: Refusal| Verdict { accept: false, effect: Effect::None, reason: refusal.to_string() };
+    let refused =
+        |refusal: Refusal| Verdict { accept: false, effect: Effect::None, reason: refusal.to_string() };
     let accepted = |effect, reason: &str| Verdict { accept: true, effect, reason: reason.to_owned() };
     let facts = match facts(itn, expected.merchant_id) {
         Ok(facts) => facts,
@@ -234,8 +253,22 @@ mod tests {
         assert_eq!(amount_minor("17190"), Some(1_719_000));
         assert_eq!(amount_minor("5.5"), Some(550));
         for wrong in [
-            "", ".", "5.", ".50", "5.001", "1,000.00", "1e3", "+5.00", " 5.00", "5.00 ", "--5.00", "5.-1", "NaN", "٥.00",
-            "99999999999999999999.00", "92233720368547758.08",
+            "",
+            ".",
+            "5.",
+            ".50",
+            "5.001",
+            "1,000.00",
+            "1e3",
+            "+5.00",
+            " 5.00",
+            "5.00 ",
+            "--5.00",
+            "5.-1",
+            "NaN",
+            "٥.00",
+            "99999999999999999999.00",
+            "92233720368547758.08",
         ] {
             assert_eq!(amount_minor(wrong), None, "{wrong}");
         }
@@ -247,7 +280,12 @@ mod tests {
     }
 
     fn complete(amount: &str) -> Vec<(&str, &str)> {
-        vec![("pf_payment_id", "7"), ("payment_status", "COMPLETE"), ("amount_gross", amount), ("merchant_id", "10000100")]
+        vec![
+            ("pf_payment_id", "7"),
+            ("payment_status", "COMPLETE"),
+            ("amount_gross", amount),
+            ("merchant_id", "10000100"),
+        ]
     }
 
     #[test]
@@ -288,7 +326,8 @@ mod tests {
         assert!(!judged(&other, None, &[]).accept);
         let twice = [&complete("5.00")[..], &[("amount_gross", "5.00")]].concat();
         assert!(!judged(&twice, Some(500), &[]).accept);
-        let nameless = [("payment_status", "COMPLETE"), ("amount_gross", "5.00"), ("merchant_id", "10000100")];
+        let nameless =
+            [("payment_status", "COMPLETE"), ("amount_gross", "5.00"), ("merchant_id", "10000100")];
         assert!(!judged(&nameless, Some(500), &[]).accept);
         assert!(!judged(&[("merchant_id", "10000100")], None, &[]).accept);
     }

@@ -3,8 +3,8 @@
 use crate::base::{Money, Timestamp};
 use crate::payments::model::period::Cycle;
 use crate::payments::model::{
-    BillingProfile, Checkout, EventStatus, InvoiceLine, InvoiceStatus, Payment, PaymentStatus, Plan, ProviderEvent,
-    SubscriptionStatus,
+    BillingProfile, Checkout, EventStatus, InvoiceLine, InvoiceStatus, Payment, PaymentStatus, Plan,
+    ProviderEvent, SubscriptionStatus,
 };
 use crate::payments::service::{CurrentSubscription, FaultKind, InvoiceWithLines, Report};
 use crate::proto::capecontrol::payments::v1 as wire;

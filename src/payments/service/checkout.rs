@@ -11,8 +11,8 @@ use crate::payments::Error;
 use crate::payments::address;
 use crate::payments::model::period::Cycle;
 use crate::payments::model::{
-    self, BillingProfile, Checkout, FormField, Invoice, InvoiceLine, InvoiceStatus, PLAN_ID_CHARS_MAX, Payment,
-    PaymentStatus, Plan, Provider, VAT_PERCENT,
+    self, BillingProfile, Checkout, FormField, Invoice, InvoiceLine, InvoiceStatus, PLAN_ID_CHARS_MAX,
+    Payment, PaymentStatus, Plan, Provider, VAT_PERCENT,
 };
 use crate::payments::payfast::form::{self, SIGNATURE_FIELD};
 use crate::payments::payfast::verdict::amount_text;

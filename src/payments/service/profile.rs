@@ -112,7 +112,9 @@ fn empty(organization_id: OrganizationId) -> BillingProfile {
 fn checked(change: ProfileChange) -> Result<ProfileChange, Violations> {
     let mut v = Violations::new();
     let change = ProfileChange {
-        name: change.name.map(|name| text::optional_line(&mut v, "billing_profile.name", &name, NAME_CHARS_MAX)),
+        name: change
+            .name
+            .map(|name| text::optional_line(&mut v, "billing_profile.name", &name, NAME_CHARS_MAX)),
         email: change.email.map(|email| {
             let email = text::optional_line(&mut v, "billing_profile.email", &email, EMAIL_CHARS_MAX);
             let fits = email.is_empty() || email.split_once('@').is_some_and(mailbox);
@@ -122,12 +124,16 @@ fn checked(change: ProfileChange) -> Result<ProfileChange, Violations> {
         vat_number: change.vat_number.map(|number| {
             let field = "billing_profile.vat_number";
             let number = text::optional_line(&mut v, field, &number, VAT_NUMBER_CHARS_MAX);
-            v.check(number.chars().all(|c| c.is_ascii_alphanumeric()), field, "must be letters and digits only");
+            v.check(
+                number.chars().all(|c| c.is_ascii_alphanumeric()),
+                field,
+                "must be letters and digits only",
+            );
             number
         }),
-        address: change.address.map(|address| {
-            text::paragraphs(&mut v, "billing_profile.address", &address, ADDRESS_CHARS_MAX)
-        }),
+        address: change
+            .address
+            .map(|address| text::paragraphs(&mut v, "billing_profile.address", &address, ADDRESS_CHARS_MAX)),
         country: change.country,
     };
     if let Some(country) = change.country.as_deref().filter(|country| !country.is_empty()) {
@@ -135,7 +141,8 @@ fn checked(change: ProfileChange) -> Result<ProfileChange, Violations> {
         v.check(fits, "billing_profile.country", "must be two capital letters (ISO 3166-1), such as ZA");
     }
     if let (Some(number), Some("ZA")) = (&change.vat_number, change.country.as_deref()) {
-        let fits = number.is_empty() || number.len() == 10 && number.bytes().all(|byte| byte.is_ascii_digit());
+        let fits =
+            number.is_empty() || number.len() == 10 && number.bytes().all(|byte| byte.is_ascii_digit());
         v.check(fits, "billing_profile.vat_number", "must be ten digits in South Africa");
     }
     v.finish().map(|()| change)

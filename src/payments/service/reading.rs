@@ -9,8 +9,8 @@ use crate::base::{Id, OrganizationId, Timestamp};
 use crate::db::{self, Conn, Scope};
 use crate::payments::Error;
 use crate::payments::model::{
-    EventStatus, FREE_PLAN, Invoice, InvoiceId, InvoiceLine, Payment, PaymentId, Plan, ProviderEvent, Subscription,
-    SubscriptionStatus,
+    EventStatus, FREE_PLAN, Invoice, InvoiceId, InvoiceLine, Payment, PaymentId, Plan, ProviderEvent,
+    Subscription, SubscriptionStatus,
 };
 use crate::payments::store;
 
@@ -125,7 +125,8 @@ impl Service {
         let mut conn = self.db.conn(Scope::Organization(assumed)).await?;
         let organization_id = access::resolve(&mut conn, caller, named).await?;
         let bought = store::subscription::get(&mut conn, organization_id).await?;
-        let status = bought.as_ref().map_or(SubscriptionStatus::Active, |bought| bought.status(self.world.now()));
+        let status =
+            bought.as_ref().map_or(SubscriptionStatus::Active, |bought| bought.status(self.world.now()));
         let plan_id = match (&bought, status) {
             (Some(bought), SubscriptionStatus::Active) => bought.plan_id.as_str(),
             _ => FREE_PLAN,
@@ -158,7 +159,11 @@ pub(super) fn administrator(caller: &Caller) -> Result<(), Error> {
 }
 
 /// Whether the caller belongs to the organisation. Not belonging is no error here: what it means is the asker's.
-async fn visible(conn: &mut impl Conn, caller: &Caller, organization_id: OrganizationId) -> Result<bool, Error> {
+async fn visible(
+    conn: &mut impl Conn,
+    caller: &Caller,
+    organization_id: OrganizationId,
+) -> Result<bool, Error> {
     match access::member(conn, caller, organization_id).await {
         Ok(_) => Ok(true),
         Err(auth::Error::OrganizationNotFound) => Ok(false),

@@ -11,7 +11,8 @@ use crate::db::{self, Scope, Tx};
 use crate::jobs::{Failure, Job, Lease};
 use crate::payments::model::ledger::{self, Balanced, Kind};
 use crate::payments::model::{
-    AlarmKind, BillingProfile, EventId, EventStatus, Invoice, Payment, PaymentId, PaymentStatus, PlanKind, Subscription,
+    AlarmKind, BillingProfile, EventId, EventStatus, Invoice, Payment, PaymentId, PaymentStatus, PlanKind,
+    Subscription,
 };
 use crate::payments::payfast::confirmation::Confirmation;
 use crate::payments::payfast::itn::Itn;
@@ -101,7 +102,13 @@ impl Service {
     }
 
     /// Has the effect, decides the event and ends the job: all of it or nothing.
-    async fn take_effect(&self, event: EventId, lease: Lease, itn: &Itn, facts: &Facts) -> Result<(), Failure> {
+    async fn take_effect(
+        &self,
+        event: EventId,
+        lease: Lease,
+        itn: &Itn,
+        facts: &Facts,
+    ) -> Result<(), Failure> {
         let mut tx = self.db.begin(SCOPE).await?;
         let outcome = match &facts.status {
             Said::Complete | Said::Cancelled => self.once(&mut tx, event, itn, facts).await?,
@@ -285,7 +292,10 @@ impl Service {
         let fee = Money::new(facts.fee_minor.unwrap_or(0), currency);
         let books = ledger::unapplied_receipt(Money::new(gross, currency), fee).map_err(Failure::dead)?;
         self.book(tx, event, Kind::UnappliedReceipt, payment, detail, &books).await?;
-        Ok(Outcome::new(EventStatus::Unapplied, format!("{detail}; the money was booked as an unapplied receipt")))
+        Ok(Outcome::new(
+            EventStatus::Unapplied,
+            format!("{detail}; the money was booked as an unapplied receipt"),
+        ))
     }
 
     async fn book(
@@ -329,7 +339,6 @@ impl Service {
         };
         Outcome::new(EventStatus::Refused, reason).alarmed(alarm)
     }
-
 }
 
 /// An order with its rows locked.
@@ -350,7 +359,12 @@ fn effect_key(facts: &Facts) -> (String, &'static str) {
 
 fn disowned(facts: &Facts) -> Outcome {
     let detail = "the provider says that it did not send this notification";
-    Outcome::new(EventStatus::Refused, detail).alarmed(alarm(AlarmKind::ConfirmationInvalid, facts, None, detail))
+    Outcome::new(EventStatus::Refused, detail).alarmed(alarm(
+        AlarmKind::ConfirmationInvalid,
+        facts,
+        None,
+        detail,
+    ))
 }
 
 fn alarm(kind: AlarmKind, facts: &Facts, payment: Option<&Payment>, detail: &str) -> Alarm {

@@ -27,7 +27,8 @@ pub fn checkout(order: &Order, action: &str) -> String {
     let mut hidden = String::new();
     for (name, value) in &order.fields {
         // Writing to a string cannot fail.
-        let _ = writeln!(hidden, r#"<input type="hidden" name="{}" value="{}">"#, escape(name), escape(value));
+        let _ =
+            writeln!(hidden, r#"<input type="hidden" name="{}" value="{}">"#, escape(name), escape(value));
     }
     let statuses = format!("<option>{}</option>", STATUSES.join("</option><option>"));
     let body = format!(

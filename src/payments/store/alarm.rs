@@ -26,12 +26,7 @@ pub struct Alarm {
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn raise(
-    tx: &mut Tx,
-    id: Id<AlarmMark>,
-    alarm: &Alarm,
-    now: Timestamp,
-) -> Result<bool, db::Error> {
+pub async fn raise(tx: &mut Tx, id: Id<AlarmMark>, alarm: &Alarm, now: Timestamp) -> Result<bool, db::Error> {
     let (stored,): (Id<AlarmMark>,) = tx
         .sql(
             "INSERT INTO alarms (id, kind, dedupe_key, organization_id, subject, detail, occurrences, created_at, last_at)
@@ -57,8 +52,10 @@ pub async fn raise(
 /// # Errors
 /// What the database refuses.
 pub async fn newest(conn: &mut impl Conn, limit: i64) -> Result<Vec<(AlarmKind, String, i64)>, db::Error> {
-    conn.shared_sql("SELECT kind, subject, occurrences FROM alarms ORDER BY created_at DESC, id DESC LIMIT $1")
-        .bind(limit)
-        .all()
-        .await
+    conn.shared_sql(
+        "SELECT kind, subject, occurrences FROM alarms ORDER BY created_at DESC, id DESC LIMIT $1",
+    )
+    .bind(limit)
+    .all()
+    .await
 }

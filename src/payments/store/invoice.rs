@@ -174,10 +174,7 @@ pub async fn update(tx: &mut Tx, invoice: &Invoice) -> Result<(), db::Error> {
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn void_open(
-    tx: &mut Tx,
-    invoices: impl IntoIterator<Item = InvoiceId>,
-) -> Result<u64, db::Error> {
+pub async fn void_open(tx: &mut Tx, invoices: impl IntoIterator<Item = InvoiceId>) -> Result<u64, db::Error> {
     tx.shared_sql("UPDATE invoices SET status = $1 WHERE status = $2 AND id IN $list")
         .bind(InvoiceStatus::Void)
         .bind(InvoiceStatus::Open)

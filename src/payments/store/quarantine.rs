@@ -50,12 +50,7 @@ pub async fn insert(tx: &mut Tx, id: Id<SuspectMark>, suspect: &Suspect) -> Resu
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn prune(
-    tx: &mut Tx,
-    listed_source: bool,
-    before: Timestamp,
-    keep: i64,
-) -> Result<u64, db::Error> {
+pub async fn prune(tx: &mut Tx, listed_source: bool, before: Timestamp, keep: i64) -> Result<u64, db::Error> {
     tx.sql(
         "DELETE FROM provider_quarantine WHERE listed_source = $1 AND (received_at < $2 OR id IN (
              SELECT id FROM provider_quarantine WHERE listed_source = $1

@@ -12,7 +12,9 @@ use super::ledger::TransactionMark;
 /// # Errors
 /// What the database refuses.
 pub async fn counts(conn: &mut impl Conn) -> Result<(i64, i64), db::Error> {
-    conn.sql("SELECT (SELECT count(*) FROM ledger_transactions), (SELECT count(*) FROM ledger_entries)").one().await
+    conn.sql("SELECT (SELECT count(*) FROM ledger_transactions), (SELECT count(*) FROM ledger_entries)")
+        .one()
+        .await
 }
 
 /// The balance of each account in each currency.
@@ -71,10 +73,7 @@ pub async fn incomplete(
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn invoices(
-    conn: &mut impl Conn,
-    limit: i64,
-) -> Result<Vec<(InvoiceId, i64, i64)>, db::Error> {
+pub async fn invoices(conn: &mut impl Conn, limit: i64) -> Result<Vec<(InvoiceId, i64, i64)>, db::Error> {
     conn.sql(
         "SELECT id, expected, booked FROM (
              SELECT invoice.id AS id,
@@ -97,10 +96,7 @@ pub async fn invoices(
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn payments(
-    conn: &mut impl Conn,
-    limit: i64,
-) -> Result<Vec<(PaymentId, i64, i64)>, db::Error> {
+pub async fn payments(conn: &mut impl Conn, limit: i64) -> Result<Vec<(PaymentId, i64, i64)>, db::Error> {
     conn.sql(
         "SELECT id, expected, booked FROM (
              SELECT payment.id AS id,
