@@ -1,5 +1,6 @@
 //! The whole platform over real sockets, through generated clients.
 
 mod auth;
+mod chat;
 mod market;
 mod platform;
