@@ -2,4 +2,5 @@
 
 mod auth;
 mod market;
+mod payments;
 mod platform;
