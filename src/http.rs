@@ -51,7 +51,7 @@ pub fn operations(metrics: Metrics, platform: Platform) -> Router {
 pub async fn unknown(request: Request) -> Response {
     let kind = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     if kind.starts_with(b"application/grpc") {
-        return tonic::Status::unimplemented("There is no such service.").into_http();
+        return crate::rpc::status::no_such_service();
     }
     (StatusCode::NOT_FOUND, Json(json!({ "error": "there is no such address" }))).into_response()
 }

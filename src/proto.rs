@@ -2,7 +2,9 @@
 #![expect(
     missing_docs,
     clippy::pedantic,
-    clippy::restriction,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::as_conversions,
     reason = "generated code; the protos carry the documentation"
 )]
 

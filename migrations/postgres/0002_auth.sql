@@ -22,6 +22,8 @@ CREATE TABLE accounts (
     preferences jsonb NOT NULL,
     version bigint NOT NULL,
     signed_in_at timestamptz,
+    -- When its owner was last told that somebody tried to register the address again.
+    noticed_at timestamptz,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
     UNIQUE (email),

@@ -22,6 +22,8 @@ CREATE TABLE accounts (
     preferences TEXT NOT NULL,
     version INTEGER NOT NULL,
     signed_in_at INTEGER,
+    -- When its owner was last told that somebody tried to register the address again.
+    noticed_at INTEGER,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     UNIQUE (email),

@@ -109,14 +109,14 @@ impl Service {
         let mut said = Said { service: self, turn, attempt, text: String::new(), passed: 0 };
         let mut pass_at = Instant::now();
         let finish = loop {
+            // The first words go out at once; what follows within the interval is one piece.
+            if said.has_news() && pass_at <= Instant::now() {
+                said.pass();
+                pass_at = Instant::now() + options.merge;
+            }
             let chunk = tokio::select! {
-                biased;
-                () = sleep_until(pass_at), if said.has_news() => {
-                    said.pass();
-                    pass_at = Instant::now() + options.merge;
-                    continue;
-                }
                 chunk = chunks.next() => chunk,
+                () = sleep_until(pass_at), if said.has_news() => continue,
             };
             match chunk {
                 Some(Ok(Chunk::Text(piece))) => said.text.extend(piece.chars().filter(|c| *c != '\0')),

@@ -94,7 +94,7 @@ const BACKOFF_LAST: Duration = Duration::from_secs(3_600);
 pub fn backoff(attempts: u32, jitter: u32) -> Duration {
     let doubled = BACKOFF_FIRST.saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1)));
     let full = doubled.min(BACKOFF_LAST);
-    full - full * jitter.min(999) / 2_000
+    full.saturating_sub(full * jitter.min(999) / 2_000)
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 const PREFLIGHT_KEPT: Duration = Duration::from_secs(7_200);
 
 /// Answers preflights and marks answers for the origins given, each exactly as a browser sends it.
-#[must_use]
 pub fn layer(origins: Vec<HeaderValue>) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))

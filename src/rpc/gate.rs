@@ -72,6 +72,12 @@ pub enum Refusal {
     /// The deadline passed.
     #[error("The call's deadline passed before it was done.")]
     Deadline,
+    /// The body is not the message that the method takes.
+    #[error("The request cannot be read as the message that this method takes.")]
+    Unreadable,
+    /// The message is larger than the platform takes.
+    #[error("The request is larger than the platform takes.")]
+    TooLarge,
     /// The handler panicked.
     #[error("the handler panicked")]
     Panicked,
@@ -108,9 +114,27 @@ pub static TIMEOUT_MALFORMED: Reason = Reason::new(
     "The grpc-timeout metadata is not at most eight digits and a unit.",
 );
 
+/// A body that cannot be read.
+pub static REQUEST_UNREADABLE: Reason = Reason::new(
+    Code::InvalidArgument,
+    "REQUEST_UNREADABLE",
+    "The body is not an encoding of the message that the method takes; is the client's proto another version's?",
+);
+/// A body that is too large.
+pub static REQUEST_TOO_LARGE: Reason =
+    Reason::new(Code::InvalidArgument, "REQUEST_TOO_LARGE", "The request message is larger than 1 MiB.");
+
 /// What the gate answers.
 pub static REASONS: &[&Reason] =
-    &[&TWO_CREDENTIALS, &CREDENTIAL_MALFORMED, &API_KEY_INVALID, &OVERLOADED, &TIMEOUT_MALFORMED];
+    &[
+        &TWO_CREDENTIALS,
+        &CREDENTIAL_MALFORMED,
+        &API_KEY_INVALID,
+        &OVERLOADED,
+        &TIMEOUT_MALFORMED,
+        &REQUEST_UNREADABLE,
+        &REQUEST_TOO_LARGE,
+    ];
 
 impl Fault for Refusal {
     fn reason(&self) -> &'static Reason {
@@ -123,6 +147,8 @@ impl Fault for Refusal {
             Self::Busy => &OVERLOADED,
             Self::Timeout => &TIMEOUT_MALFORMED,
             Self::Deadline => &fault::DEADLINE_EXCEEDED,
+            Self::Unreadable => &REQUEST_UNREADABLE,
+            Self::TooLarge => &REQUEST_TOO_LARGE,
             Self::Panicked => &fault::INTERNAL,
         }
     }
@@ -203,6 +229,9 @@ impl Shared {
             // A method that does not exist, which the service says itself.
             return run(inner, request).await.unwrap_or_else(|refusal| status::status(&refusal).into_http());
         };
+        if !is_grpc(request.headers()) {
+            return unsupported();
+        }
         let origin = request.extensions().get::<Origin>().cloned().unwrap_or_default();
         let observation = self.metrics.begin(Arc::clone(&policy.path));
         let request_id = origin.request_id.clone();
@@ -235,7 +264,11 @@ impl Shared {
             extensions.insert(caller);
             extensions.insert(Arc::clone(policy));
             extensions.insert(self.in_flight.clone());
-            Ok::<_, Status>(run(inner, request).await?)
+            let response = run(inner, request).await?;
+            match response.extensions().get::<Status>().and_then(translate) {
+                Some(refusal) => Err(Status::from(refusal)),
+                None => Ok(response),
+            }
         };
         let response = match deadline {
             Some(deadline) => tokio::time::timeout_at(deadline, db::deadline::within(deadline, work))
@@ -299,9 +332,31 @@ where
     }
 }
 
+/// What tonic itself refuses about a message it tells without details and under other codes; callers get it in our
+/// form. Its own words are the only mark that it leaves.
+fn translate(status: &Status) -> Option<Refusal> {
+    let bare = status.details().is_empty();
+    match status.code() {
+        tonic::Code::Internal if bare && status.message().contains("decode") => Some(Refusal::Unreadable),
+        tonic::Code::OutOfRange if bare => Some(Refusal::TooLarge),
+        _ => None,
+    }
+}
+
 fn refuse(status: &Status, observation: Observation) -> Response<Body> {
     observation.end(status.code());
     status.clone().into_http()
+}
+
+/// gRPC over HTTP/2: a server answers what is not `application/grpc` with 415.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(http::header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn unsupported() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    response
 }
 
 fn require_role(access: Access, caller: &Caller) -> Result<(), Refusal> {

@@ -39,6 +39,11 @@ pub fn status(fault: &dyn Fault) -> Status {
     Status::with_error_details(wire(reason.code), message, details)
 }
 
+/// The answer to a call of a service that the platform does not have.
+pub fn no_such_service<B: Default>() -> http::Response<B> {
+    Status::unimplemented("There is no such service.").into_http()
+}
+
 fn describe(details: &mut ErrorDetails, fault: &dyn Fault, message: &str) {
     let reason = fault.reason();
     match reason.code {
@@ -64,7 +69,8 @@ fn internal(fault: &dyn Fault) -> Status {
     tracing::error!(request_id, cause = causes(fault), "a call failed");
     let mut details = ErrorDetails::with_error_info(INTERNAL.name, DOMAIN, metadata(fault));
     details.set_request_info(request_id.clone(), "");
-    let message = format!("Something went wrong on our side. Please report it with the request id {request_id}.");
+    let message =
+        format!("Something went wrong on our side. Please report it with the request id {request_id}.");
     Status::with_error_details(Wire::Internal, message, details)
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use capecontrol::base::fault::{self, Code, Reason};
-use capecontrol::{ai, auth, chat, idempotency, market, rpc};
+use capecontrol::{ai, auth, chat, idempotency, market, payments, rpc};
 
 use crate::tidy::source;
 
@@ -21,6 +21,7 @@ const REASONS: &[(&str, &[&Reason])] = &[
     ("Auth", auth::REASONS),
     ("Chat", chat::REASONS),
     ("Marketplace", market::REASONS),
+    ("Payments", payments::REASONS),
     ("AI", ai::REASONS),
 ];
 
@@ -31,9 +32,7 @@ fn the_registry_of_errors_is_current() {
         compare the reason, never the message. This page is written by `make gen`.\n"
         .to_owned();
     for (title, reasons) in REASONS {
-        text.push_str(&format!(
-            "\n## {title}\n\n| reason | code | when, and what to do |\n| --- | --- | --- |\n"
-        ));
+        text.extend(["\n## ", title, "\n\n| reason | code | when, and what to do |\n| --- | --- | --- |\n"]);
         let mut rows: Vec<String> = reasons.iter().map(|reason| row(reason)).collect();
         rows.sort();
         text.extend(rows);

@@ -2,6 +2,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
     reason = "a test that cannot go on stops; clippy's own leave for tests does not reach their helpers"
 )]
 

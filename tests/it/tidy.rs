@@ -167,7 +167,7 @@ fn comments_and_literals_are_no_code() {
 
 #[test]
 fn a_finding_is_a_place_and_a_reason() {
-    let says = "only the wire (*/rpc.rs, rpc/, app.rs) names tonic and generated types";
+    let says = "only the wire (*/rpc.rs, rpc/, app) names tonic and generated types";
     assert_eq!(
         found("src/auth/service.rs", "use tonic::Status;"),
         [format!("src/auth/service.rs:2: {says}")]

@@ -1,8 +1,11 @@
 //! Registration: an account, its personal organisation and its owner's membership, in one transaction.
 //!
-//! Whether the address is known must not be learned here. Both ways hash once, write one letter and answer the same;
+//! Whether the address is known must not be learned here. Both ways hash once, write a letter and answer the same;
 //! only whoever reads the address's mail is told which way it went.
 
+use std::time::Duration;
+
+use crate::auth::letters::Letter;
 use crate::auth::store::account::NewAccount;
 use crate::auth::{Caller, Email, Error, Role, letters, password, profile, store};
 use crate::base::{AccountId, OrganizationId, Secret, Violations};
@@ -12,6 +15,8 @@ use crate::mail::{self, Mail};
 
 use super::Service;
 
+/// How often the owner of an address is told of registrations by others, who must not be able to fill a mailbox.
+const NOTICE_EVERY: Duration = Duration::from_hours(1);
 const TERMS_FIELD: &str = "accepted_terms_version";
 
 /// Somebody wants an account. Not to be printed, as it tells of a person.
@@ -64,21 +69,21 @@ impl Service {
             display_name: checked.display_name,
             at: self.world.now(),
         };
-        let letter = if self.insert_account(&mut tx, &new).await? {
-            letters::welcome(&self.options.public_url)
-        } else {
-            letters::already_registered(&self.options.public_url)
-        };
-        let mail = Mail {
-            to: checked.email.as_str().to_owned(),
-            subject: letter.subject.to_owned(),
-            text: letter.text,
-            html: letter.html,
-        };
-        mail::push(&mut tx, &self.world, &mail).await?;
+        let url = &self.options.public_url;
+        if self.insert_account(&mut tx, &new).await? {
+            self.write_to(&mut tx, &checked.email, letters::welcome(url)).await?;
+        } else if store::account::notice(&mut tx, &checked.email, new.at, new.at.minus(NOTICE_EVERY)).await? {
+            self.write_to(&mut tx, &checked.email, letters::already_registered(url)).await?;
+        }
         slot.store(&mut tx, &()).await?;
         tx.commit().await?;
         Ok(())
+    }
+
+    async fn write_to(&self, tx: &mut Tx, email: &Email, letter: Letter) -> Result<(), Error> {
+        let to = email.as_str().to_owned();
+        let mail = Mail { to, subject: letter.subject.to_owned(), text: letter.text, html: letter.html };
+        Ok(mail::push(tx, &self.world, &mail).await?)
     }
 
     /// Inserts an account with its personal organisation. `false`, and nothing is written, when the address has one.

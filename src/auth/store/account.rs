@@ -104,6 +104,24 @@ pub async fn signed_in(tx: &mut Tx, checked: &Credentials, at: Timestamp) -> Res
     Ok(rows == 1)
 }
 
+/// Notes that the owner of an address is told of a second registration. `false` when that was done since `last`.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn notice(tx: &mut Tx, email: &Email, at: Timestamp, last: Timestamp) -> Result<bool, db::Error> {
+    let rows = tx
+        .shared_sql(
+            "UPDATE accounts SET noticed_at = $1
+             WHERE email = $2 AND (noticed_at IS NULL OR noticed_at <= $3)",
+        )
+        .bind(at)
+        .bind(email.as_str())
+        .bind(last)
+        .execute()
+        .await?;
+    Ok(rows == 1)
+}
+
 /// Replaces the hash of the same password by one with today's parameters.
 ///
 /// # Errors

@@ -135,7 +135,7 @@ on_both! {
             push(&t, number).await;
         }
         let workers: Vec<_> = (0..6).map(|_| t.worker(record(&seen))).collect();
-        futures_util::future::join_all(workers.iter().map(|worker| worker.run_due())).await;
+        futures_util::future::join_all(workers.iter().map(jobs::Worker::run_due)).await;
         let mut done = seen.lock().unwrap().clone();
         done.sort_unstable();
         assert_eq!(done, (0..60).collect::<Vec<_>>());

@@ -15,8 +15,6 @@ const VARIABLE: &str = "CAPECONTROL_TEST_POSTGRES_URL";
 pub struct TestDatabase {
     /// Where connections see this schema and no other.
     pub url: String,
-    /// Its name, to be found in `pg_catalog` with.
-    pub schema: String,
 }
 
 /// Makes an empty schema.
@@ -30,7 +28,7 @@ pub async fn fresh() -> TestDatabase {
     conn.execute(AssertSqlSafe(text)).await.unwrap();
     conn.close().await.unwrap();
     let join = if cluster.contains('?') { '&' } else { '?' };
-    TestDatabase { url: format!("{cluster}{join}options[search_path]={schema}"), schema }
+    TestDatabase { url: format!("{cluster}{join}options[search_path]={schema}") }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the test run is told of its cluster by the environment")]

@@ -326,6 +326,8 @@ on_both! {
             let (one, two) = (node.thread(&ada, None).await, node.thread(&ada, None).await);
             let wishes = vec![from(one.id, 0), from(two.id, 0)];
             let mut client = Client::open(&node, &ada, kind, wishes).await.unwrap();
+            client.live().await;
+            client.live().await;
             for thread in [&one, &two] {
                 let mut tx = t.db.begin(Scope::Organization(thread.organization_id)).await.unwrap();
                 store::delete_member(&mut tx, thread.organization_id, thread.id, account).await.unwrap();
@@ -348,7 +350,9 @@ on_both! {
         let thread_id = node.thread(&ada, None).await.id;
         let mut clients = Vec::new();
         for kind in KINDS {
-            clients.push(Client::open(&node, &ada, kind, vec![from(thread_id, 0)]).await.unwrap());
+            let mut client = Client::open(&node, &ada, kind, vec![from(thread_id, 0)]).await.unwrap();
+            client.live().await;
+            clients.push(client);
         }
         // One that does not read must not hold the drain up.
         let silent = Client::converse(&node, &ada).unwrap();

@@ -18,6 +18,14 @@ fn answer(event: &Event) -> &str {
     }
 }
 
+/// How many turns are queued, or dead.
+async fn turns_left(t: &Fixture) -> i64 {
+    let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
+    let (left,): (i64,) =
+        conn.sql("SELECT count(*) FROM jobs WHERE kind = 'chat.agent_turn'").one().await.unwrap();
+    left
+}
+
 on_both! {
     async fn the_answer_comes_in_pieces_and_then_as_one_event(t: Fixture) {
         let node = Node::start(&t, quick()).await;
@@ -26,7 +34,7 @@ on_both! {
         let thread = node.thread(&ada, Some(agent)).await;
         let sent = node.send(&ada, thread.id, "hello").await;
         assert!(sent.awaits_answer);
-        assert_eq!(node.worker(&t).run_due().await.unwrap(), 1);
+        node.worker(&t).run_due().await.unwrap();
         let events = node.events(&ada, thread.id).await;
         assert_eq!(events.len(), 2);
         assert_eq!((answer(&events[1]), events[1].seq, events[1].actor), ("You said: hello", 2, Actor::Agent(agent)));
@@ -40,7 +48,8 @@ on_both! {
         }
         assert_eq!(text, "You said: hello");
         // Nothing is left to do, and a repetition of the message asks nobody again.
-        assert_eq!(node.worker(&t).run_due().await.unwrap(), 0);
+        assert_eq!(turns_left(&t).await, 0);
+        node.worker(&t).run_due().await.unwrap();
         assert_eq!(node.provider.asked.lock().unwrap().len(), 1);
     }
 
@@ -53,10 +62,10 @@ on_both! {
         node.provider.will(Act::Say(vec!["a whole ", "answer"]));
         node.send(&ada, thread.id, "hello").await;
         let worker = node.worker(&t);
-        assert_eq!(worker.run_due().await.unwrap(), 1);
+        worker.run_due().await.unwrap();
         assert_eq!(node.events(&ada, thread.id).await.len(), 1);
         t.clock.advance(Duration::from_secs(3_600));
-        assert_eq!(worker.run_due().await.unwrap(), 1);
+        worker.run_due().await.unwrap();
         let events = node.events(&ada, thread.id).await;
         assert_eq!(events.len(), 2);
         assert_eq!(answer(&events[1]), "a whole answer");
@@ -76,14 +85,13 @@ on_both! {
         let worker = node.worker(&t);
         for _ in 0..3 {
             node.provider.will(Act::Refuse);
-            assert_eq!(worker.run_due().await.unwrap(), 1);
+            worker.run_due().await.unwrap();
             t.clock.advance(Duration::from_secs(3_600));
         }
         let events = node.events(&ada, thread.id).await;
         let failed = Change::AgentTurnFailed { message_id: sent.message.id, reason: TurnFailure::Unavailable };
         assert_eq!((events.len(), &events[1].change), (2, &failed));
-        let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
-        assert!(jobs::store::count(&mut conn).await.unwrap().is_empty(), "the job ended with the event");
+        assert_eq!(turns_left(&t).await, 0, "the job ended with the event");
     }
 
     async fn two_workers_with_the_same_turn_write_one_answer(t: Fixture) {
@@ -99,10 +107,9 @@ on_both! {
         tx.commit().await.unwrap();
         let (first, second) = (node.worker(&t), node.worker(&t));
         let (first, second) = tokio::join!(first.run_due(), second.run_due());
-        assert_eq!(first.unwrap() + second.unwrap(), 2);
+        assert!(first.is_ok() && second.is_ok());
         assert_eq!(node.events(&ada, thread.id).await.len(), 2);
-        let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
-        assert!(jobs::store::count(&mut conn).await.unwrap().is_empty());
+        assert_eq!(turns_left(&t).await, 0);
     }
 
     async fn an_agent_that_was_uninstalled_does_not_answer(t: Fixture) {
