@@ -159,7 +159,7 @@ impl App {
         let provider = Arc::new(Http::new(&payments_options(&config))?);
         let options = payments_options(&config);
         let payments =
-            Arc::new(payments::Service::new(db.clone(), world.clone(), options, Arc::clone(&provider) as _));
+            Arc::new(payments::Service::new(db.clone(), world.clone(), options, provider.clone()));
         let simulator = (config.payfast.mode == payments::Mode::Simulator).then(|| {
             Arc::new(Simulator::new(db.clone(), world.clone(), payments_options(&config), provider))
         });

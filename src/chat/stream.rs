@@ -377,7 +377,7 @@ impl Teller {
             News::Event(event) => self.feed.offer(event),
             News::Head(thread_id, seq) => self.feed.hear(thread_id, seq),
             News::Delta(delta) if self.feed.is_live(delta.thread_id) => {
-                self.ready.push_back(Frame::Delta(delta))
+                self.ready.push_back(Frame::Delta(delta));
             }
             News::Delta(_) => {}
             News::Lost(thread_id) => {
@@ -460,7 +460,7 @@ impl Teller {
         };
         match done {
             Ok(Some(thread_id)) => {
-                self.ready.push_back(Frame::Ack(Ack { request_id, thread_id, receipt: None }))
+                self.ready.push_back(Frame::Ack(Ack { request_id, thread_id, receipt: None }));
             }
             Ok(None) => {}
             Err(error) => self.refuse(request_id, String::new(), &error),

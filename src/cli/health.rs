@@ -46,5 +46,5 @@ fn loopback(config: &Config) -> String {
 }
 
 fn cause(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |source| cause(source))
+    error.source().map_or_else(|| error.to_string(), cause)
 }
