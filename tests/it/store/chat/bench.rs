@@ -167,7 +167,7 @@ pub async fn eventually(holds: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     });
-    waited.await.expect("what was waited for did not happen");
+    waited.await.unwrap();
 }
 
 /// A bus that can be told to lose everything.
@@ -194,7 +194,9 @@ impl Bus for Lossy {
             self.passed.lock().unwrap().push(passing.body.to_vec());
         }
         let signal = match signal {
-            Signal::Hint(hint) if self.bare.load(Ordering::Relaxed) => Signal::Hint(Hint { inline: None, ..hint }),
+            Signal::Hint(hint) if self.bare.load(Ordering::Relaxed) => {
+                Signal::Hint(Hint { inline: None, ..hint })
+            }
             signal => signal,
         };
         if !self.loses.load(Ordering::Relaxed) {
