@@ -3,4 +3,5 @@
 mod auth;
 mod chat;
 mod market;
+mod payments;
 mod platform;

@@ -93,7 +93,7 @@ pub async fn signed_in(tx: &mut Tx, checked: &Credentials, at: Timestamp) -> Res
     let rows = tx
         .shared_sql(
             "UPDATE accounts SET signed_in_at = $1,
-                one_time_used_at = CASE WHEN one_time_issued_at IS NULL THEN NULL ELSE $1 END
+                one_time_used_at = CASE WHEN one_time_issued_at IS NULL THEN one_time_used_at ELSE $1 END
              WHERE id = $2 AND password_hash = $3 AND one_time_used_at IS NULL",
         )
         .bind(at)
