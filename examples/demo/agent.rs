@@ -45,18 +45,18 @@ async fn install(platform: &Platform, customer: &Customer) -> Result<String, Fai
         println!("     {:<12} {}", listing.slug, listing.description.chars().take(70).collect::<String>());
     }
     let guide = listings.iter().find(|listing| listing.slug == "guide").ok_or("there is no guide among the agents")?;
-    let request = CreateThreadRequest { listing_id: guide.listing_id.clone(), ..CreateThreadRequest::default() };
+    let request = CreateThreadRequest { listing_id: guide.id.clone(), ..CreateThreadRequest::default() };
     let refused = ChatServiceClient::new(customer.signed()).create_thread(request).await;
     verify(refused.is_err(), "an agent that is not installed cannot be addressed")?;
     let request = InstallListingRequest {
-        listing_id: guide.listing_id.clone(),
+        listing_id: guide.id.clone(),
         request_id: uuid_of_now().to_string(),
         organization_id: String::new(),
     };
     let mut market = MarketplaceServiceClient::new(customer.signed());
     let installed = market.install_listing(request).await?.into_inner().installation;
     verify(installed.is_some(), format_args!("{} is installed", guide.name))?;
-    Ok(guide.listing_id.clone())
+    Ok(guide.id.clone())
 }
 
 async fn open_thread(customer: &Customer, listing_id: &str) -> Result<String, Failure> {

@@ -114,7 +114,7 @@ async fn subscription(customer: &Customer) -> Result<(), Failure> {
     };
     let (start, end) = (date(subscription.current_period_start_time), date(subscription.current_period_end_time));
     println!("     {} from {} to {}", plan.name, start.date(), end.date());
-    verify(subscription.status() == SubscriptionStatus::Active && plan.plan_id == "pro", "the Pro subscription is active")?;
+    verify(subscription.status() == SubscriptionStatus::Active && plan.id == "pro", "the Pro subscription is active")?;
     let next_month = start.month().next();
     // The 31st of a month is followed by the last day of the next.
     verify(

@@ -129,10 +129,10 @@ on_both! {
         let plans = anybody.list_plans(wire::ListPlansRequest::default()).await.unwrap().into_inner().plans;
         let prices: BTreeMap<_, _> = plans
             .iter()
-            .map(|plan| (plan.plan_id.as_str(), plan.monthly_price.as_ref().unwrap().units))
+            .map(|plan| (plan.id.as_str(), plan.monthly_price.as_ref().unwrap().units))
             .collect();
         assert_eq!(prices, BTreeMap::from([("free", 0), ("pro", 529), ("enterprise", 1_799)]));
-        assert_eq!(subscription(&ada).await.plan.unwrap().plan_id, "free");
+        assert_eq!(subscription(&ada).await.plan.unwrap().id, "free");
 
         let checkout = checkout(&ada, "pro").await;
         let names: Vec<_> = checkout.fields.iter().map(|field| field.name.as_str()).collect();
@@ -154,7 +154,7 @@ on_both! {
         let now = subscription(&ada).await;
         assert_eq!(now.billing_cycle(), wire::BillingCycle::Monthly);
         assert_eq!(now.status(), wire::SubscriptionStatus::Active);
-        assert_eq!(now.plan.unwrap().plan_id, "pro");
+        assert_eq!(now.plan.unwrap().id, "pro");
         let (start, end) = (now.current_period_start_time.unwrap(), now.current_period_end_time.unwrap());
         assert_eq!((end.seconds - start.seconds) / 86_400, 30);
         let list = ada.invoices().list_invoices(wire::ListInvoicesRequest::default()).await.unwrap().into_inner();
