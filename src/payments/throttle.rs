@@ -98,7 +98,8 @@ mod tests {
     fn many_strangers_meet_the_common_bucket_and_not_our_memory() {
         let mut throttle = Throttle::default();
         let mut now = Timestamp::from_seconds(1_000);
-        let admitted = (0..5_000).filter(|number| throttle.admit(Some(address(*number)), now).is_ok()).count();
+        let admitted =
+            (0..5_000).filter(|number| throttle.admit(Some(address(*number)), now).is_ok()).count();
         assert_eq!(admitted, 1_200);
         for number in 0..20_000 {
             now = now.plus(Duration::from_millis(60));
