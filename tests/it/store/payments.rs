@@ -347,6 +347,8 @@ on_both! {
         assert_eq!(bought.period_end.to_rfc3339(), "2026-12-20T10:00:00Z");
         let books = balances(&service).await;
         assert!(books.contains(&(Account::Revenue, -46_000)), "{books:?}");
+        // A repetition is not money for a closed order either.
+        assert_eq!((books.len(), alarms(&t).await), (4, Vec::new()));
         assert_eq!(jobs_left(&t).await, 0);
     }
 
