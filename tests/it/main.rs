@@ -9,6 +9,7 @@
 
 mod e2e;
 mod generated;
+mod prepare;
 mod sim;
 mod store;
 mod support;
