@@ -10,6 +10,7 @@
 mod e2e;
 mod generated;
 mod prepare;
+mod schema;
 mod sim;
 mod store;
 mod support;
