@@ -1,6 +1,9 @@
 //! Compiles the protos without protoc, and keeps the raw descriptor set, whose options the server reads when it starts.
 
-#![expect(clippy::disallowed_methods, reason = "cargo tells a build script by the environment where to write")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "cargo tells a build script by the environment where to write"
+)]
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -33,10 +36,9 @@ fn mutations(files: &prost_types::FileDescriptorSet) -> String {
     for file in &files.file {
         let module = file.package().replace('.', "::");
         for message in &file.message_type {
-            let Some(field) = ["request_id", "client_message_id"]
-                .into_iter()
-                .find(|name| message.name().ends_with("Request") && message.field.iter().any(|field| field.name() == *name))
-            else {
+            let Some(field) = ["request_id", "client_message_id"].into_iter().find(|name| {
+                message.name().ends_with("Request") && message.field.iter().any(|field| field.name() == *name)
+            }) else {
                 continue;
             };
             code.push_str(&format!(

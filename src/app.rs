@@ -65,7 +65,9 @@ pub enum Error {
     #[error("the reflection service cannot be made: {0}")]
     Reflection(tonic_reflection::server::Error),
     /// Another process serves from the same file.
-    #[error("another process serves from this SQLite file already ({0} is locked); stop it first, or use PostgreSQL")]
+    #[error(
+        "another process serves from this SQLite file already ({0} is locked); stop it first, or use PostgreSQL"
+    )]
     Served(PathBuf),
     /// A key cannot be used.
     #[error("the root key in {0} cannot be used: {1}")]
@@ -121,7 +123,9 @@ impl Listeners {
     /// When one is taken.
     pub async fn bind(config: &Config) -> Result<Self, Error> {
         let bind = async |key: &str, address| {
-            TcpListener::bind(address).await.map_err(Error::io(format!("{key} {address} cannot be listened on")))
+            TcpListener::bind(address)
+                .await
+                .map_err(Error::io(format!("{key} {address} cannot be listened on")))
         };
         let clients = bind("SERVER__LISTEN", config.server.listen).await?;
         let operations = bind("OPS__LISTEN", config.ops_listen).await?;
@@ -139,7 +143,8 @@ impl App {
         let db = open_database(&config).await?;
         let root = start::root_key(&config, &world)?;
         let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let auth = Arc::new(auth::Service::new(db.clone(), world.clone(), auth_options(&config), root.clone())?);
+        let auth =
+            Arc::new(auth::Service::new(db.clone(), world.clone(), auth_options(&config), root.clone())?);
         auth.prepare().await?;
         let market = Arc::new(market::Service::new(db.clone(), world.clone()));
         let outside = chat::Outside {
@@ -154,12 +159,15 @@ impl App {
         let provider = Arc::new(Http::new(&payments_options(&config))?);
         let options = payments_options(&config);
         let payments =
-            Arc::new(payments::Service::new(db.clone(), world.clone(), options, Arc::clone(&provider) as _));
+            Arc::new(payments::Service::new(db.clone(), world.clone(), options, provider.clone()));
         let simulator = (config.payfast.mode == payments::Mode::Simulator).then(|| {
             Arc::new(Simulator::new(db.clone(), world.clone(), payments_options(&config), provider))
         });
         let mut registry = Registry::default();
-        mail::register(&mut registry, Arc::new(mail::FileMailer::new(config.mail.folder.clone(), &config.mail.from)?));
+        mail::register(
+            &mut registry,
+            Arc::new(mail::FileMailer::new(config.mail.folder.clone(), &config.mail.from)?),
+        );
         chat::turn::register(&mut registry, Arc::clone(&chat));
         payments::register(&mut registry, &payments);
         if let Some(simulator) = &simulator {
@@ -169,8 +177,21 @@ impl App {
         let pages = Pages::new(root.derive("page-tokens"));
         let (metrics, ready) = (Metrics::default(), watch::Sender::new(false));
         Ok(Self {
-            db, auth, chat, payments, market, worker, metrics, world, config, policies, pages, simulator, drain,
-            tasks, ready,
+            db,
+            auth,
+            chat,
+            payments,
+            market,
+            worker,
+            metrics,
+            world,
+            config,
+            policies,
+            pages,
+            simulator,
+            drain,
+            tasks,
+            ready,
         })
     }
 
@@ -185,8 +206,10 @@ impl App {
     /// When the routes cannot be made.
     pub async fn serve(&self, listeners: Listeners, stop: CancellationToken) -> Result<(), Error> {
         let (app, health) = self.routes().await?;
-        let options =
-            server::Options { drain_max: self.config.server.drain_max, ..self.config.bounds.connections.clone() };
+        let options = server::Options {
+            drain_max: self.config.server.drain_max,
+            ..self.config.bounds.connections.clone()
+        };
         // Operators can still read the counters while clients are drained.
         let operations_stop = CancellationToken::new();
         self.tasks.spawn({
@@ -222,8 +245,10 @@ impl App {
 }
 
 async fn open_database(config: &Config) -> Result<Db, Error> {
-    let options =
-        db::Options { connections_max: config.database.connections_max, ..db::Options::new(config.database.url.expose()) };
+    let options = db::Options {
+        connections_max: config.database.connections_max,
+        ..db::Options::new(config.database.url.expose())
+    };
     let db = Db::open(&options).await?;
     if config.database.migrate {
         db.migrate().await?;

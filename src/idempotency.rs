@@ -36,7 +36,9 @@ pub struct RequestKey {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The key was used with another body.
-    #[error("This request id was used before with another request. Use a new one, or repeat the request unchanged.")]
+    #[error(
+        "This request id was used before with another request. Use a new one, or repeat the request unchanged."
+    )]
     Reused,
     /// The first answer carried a secret, which is not stored.
     #[error("This request was answered before with a secret, which is shown once only.")]
@@ -123,9 +125,7 @@ pub async fn claim<A: DeserializeOwned>(
     }
     let answer = stored.answer.ok_or(Error::SecretAlreadyIssued)?;
     // An answer that this version cannot read was stored by another; repeating the effect would be worse.
-    serde_json::from_str(&answer)
-        .map(Claim::Replay)
-        .map_err(|_| Error::Db(db::Error::Failed))
+    serde_json::from_str(&answer).map(Claim::Replay).map_err(|_| Error::Db(db::Error::Failed))
 }
 
 impl Slot {

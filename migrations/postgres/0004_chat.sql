@@ -1,5 +1,6 @@
--- Conversations. Every durable change of a thread is a row of thread_events, whose seq is taken from threads.last_seq in
--- the same transaction: the row's lock makes the order of positions the order of commits, and a rollback leaves no hole.
+-- Conversations. Every durable change of a thread is a row of thread_events, whose seq is taken from threads.last_seq
+-- in the same transaction: the row's lock makes the order of positions the order of commits, and a rollback leaves no
+-- hole.
 
 CREATE TABLE threads (
     id uuid NOT NULL PRIMARY KEY,
@@ -68,8 +69,8 @@ CREATE TABLE messages (
 CREATE INDEX messages_organization_idx ON messages (organization_id);
 CREATE INDEX messages_reply_to_idx ON messages (reply_to);
 
--- One answer of an agent to one message. The answer's id is fixed from the start, so that every attempt writes pieces of
--- the same message.
+-- One answer of an agent to one message. The answer's id is fixed from the start, so that every attempt writes pieces
+-- of the same message.
 CREATE TABLE agent_turns (
     message_id uuid NOT NULL PRIMARY KEY REFERENCES messages (id) ON DELETE CASCADE,
     thread_id uuid NOT NULL REFERENCES threads (id) ON DELETE CASCADE,

@@ -22,10 +22,14 @@ CREATE TABLE plans (
 INSERT INTO plans
     (id, position, name, description, kind, currency, monthly_minor, yearly_minor, agents_max, executions_max, listed)
 VALUES
-    ('free', 1, 'Free', 'For trying things out.', 'subscription', 'ZAR', 0, 0, 3, 50, true),
-    ('pro', 2, 'Pro', 'For people who work with agents every day.', 'subscription', 'ZAR', 52900, 499000, 50, 2000, true),
-    ('enterprise', 3, 'Enterprise', 'For teams that run on agents.', 'subscription', 'ZAR', 179900, 1719000, 500, 8000, true),
-    ('live-verification', 4, 'Live verification', 'A payment of R5.00 that proves a live merchant account; it gives nothing.',
+    ('free', 1, 'Free', 'For trying things out.',
+     'subscription', 'ZAR', 0, 0, 3, 50, true),
+    ('pro', 2, 'Pro', 'For people who work with agents every day.',
+     'subscription', 'ZAR', 52900, 499000, 50, 2000, true),
+    ('enterprise', 3, 'Enterprise', 'For teams that run on agents.',
+     'subscription', 'ZAR', 179900, 1719000, 500, 8000, true),
+    ('live-verification', 4, 'Live verification',
+     'A payment of R5.00 that proves a live merchant account; it gives nothing.',
      'verification', 'ZAR', 500, NULL, 0, 0, false);
 
 -- Who is invoiced. The row is also the lock under which everything about an organisation's money is decided.
@@ -168,7 +172,8 @@ CREATE TABLE provider_events (
     applied_at timestamptz,
     UNIQUE (provider, body_hash),
     CONSTRAINT provider_events_provider_check CHECK (provider IN ('payfast')),
-    CONSTRAINT provider_events_status_check CHECK (status IN ('received', 'applied', 'ignored', 'unapplied', 'refused')),
+    CONSTRAINT provider_events_status_check
+        CHECK (status IN ('received', 'applied', 'ignored', 'unapplied', 'refused')),
     CONSTRAINT provider_events_applied_check CHECK ((status = 'received') = (applied_at IS NULL))
 );
 CREATE INDEX provider_events_received_idx ON provider_events (received_at, id);
@@ -185,7 +190,8 @@ CREATE TABLE provider_effects (
 );
 CREATE INDEX provider_effects_event_idx ON provider_effects (event_id);
 
--- What claimed to be a notification and is not signed by the provider. Bounded by count and age; evidence, never acted on.
+-- What claimed to be a notification and is not signed by the provider. Bounded by count and age; evidence, never
+-- acted on.
 CREATE TABLE provider_quarantine (
     id uuid NOT NULL PRIMARY KEY,
     provider text NOT NULL,

@@ -24,7 +24,11 @@ struct OsRng;
 
 impl Rng for OsRng {
     /// Without randomness nothing here is safe, so that a system that has none stops the process.
-    #[expect(clippy::expect_used, reason = "going on with bytes that can be guessed would be worse than stopping")]
+    #[expect(
+        clippy::expect_used,
+        clippy::disallowed_methods,
+        reason = "randomness is drawn here and nowhere else; bytes that can be guessed are worse than a stop"
+    )]
     fn fill(&self, buffer: &mut [u8]) {
         getrandom::fill(buffer).expect("the system gives random bytes");
     }

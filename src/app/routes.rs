@@ -71,8 +71,7 @@ impl App {
             .layer(CatchPanicLayer::new())
             .layer(cors::layer(self.config.server.allowed_origins.clone()))
             .layer(from_fn_with_state(telemetry, observe));
-        let health =
-            Health { db: self.db.clone(), reporter, services, ready: self.ready.clone() };
+        let health = Health { db: self.db.clone(), reporter, services, ready: self.ready.clone() };
         Ok((app, health))
     }
 
@@ -88,9 +87,21 @@ impl App {
         let payments = payments::rpc::Rpc::new(self.payments.clone(), self.pages.clone());
         let market = market::rpc::Rpc::new(self.market.clone(), self.pages.clone());
         Routes::default()
-            .add_service(served!(gate, api::auth::v1::auth_service_server::AuthServiceServer<_>, auth.clone()))
-            .add_service(served!(gate, api::auth::v1::account_service_server::AccountServiceServer<_>, auth.clone()))
-            .add_service(served!(gate, api::auth::v1::organization_service_server::OrganizationServiceServer<_>, auth))
+            .add_service(served!(
+                gate,
+                api::auth::v1::auth_service_server::AuthServiceServer<_>,
+                auth.clone()
+            ))
+            .add_service(served!(
+                gate,
+                api::auth::v1::account_service_server::AccountServiceServer<_>,
+                auth.clone()
+            ))
+            .add_service(served!(
+                gate,
+                api::auth::v1::organization_service_server::OrganizationServiceServer<_>,
+                auth
+            ))
             .add_service(served!(gate, api::chat::v1::chat_service_server::ChatServiceServer<_>, chat))
             .add_service(served!(
                 gate,

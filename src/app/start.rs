@@ -69,7 +69,8 @@ pub(super) fn root_key(config: &Config, world: &World) -> Result<RootKey, Error>
         write_private(&path, RootKey::generate(world).expose())
             .map_err(Error::io(format!("{} cannot be written", path.display())))?;
     }
-    let text = std::fs::read_to_string(&path).map_err(Error::io(format!("{} cannot be read", path.display())))?;
+    let text =
+        std::fs::read_to_string(&path).map_err(Error::io(format!("{} cannot be read", path.display())))?;
     RootKey::parse(&text).map_err(|error| Error::RootKey(path, error))
 }
 

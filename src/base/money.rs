@@ -139,7 +139,9 @@ impl Money {
             .collect();
         let left = whole - shares.iter().map(|(share, _)| share).sum::<i128>();
         let mut order: Vec<usize> = (0..shares.len()).collect();
-        order.sort_by_key(|index| std::cmp::Reverse(shares.get(*index).map_or(0, |(_, remainder)| *remainder)));
+        order.sort_by_key(|index| {
+            std::cmp::Reverse(shares.get(*index).map_or(0, |(_, remainder)| *remainder))
+        });
         for index in order.into_iter().take(usize::try_from(left).unwrap_or(0)) {
             if let Some((share, _)) = shares.get_mut(index) {
                 *share += 1;
@@ -159,7 +161,9 @@ impl Money {
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.currency {
-            Currency::Zar if self.minor < 0 => write!(f, "-R{}", self.to_decimal_string().trim_start_matches('-')),
+            Currency::Zar if self.minor < 0 => {
+                write!(f, "-R{}", self.to_decimal_string().trim_start_matches('-'))
+            }
             Currency::Zar => write!(f, "R{}", self.to_decimal_string()),
             other => write!(f, "{} {}", other.code(), self.to_decimal_string()),
         }

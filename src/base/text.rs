@@ -11,9 +11,18 @@ pub fn line(violations: &mut Violations, field: &'static str, text: &str, chars_
 }
 
 /// As [`line`], but may be empty.
-pub fn optional_line(violations: &mut Violations, field: &'static str, text: &str, chars_max: usize) -> String {
+pub fn optional_line(
+    violations: &mut Violations,
+    field: &'static str,
+    text: &str,
+    chars_max: usize,
+) -> String {
     let text = text.trim();
-    violations.check(!text.chars().any(char::is_control), field, "must be one line without control characters");
+    violations.check(
+        !text.chars().any(char::is_control),
+        field,
+        "must be one line without control characters",
+    );
     bounded(violations, field, text, chars_max)
 }
 

@@ -107,7 +107,10 @@ impl Registration {
 
     /// The threads followed, each with its organisation.
     pub fn threads(&self) -> Vec<(ThreadId, OrganizationId)> {
-        locked(&self.threads).iter().map(|(thread_id, organization_id)| (*thread_id, *organization_id)).collect()
+        locked(&self.threads)
+            .iter()
+            .map(|(thread_id, organization_id)| (*thread_id, *organization_id))
+            .collect()
     }
 
     /// The organisation of a thread that is followed.
@@ -176,11 +179,7 @@ impl Hub {
     pub fn hint(event: &Event) -> Signal {
         // Events are plain values; their JSON cannot fail.
         let inline = serde_json::to_vec(event).ok().filter(|body| body.len() <= bus::INLINE_BYTES_MAX);
-        Signal::Hint(Hint {
-            thread: event.thread_id.uuid(),
-            seq: event.seq,
-            inline: inline.map(Arc::from),
-        })
+        Signal::Hint(Hint { thread: event.thread_id.uuid(), seq: event.seq, inline: inline.map(Arc::from) })
     }
 
     /// Sends a piece of an answer in the making to everybody who follows its thread.

@@ -184,4 +184,3 @@ fn idempotency_key(metadata: &MetadataMap) -> Option<String> {
     let value = metadata.get("idempotency-key")?;
     Some(value.to_str().unwrap_or("?").to_owned())
 }
-

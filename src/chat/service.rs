@@ -9,17 +9,15 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Options;
 use super::error::Error;
 use super::hub::{Hub, Registration};
 use super::model::feed::{Feed, Read};
 use super::model::frame::Wish;
-use super::model::{
-    Actor, Draft, Event, Message, MessageId, TITLE_CHARS_MAX, Thread, ThreadId,
-};
+use super::model::{Actor, Draft, Event, Message, MessageId, TITLE_CHARS_MAX, Thread, ThreadId};
 use super::store::{self, ThreadsAfter, Turn, TurnState};
 use super::stream::{self, Frames, Words};
 use super::turn::AgentTurn;
-use super::Options;
 use crate::ai::Provider;
 use crate::auth::{self, Caller};
 use crate::base::{AccountId, OrganizationId, Violations, World, text};

@@ -32,7 +32,8 @@ pub async fn organization_of_message(
 /// Writes a new thread.
 pub async fn insert_thread(tx: &mut Tx, thread: &Thread) -> Result<(), db::Error> {
     tx.sql(
-        "INSERT INTO threads (id, organization_id, created_by, title, listing_id, last_seq, epoch, created_at, updated_at)
+        "INSERT INTO threads (id, organization_id, created_by, title, listing_id, last_seq, epoch,
+                              created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(thread.id)
@@ -274,8 +275,8 @@ pub async fn insert_message(
 ) -> Result<(), db::Error> {
     let (author_kind, author_id) = parts(message.author);
     tx.sql(
-        "INSERT INTO messages (id, thread_id, organization_id, seq, author_kind, author_id, client_message_id, body_hash,
-                               reply_to, text, created_at)
+        "INSERT INTO messages (id, thread_id, organization_id, seq, author_kind, author_id, client_message_id,
+                               body_hash, reply_to, text, created_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(message.id)

@@ -1,9 +1,9 @@
 //! One stream to one client, whatever its kind: the same core tells Subscribe and Converse.
 //!
 //! A stream is a task with two parts. The [`Teller`] decides what is said next; it is asked only when the client has
-//! room, so a client that reads nothing makes its stream read nothing either. The [`Watch`] looks whether the caller may
-//! go on. [`Frames`] is the end that the wire reads. Whatever ends the stream, its registration in the hub goes with the
-//! task.
+//! room, so a client that reads nothing makes its stream read nothing either. The [`Watch`] looks whether the caller
+//! may go on. [`Frames`] is the end that the wire reads. Whatever ends the stream, its registration in the hub goes
+//! with the task.
 //!
 //! Waiting is measured with the runtime's clock; whether a token has expired is decided by the platform's.
 
@@ -376,7 +376,9 @@ impl Teller {
         match news {
             News::Event(event) => self.feed.offer(event),
             News::Head(thread_id, seq) => self.feed.hear(thread_id, seq),
-            News::Delta(delta) if self.feed.is_live(delta.thread_id) => self.ready.push_back(Frame::Delta(delta)),
+            News::Delta(delta) if self.feed.is_live(delta.thread_id) => {
+                self.ready.push_back(Frame::Delta(delta));
+            }
             News::Delta(_) => {}
             News::Lost(thread_id) => {
                 self.registration.forget(thread_id);
@@ -457,7 +459,9 @@ impl Teller {
             }
         };
         match done {
-            Ok(Some(thread_id)) => self.ready.push_back(Frame::Ack(Ack { request_id, thread_id, receipt: None })),
+            Ok(Some(thread_id)) => {
+                self.ready.push_back(Frame::Ack(Ack { request_id, thread_id, receipt: None }));
+            }
             Ok(None) => {}
             Err(error) => self.refuse(request_id, String::new(), &error),
         }
@@ -486,7 +490,11 @@ impl Teller {
         let mut violations = Violations::new();
         for (index, (thread_id, seq)) in positions.iter().enumerate() {
             let told = self.feed.acknowledge(*thread_id, *seq);
-            violations.check(told, format!("ack.positions[{index}].seq"), "must have been told on this stream");
+            violations.check(
+                told,
+                format!("ack.positions[{index}].seq"),
+                "must have been told on this stream",
+            );
         }
         Ok(violations.finish()?)
     }

@@ -26,10 +26,12 @@ pub(super) struct Arguments {
 pub(super) async fn run(config: Config, arguments: Arguments) -> Result<ExitCode, Failure> {
     let url = arguments.url.unwrap_or_else(|| loopback(&config));
     let channel = Endpoint::from_shared(url.clone())?.timeout(ANSWER_WITHIN).connect_timeout(ANSWER_WITHIN);
-    let channel = channel.connect().await.map_err(|error| format!("{url} does not answer: {}", cause(&error)))?;
+    let channel =
+        channel.connect().await.map_err(|error| format!("{url} does not answer: {}", cause(&error)))?;
     let request = HealthCheckRequest { service: arguments.service };
     let answer = HealthClient::new(channel).check(request).await;
-    let answer = answer.map_err(|status| format!("{url} answered {:?}: {}", status.code(), status.message()))?;
+    let answer =
+        answer.map_err(|status| format!("{url} answered {:?}: {}", status.code(), status.message()))?;
     let serving = answer.into_inner().status() == ServingStatus::Serving;
     say(if serving { "SERVING" } else { "NOT_SERVING" });
     Ok(if serving { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -44,5 +46,5 @@ fn loopback(config: &Config) -> String {
 }
 
 fn cause(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |source| cause(source))
+    error.source().map_or_else(|| error.to_string(), cause)
 }

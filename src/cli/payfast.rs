@@ -42,7 +42,7 @@ pub(super) fn run(command: &Command) -> Result<ExitCode, Failure> {
         Command::CheckSource(input) => (functions::check_source, input),
         Command::ReadConfirmation(input) => (functions::read_confirmation, input),
     };
-    let mut standard_input = std::io::stdin().lock();
+    let standard_input = std::io::stdin().lock();
     if input.lines {
         for line in standard_input.lines() {
             let line = line?;

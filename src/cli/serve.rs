@@ -51,7 +51,10 @@ fn stop_at_signal(stop: CancellationToken) -> Result<impl Future<Output = ExitCo
 async fn welcome(app: &App) -> Result<(), Failure> {
     let config = app.config();
     let (listen, url) = (config.server.listen, &config.server.public_url);
-    say(format_args!("CapeControl {} serves gRPC, gRPC-Web and HTTP on {listen} ({url}).", env!("CARGO_PKG_VERSION")));
+    say(format_args!(
+        "CapeControl {} serves gRPC, gRPC-Web and HTTP on {listen} ({url}).",
+        env!("CARGO_PKG_VERSION")
+    ));
     say(format_args!("  database   {}", app::describe_database(config)));
     say(format_args!("  metrics    http://{}/metrics", config.ops_listen));
     say(format_args!("  payments   PayFast {}", payfast(config)));
@@ -62,7 +65,10 @@ async fn welcome(app: &App) -> Result<(), Failure> {
     say(format_args!("  grpcurl -plaintext {listen} capecontrol.payments.v1.SubscriptionService/ListPlans"));
     if let Some(email) = app.administrator().await? {
         let file = app::one_time_password_file(config);
-        say(format_args!("The first administrator is {email}. The one-time password is in {}", file.display()));
+        say(format_args!(
+            "The first administrator is {email}. The one-time password is in {}",
+            file.display()
+        ));
         say("  (readable by you only; the file is removed at the first sign-in).");
     }
     say("Ctrl-C drains and stops.");

@@ -16,9 +16,11 @@ use crate::payments::payfast::{SIMULATOR_MERCHANT_ID, SIMULATOR_MERCHANT_KEY, SI
 use crate::payments::{Mode, Supplier};
 
 pub(super) fn read(reader: &mut Reader) -> Option<Config> {
-    let data_dir = reader.take("DATA_DIR", "./data", "folder for the node's files", |text| Ok(PathBuf::from(text)));
+    let data_dir =
+        reader.take("DATA_DIR", "./data", "folder for the node's files", |text| Ok(PathBuf::from(text)));
     let server = server(reader);
-    let ops_listen = reader.take("OPS__LISTEN", "127.0.0.1:9090", "address for metrics and diagnostics", address);
+    let ops_listen =
+        reader.take("OPS__LISTEN", "127.0.0.1:9090", "address for metrics and diagnostics", address);
     let data = data_dir.clone().unwrap_or_default();
     let database = database(reader, &data);
     let root_key = root_key(reader, database.as_ref());
@@ -79,8 +81,13 @@ fn server(reader: &mut Reader) -> Option<Server> {
 fn database(reader: &mut Reader, data: &std::path::Path) -> Option<Database> {
     let default = format!("sqlite://{}", data.join("capecontrol.db").display());
     let url = reader.secret("DATABASE__URL", &default, "sqlite://<path> or postgres://…", |text| {
-        let known = ["sqlite://", "postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
-        if known { Ok(Secret::new(text.to_owned())) } else { Err("must begin with sqlite:// or postgres://".to_owned()) }
+        let known =
+            ["sqlite://", "postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
+        if known {
+            Ok(Secret::new(text.to_owned()))
+        } else {
+            Err("must begin with sqlite:// or postgres://".to_owned())
+        }
     });
     let on_sqlite = url.as_ref().is_some_and(|url| url.expose().starts_with("sqlite://"));
     let default = if on_sqlite { "true" } else { "false" };
@@ -99,11 +106,18 @@ fn root_key(reader: &mut Reader, database: Option<&Database>) -> Option<Option<R
     let key = "SECURITY__ROOT_KEY";
     let help = "32 bytes in base64 that wrap all other keys, the same on all nodes; made in the data folder on SQLite";
     let root = reader.secret(key, "", help, |text| {
-        if text.is_empty() { Ok(None) } else { RootKey::parse(text).map(Some).map_err(|error| error.to_string()) }
+        if text.is_empty() {
+            Ok(None)
+        } else {
+            RootKey::parse(text).map(Some).map_err(|error| error.to_string())
+        }
     })?;
     let shared = database.is_some_and(|database| !database.url.expose().starts_with("sqlite://"));
     if shared && root.is_none() {
-        reader.problem(key, "is required with PostgreSQL, for all nodes must share it: `openssl rand -base64 32` makes one");
+        reader.problem(
+            key,
+            "is required with PostgreSQL, for all nodes must share it: `openssl rand -base64 32` makes one",
+        );
     }
     Some(root)
 }
@@ -115,16 +129,18 @@ fn auth(reader: &mut Reader) -> Option<Auth> {
         "address of the first administrator",
         non_empty,
     );
-    let argon2_memory_kib = reader.take(
-        "AUTH__ARGON2_MEMORY_KIB",
-        "65536",
-        "memory of one password hash (argon2id)",
-        |text| whole(text, 8, 1_048_576),
-    );
+    let argon2_memory_kib =
+        reader.take("AUTH__ARGON2_MEMORY_KIB", "65536", "memory of one password hash (argon2id)", |text| {
+            whole(text, 8, 1_048_576)
+        });
     let argon2_passes =
         reader.take("AUTH__ARGON2_PASSES", "3", "passes of one password hash", |text| whole(text, 1, 20));
-    let terms_version =
-        reader.take("AUTH__TERMS_VERSION", "2026-01", "version of the terms that must be accepted", non_empty);
+    let terms_version = reader.take(
+        "AUTH__TERMS_VERSION",
+        "2026-01",
+        "version of the terms that must be accepted",
+        non_empty,
+    );
     Some(Auth {
         administrator_email: administrator_email?,
         argon2_memory_kib: argon2_memory_kib?,
@@ -135,8 +151,10 @@ fn auth(reader: &mut Reader) -> Option<Auth> {
 
 fn supplier(reader: &mut Reader) -> Option<Supplier> {
     let text = |text: &str| Ok(text.trim().to_owned());
-    let legal_name = reader.take("BUSINESS__LEGAL_NAME", "Cape Craft Projects CC", "supplier on invoices", text);
-    let trading_name = reader.take("BUSINESS__TRADING_NAME", "Cape Control", "name that customers know", text);
+    let legal_name =
+        reader.take("BUSINESS__LEGAL_NAME", "Cape Craft Projects CC", "supplier on invoices", text);
+    let trading_name =
+        reader.take("BUSINESS__TRADING_NAME", "Cape Control", "name that customers know", text);
     let vat_number = reader.take("BUSINESS__VAT_NUMBER", "4270105119", "the supplier's VAT number", text);
     let address = reader.take("BUSINESS__ADDRESS", "", "the supplier's address; required in live mode", text);
     Some(Supplier {
@@ -154,16 +172,24 @@ fn payfast(reader: &mut Reader, server: Option<&Server>, supplier: Option<&Suppl
         "live" => Ok(Mode::Live),
         _ => Err("must be simulator, sandbox or live".to_owned()),
     });
-    let merchant_id = reader.take("PAYFAST__MERCHANT_ID", SIMULATOR_MERCHANT_ID, "our merchant number", |text| {
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        if digits { Ok(text.to_owned()) } else { Err("must be digits".to_owned()) }
-    });
-    let merchant_key = reader.secret("PAYFAST__MERCHANT_KEY", SIMULATOR_MERCHANT_KEY, "our merchant key", secret_text);
-    let passphrase = reader.secret("PAYFAST__PASSPHRASE", SIMULATOR_PASSPHRASE, "the passphrase that signs", passphrase);
+    let merchant_id =
+        reader.take("PAYFAST__MERCHANT_ID", SIMULATOR_MERCHANT_ID, "our merchant number", |text| {
+            let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            if digits { Ok(text.to_owned()) } else { Err("must be digits".to_owned()) }
+        });
+    let merchant_key =
+        reader.secret("PAYFAST__MERCHANT_KEY", SIMULATOR_MERCHANT_KEY, "our merchant key", secret_text);
+    let passphrase =
+        reader.secret("PAYFAST__PASSPHRASE", SIMULATOR_PASSPHRASE, "the passphrase that signs", passphrase);
     let allow_public =
         reader.take("PAYFAST__ALLOW_PUBLIC_SIMULATOR", "false", "let strangers reach the simulator", flag);
     check_mode(reader, mode?, allow_public?, server, supplier);
-    Some(PayFast { mode: mode?, merchant_id: merchant_id?, merchant_key: merchant_key?, passphrase: passphrase? })
+    Some(PayFast {
+        mode: mode?,
+        merchant_id: merchant_id?,
+        merchant_key: merchant_key?,
+        passphrase: passphrase?,
+    })
 }
 
 fn check_mode(
@@ -204,12 +230,17 @@ fn is_public(server: &Server) -> bool {
 
 fn mail(reader: &mut Reader, data: &std::path::Path) -> Option<Mail> {
     let default = format!("file://{}", data.join("mail").display());
-    let folder = reader.take("MAIL__URL", &default, "file://<folder>: letters are written there as .eml", |text| {
-        let folder = text.strip_prefix("file://").filter(|folder| !folder.is_empty());
-        folder.map(PathBuf::from).ok_or_else(|| "must be file://<folder>".to_owned())
-    });
-    let from =
-        reader.take("MAIL__FROM", "Cape Control <no-reply@capecontrol.localhost>", "sender of letters", non_empty);
+    let folder =
+        reader.take("MAIL__URL", &default, "file://<folder>: letters are written there as .eml", |text| {
+            let folder = text.strip_prefix("file://").filter(|folder| !folder.is_empty());
+            folder.map(PathBuf::from).ok_or_else(|| "must be file://<folder>".to_owned())
+        });
+    let from = reader.take(
+        "MAIL__FROM",
+        "Cape Control <no-reply@capecontrol.localhost>",
+        "sender of letters",
+        non_empty,
+    );
     Some(Mail { folder: folder?, from: from? })
 }
 
@@ -269,7 +300,9 @@ fn secret_text(text: &str) -> Result<Secret<String>, String> {
 fn passphrase(text: &str) -> Result<Secret<String>, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/');
     if text.is_empty() || text.len() > 32 || !text.bytes().all(plain) {
-        return Err("must be 1 to 32 letters, digits, '-', '_' or '/'; without one, anybody could sign".to_owned());
+        return Err(
+            "must be 1 to 32 letters, digits, '-', '_' or '/'; without one, anybody could sign".to_owned()
+        );
     }
     Ok(Secret::new(text.to_owned()))
 }
@@ -280,7 +313,8 @@ mod tests {
     use crate::payments::Mode;
 
     fn read(environment: &[(&str, &str)]) -> Result<Config, String> {
-        let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let environment =
+            environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let sources = Sources { environment, ..Sources::default() };
         Config::read(sources).map(|(config, _)| config).map_err(|problems| problems.to_string())
     }

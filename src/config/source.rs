@@ -25,10 +25,7 @@ impl Sources {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn of_process(
-        file: Option<PathBuf>,
-        flags: Vec<(&'static str, String)>,
-    ) -> Result<Self, Problems> {
+    pub fn of_process(file: Option<PathBuf>, flags: Vec<(&'static str, String)>) -> Result<Self, Problems> {
         #[expect(clippy::disallowed_methods, reason = "this is where the environment is read, once")]
         let environment = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
@@ -38,7 +35,9 @@ impl Sources {
         let file = match std::fs::read_to_string(&path) {
             Ok(text) => Some((path, text)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => None,
-            Err(error) => return Err(Problems::one(path.display().to_string(), format!("cannot be read: {error}"))),
+            Err(error) => {
+                return Err(Problems::one(path.display().to_string(), format!("cannot be read: {error}")));
+            }
         };
         Ok(Self { environment, file, flags })
     }
@@ -107,8 +106,9 @@ impl Reader {
     pub(super) fn new(sources: Sources) -> Result<Self, Problems> {
         let mut settings = BTreeMap::new();
         if let Some((path, text)) = &sources.file {
-            let table: toml::Table =
-                text.parse().map_err(|error| Problems::one(path.display().to_string(), format!("is not TOML: {error}")))?;
+            let table: toml::Table = text.parse().map_err(|error| {
+                Problems::one(path.display().to_string(), format!("is not TOML: {error}"))
+            })?;
             flatten("", &toml::Value::Table(table), &path.display().to_string(), &mut settings)?;
         }
         let mut host_port = None;
@@ -200,7 +200,10 @@ impl Reader {
             .map(|(key, setting)| (key.clone(), setting.origin.clone()))
             .collect();
         for (key, origin) in unknown {
-            self.problem(&key, format!("is no setting (from {origin}); `capecontrol config print` lists them"));
+            self.problem(
+                &key,
+                format!("is no setting (from {origin}); `capecontrol config print` lists them"),
+            );
         }
         if self.problems.is_empty() { Ok(self.effective) } else { Err(Problems(self.problems)) }
     }

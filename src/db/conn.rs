@@ -69,7 +69,11 @@ pub struct Tx {
 impl Tx {
     /// Begins. SQLite takes the write lock at once: a transaction that read first and then had to wait would be refused
     /// (`SQLITE_BUSY_SNAPSHOT`).
-    pub(super) async fn begin(mut lease: Lease, scope: Scope, announcements: Arc<Notify>) -> Result<Self, Error> {
+    pub(super) async fn begin(
+        mut lease: Lease,
+        scope: Scope,
+        announcements: Arc<Notify>,
+    ) -> Result<Self, Error> {
         // Set first: a begin that is cut short may have taken effect.
         lease.in_transaction = true;
         lease.control("BEGIN IMMEDIATE", "BEGIN").await?;

@@ -35,7 +35,11 @@ impl Lease {
     }
 
     /// Runs a statement of transaction control.
-    pub(super) async fn control(&mut self, sqlite: &'static str, postgres: &'static str) -> Result<(), Error> {
+    pub(super) async fn control(
+        &mut self,
+        sqlite: &'static str,
+        postgres: &'static str,
+    ) -> Result<(), Error> {
         self.busy = true;
         let done = match self.wire()? {
             Wire::Sqlite(lent) => {
@@ -70,7 +74,10 @@ impl Drop for Lease {
 
 /// Cleaning up needs to wait, which a drop cannot. Outside a runtime (at the very end of the process) the connection is
 /// simply closed, which rolls back too.
-#[expect(clippy::disallowed_methods, reason = "a drop has no task tracker; the work is bounded by one ROLLBACK")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a drop has no task tracker; the work is bounded by one ROLLBACK"
+)]
 fn recover(work: impl Future<Output = ()> + Send + 'static) {
     if tokio::runtime::Handle::try_current().is_ok() {
         tokio::spawn(work);

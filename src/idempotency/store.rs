@@ -56,16 +56,14 @@ pub(super) async fn set_answer(
     key: &RequestKey,
     answer: &str,
 ) -> Result<(), db::Error> {
-    tx.shared_sql(
-        "UPDATE idempotency_keys SET answer = $4 WHERE principal = $1 AND method = $2 AND key = $3",
-    )
-    .bind(principal)
-    .bind(&*key.method)
-    .bind(key.key)
-    .bind(answer)
-    .execute()
-    .await
-    .map(drop)
+    tx.shared_sql("UPDATE idempotency_keys SET answer = $4 WHERE principal = $1 AND method = $2 AND key = $3")
+        .bind(principal)
+        .bind(&*key.method)
+        .bind(key.key)
+        .bind(answer)
+        .execute()
+        .await
+        .map(drop)
 }
 
 pub(super) async fn prune(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<u64, db::Error> {

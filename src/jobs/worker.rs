@@ -72,7 +72,9 @@ impl Registry {
     {
         let run: Handler = Box::new(move |payload, lease| match serde_json::from_str(payload) {
             Ok(job) => Box::pin(handler(job, lease)),
-            Err(error) => Box::pin(std::future::ready(Err(Failure::dead(format!("unreadable job: {error}"))))),
+            Err(error) => {
+                Box::pin(std::future::ready(Err(Failure::dead(format!("unreadable job: {error}")))))
+            }
         });
         self.handlers.insert(J::KIND, (J::ATTEMPTS_MAX, run));
     }
@@ -175,8 +177,7 @@ impl Worker {
         let outcome = match self.registry.handlers.get(job.kind.as_str()) {
             Some((attempts_max, handler)) => {
                 let attempt = u32::try_from(job.attempts).unwrap_or(u32::MAX);
-                let lease =
-                    Lease { id: job.id, fence: job.fence, attempt, last: attempt >= *attempts_max };
+                let lease = Lease { id: job.id, fence: job.fence, attempt, last: attempt >= *attempts_max };
                 self.guarded(&job, lease, handler).await.map_err(|failure| (failure, lease.last))
             }
             // Another version of the program may know it: keep it and say so.

@@ -79,11 +79,13 @@ mod tests {
     #[test]
     fn a_letter_is_written_once_and_only_its_owner_reads_it() {
         let folder = tempfile::tempdir().unwrap();
-        let mailer = FileMailer::new(folder.path().join("mail"), "CapeControl <no-reply@example.com>").unwrap();
+        let mailer =
+            FileMailer::new(folder.path().join("mail"), "CapeControl <no-reply@example.com>").unwrap();
         let id = uuid::Uuid::from_u128(7);
         mailer.write(id, &letter("ada@example.com")).unwrap();
         mailer.write(id, &letter("ada@example.com")).unwrap();
-        let files: Vec<_> = std::fs::read_dir(folder.path().join("mail")).unwrap().map(Result::unwrap).collect();
+        let files: Vec<_> =
+            std::fs::read_dir(folder.path().join("mail")).unwrap().map(Result::unwrap).collect();
         assert_eq!(files.len(), 1);
         assert_eq!(files[0].metadata().unwrap().permissions().mode() & 0o777, 0o600);
         let mode = std::fs::metadata(folder.path().join("mail")).unwrap().permissions().mode();

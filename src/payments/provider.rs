@@ -43,11 +43,13 @@ impl Http {
     /// # Errors
     /// When the TLS set-up of the process is missing.
     pub fn new(options: &Options) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
+        let builder = reqwest::Client::builder()
             .timeout(options.confirmation_max)
             .connect_timeout(options.confirmation_max.min(Duration::from_secs(5)))
-            .redirect(Policy::none())
-            .build()?;
+            .redirect(Policy::none());
+        // The simulator is this very process; a proxy in the environment is for the outside.
+        let builder = if options.mode == Mode::Simulator { builder.no_proxy() } else { builder };
+        let client = builder.build()?;
         // PayFast documents the parameters without their signature. The simulator keeps nothing of what it sent, so
         // that a restart in between cannot make it forget; it needs the signature to recognise its own.
         let with_signature = options.mode == Mode::Simulator;

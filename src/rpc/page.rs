@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq as _;
 
 use crate::auth::Caller;
-use crate::base::fault::{Code, Fault, Reason, Violation, Violations};
 use crate::base::Secret;
+use crate::base::fault::{Code, Fault, Reason, Violation, Violations};
 use crate::keyring::mac;
 
 /// How many items a page has when the request does not say.
@@ -208,7 +208,11 @@ mod tests {
         assert!(open(&caller(2), "List", "filter", &token).is_err());
         assert!(open(&ada, "Other", "filter", &token).is_err());
         assert!(open(&ada, "List", "other", &token).is_err());
-        assert!(Pages::new(Secret::new([4; 32])).open::<(i64, String)>(&ada, "List", &"filter", 1, &token).is_err());
+        assert!(
+            Pages::new(Secret::new([4; 32]))
+                .open::<(i64, String)>(&ada, "List", &"filter", 1, &token)
+                .is_err()
+        );
     }
 
     #[test]

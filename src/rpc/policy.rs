@@ -79,7 +79,11 @@ impl Policies {
                 }
             }
         }
-        if undeclared.is_empty() { Ok(Self { methods, services }) } else { Err(Error::Undeclared(undeclared)) }
+        if undeclared.is_empty() {
+            Ok(Self { methods, services })
+        } else {
+            Err(Error::Undeclared(undeclared))
+        }
     }
 
     /// The policy of the method at `path`.
@@ -139,7 +143,8 @@ mod tests {
     use super::*;
     use prost::Message as _;
     use prost_types::{
-        DescriptorProto, FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto,
+        DescriptorProto, FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto,
+        ServiceDescriptorProto,
     };
 
     #[test]
@@ -160,7 +165,10 @@ mod tests {
             name: Some("test.proto".to_owned()),
             package: Some("capecontrol.test.v1".to_owned()),
             syntax: Some("proto3".to_owned()),
-            message_type: vec![DescriptorProto { name: Some("Empty".to_owned()), ..DescriptorProto::default() }],
+            message_type: vec![DescriptorProto {
+                name: Some("Empty".to_owned()),
+                ..DescriptorProto::default()
+            }],
             service: vec![ServiceDescriptorProto {
                 name: Some("TestService".to_owned()),
                 method: vec![method],

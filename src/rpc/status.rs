@@ -69,7 +69,8 @@ fn internal(fault: &dyn Fault) -> Status {
     tracing::error!(request_id, cause = causes(fault), "a call failed");
     let mut details = ErrorDetails::with_error_info(INTERNAL.name, DOMAIN, metadata(fault));
     details.set_request_info(request_id.clone(), "");
-    let message = format!("Something went wrong on our side. Please report it with the request id {request_id}.");
+    let message =
+        format!("Something went wrong on our side. Please report it with the request id {request_id}.");
     Status::with_error_details(Wire::Internal, message, details)
 }
 

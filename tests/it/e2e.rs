@@ -1,5 +1,7 @@
 //! The whole platform over real sockets, through generated clients.
 
 mod auth;
+mod chat;
 mod market;
+mod payments;
 mod platform;

@@ -1,9 +1,11 @@
 //! The tests that need more than one module: one binary, so that everything is linked once.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::as_conversions,
+    clippy::items_after_statements,
     reason = "a test that cannot go on stops; clippy's own leave for tests does not reach their helpers"
 )]
 

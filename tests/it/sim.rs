@@ -1,3 +1,4 @@
 //! Simulations from seeds, against models in memory.
 
 mod chat;
+mod payments;

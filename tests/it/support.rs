@@ -70,7 +70,7 @@ macro_rules! on_both {
         $(
             mod $name {
                 #[allow(unused_imports, reason = "whether a body needs something from around it differs")]
-                #[allow(clippy::wildcard_imports, clippy::allow_attributes, reason = "the body sees what stands around it")]
+                #[allow(clippy::wildcard_imports, clippy::allow_attributes, reason = "the body sees what surrounds it")]
                 use super::*;
 
                 $(#[$meta])*

@@ -129,8 +129,7 @@ impl Backlog {
     }
 
     fn fits(&self, news: &News) -> bool {
-        self.queue.len() < self.limits.frames
-            && self.bytes.saturating_add(news.weight()) <= self.limits.bytes
+        self.queue.len() < self.limits.frames && self.bytes.saturating_add(news.weight()) <= self.limits.bytes
     }
 
     fn push(&mut self, news: News) {

@@ -59,7 +59,11 @@ mod tests {
             id: Id::from_uuid(Uuid::from_u128(u128::try_from(seq).unwrap())),
             thread_id: Id::from_uuid(nobody),
             seq,
-            author: if agent { Actor::Agent(Id::from_uuid(nobody)) } else { Actor::Account(Id::from_uuid(nobody)) },
+            author: if agent {
+                Actor::Agent(Id::from_uuid(nobody))
+            } else {
+                Actor::Account(Id::from_uuid(nobody))
+            },
             client_message_id: None,
             reply_to: None,
             text: text.to_owned(),

@@ -45,7 +45,9 @@ pub(super) fn word(frame: wire::ClientFrame) -> Inbound {
     }
     let body = match frame {
         Some(Frame::Hello(hello)) => Some(ClientBody::Hello(wishes(&mut violations, &hello.threads))),
-        Some(Frame::Subscribe(cursor)) => wish(&mut violations, "subscribe.", &cursor).map(ClientBody::Subscribe),
+        Some(Frame::Subscribe(cursor)) => {
+            wish(&mut violations, "subscribe.", &cursor).map(ClientBody::Subscribe)
+        }
         Some(Frame::Unsubscribe(frame)) => {
             model::id(&mut violations, "unsubscribe.thread_id", &frame.thread_id).map(ClientBody::Unsubscribe)
         }
@@ -74,7 +76,8 @@ fn echo(client_message_id: String) -> String {
 
 fn positions(violations: &mut Violations, ack: &wire::AckCursors) -> Option<Vec<(model::ThreadId, i64)>> {
     let read = |(index, position): (usize, &wire::ThreadPosition)| {
-        let thread_id = model::id(violations, &format!("ack.positions[{index}].thread_id"), &position.thread_id);
+        let thread_id =
+            model::id(violations, &format!("ack.positions[{index}].thread_id"), &position.thread_id);
         thread_id.map(|thread_id| (thread_id, position.seq))
     };
     ack.positions.iter().enumerate().map(read).collect()
@@ -101,7 +104,8 @@ mod tests {
         let cursor = wire::ThreadCursor { after_seq: -1, newest: 3, ..Default::default() };
         let expected = ["threads[0].thread_id", "threads[0].after_seq", "threads[0].newest"];
         assert_eq!(problems(frame(Some(Frame::Hello(wire::Hello { threads: vec![cursor] })))), expected);
-        let long = wire::ClientFrame { request_id: "x".repeat(65), frame: Some(Frame::Pong(wire::Pong::default())) };
+        let long =
+            wire::ClientFrame { request_id: "x".repeat(65), frame: Some(Frame::Pong(wire::Pong::default())) };
         assert_eq!(problems(long), ["request_id"]);
     }
 

@@ -147,10 +147,10 @@ fn nack(nack: Nack) -> wire::Nack {
         nack.reason.code,
         Code::Unavailable | Code::Aborted | Code::ResourceExhausted | Code::DeadlineExceeded
     );
-    let violations = nack.violations.into_iter().map(|violation| wire::NackViolation {
-        field: violation.field,
-        description: violation.description,
-    });
+    let violations = nack
+        .violations
+        .into_iter()
+        .map(|violation| wire::NackViolation { field: violation.field, description: violation.description });
     wire::Nack {
         request_id: nack.request_id,
         client_message_id: nack.client_message_id,

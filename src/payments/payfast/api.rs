@@ -49,7 +49,8 @@ mod tests {
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
-        let text = "m_payment_id=a+b&merchant-id=10000100&passphrase=p&timestamp=2026-11-20T08%3A00%3A00%2B02%3A00&version=v1";
+        let text = "m_payment_id=a+b&merchant-id=10000100&passphrase=p\
+                    &timestamp=2026-11-20T08%3A00%3A00%2B02%3A00&version=v1";
         assert_eq!(signature(&parameters, Some("p")), md5_hex(text));
     }
 }

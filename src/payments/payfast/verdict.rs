@@ -155,13 +155,7 @@ pub fn facts(itn: &Itn, merchant_id: &str) -> Result<Facts, Refusal> {
     let gross_minor = itn.text("amount_gross").and_then(amount_minor).filter(|gross| *gross >= 0);
     let fee_minor = itn.text("amount_fee").and_then(amount_minor).and_then(i64::checked_neg);
     let fee_minor = fee_minor.filter(|fee| *fee >= 0 && Some(*fee) <= gross_minor);
-    Ok(Facts {
-        payment: id(itn, "m_payment_id"),
-        provider_payment,
-        status,
-        gross_minor,
-        fee_minor,
-    })
+    Ok(Facts { payment: id(itn, "m_payment_id"), provider_payment, status, gross_minor, fee_minor })
 }
 
 // An id becomes a key: it is short and printable, or it is none. PostgreSQL would refuse another as a text or in an

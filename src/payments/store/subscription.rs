@@ -13,7 +13,8 @@ pub async fn get(
     organization_id: OrganizationId,
 ) -> Result<Option<Subscription>, db::Error> {
     conn.sql(
-        "SELECT id, organization_id, plan_id, billing_cycle, anchor_day, period_start, period_end, created_at, updated_at
+        "SELECT id, organization_id, plan_id, billing_cycle, anchor_day, period_start, period_end, created_at,
+                updated_at
          FROM subscriptions WHERE organization_id = $1",
     )
     .bind(organization_id)

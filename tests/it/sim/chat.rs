@@ -245,8 +245,15 @@ impl Sim {
             for (thread_id, cursor) in reader.feed.cursors() {
                 let head = self.log.head(thread_id);
                 assert_eq!((cursor.sent, cursor.known), (head, head));
-                assert_eq!(reader.told.get(&thread_id).copied().unwrap_or(0), head, "the client misses events");
-                assert!(reader.live[&thread_id] && reader.feed.is_live(thread_id), "the client was not told so");
+                assert_eq!(
+                    reader.told.get(&thread_id).copied().unwrap_or(0),
+                    head,
+                    "the client misses events"
+                );
+                assert!(
+                    reader.live[&thread_id] && reader.feed.is_live(thread_id),
+                    "the client was not told so"
+                );
             }
         }
     }

@@ -152,7 +152,8 @@ on_both! {
             let work = async {
                 let mut tx = t.db.begin(SCOPE).await?;
                 for change in [1_i64, -1] {
-                    tx.shared_sql("UPDATE scratch SET number = number + $1 WHERE word = 'total'").bind(change).execute().await?;
+                    let add = "UPDATE scratch SET number = number + $1 WHERE word = 'total'";
+                    tx.shared_sql(add).bind(change).execute().await?;
                 }
                 tx.commit().await
             };

@@ -20,7 +20,9 @@ use capecontrol::payments::model::{
 use capecontrol::payments::payfast::confirmation::Confirmation;
 use capecontrol::payments::payfast::itn::{Itn, signed_body};
 use capecontrol::payments::provider::Confirm;
-use capecontrol::payments::service::{CreateCheckout, Incoming, Item, ProfileChange, Receipt, UpdateBillingProfile};
+use capecontrol::payments::service::{
+    CreateCheckout, Incoming, Item, ProfileChange, Receipt, UpdateBillingProfile,
+};
 use capecontrol::payments::{Error, Options, PLAN_IS_FREE, Service, register, store};
 
 use crate::support::{Fixture, START, on_both};

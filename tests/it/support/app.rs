@@ -55,7 +55,11 @@ impl App {
         Self::start_on(folder, url, change).await
     }
 
-    async fn start_on(folder: tempfile::TempDir, database_url: String, change: impl FnOnce(&mut Config)) -> Self {
+    async fn start_on(
+        folder: tempfile::TempDir,
+        database_url: String,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         // The first test to come installs it for all.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut config = config(&folder, &database_url);
@@ -74,7 +78,20 @@ impl App {
         let channel = Endpoint::new(url.clone()).unwrap().connect_lazy();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let db = app.db.clone();
-        Self { db, world, clock, url, operations_url, database_url, http, app, channel, stop, serving, folder }
+        Self {
+            db,
+            world,
+            clock,
+            url,
+            operations_url,
+            database_url,
+            http,
+            app,
+            channel,
+            stop,
+            serving,
+            folder,
+        }
     }
 
     /// A connection that all clients of this test may share.
@@ -113,7 +130,8 @@ impl App {
             session_transport: auth::SessionTransport::Token.into(),
             request_id: String::new(),
         };
-        let answer = auth::auth_service_client::AuthServiceClient::new(self.channel()).login(request).await.unwrap();
+        let answer =
+            auth::auth_service_client::AuthServiceClient::new(self.channel()).login(request).await.unwrap();
         let Some(auth::login_response::Result::Session(session)) = answer.into_inner().result else {
             panic!("no session in the answer")
         };
@@ -164,7 +182,8 @@ fn config(folder: &tempfile::TempDir, database_url: &str) -> Config {
         ("AUTH__ARGON2_PASSES", "1".to_owned()),
         ("MAIL__URL", format!("file://{}", folder.path().join("mail").display())),
     ];
-    let environment = settings.into_iter().map(|(key, value)| (format!("CAPECONTROL_{key}"), value)).collect();
+    let environment =
+        settings.into_iter().map(|(key, value)| (format!("CAPECONTROL_{key}"), value)).collect();
     let (mut config, _) = Config::read(Sources { environment, ..Sources::default() }).unwrap();
     // Jobs run when the test says so.
     config.bounds.jobs.concurrency = 0;

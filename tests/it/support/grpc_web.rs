@@ -83,7 +83,10 @@ fn parse(body: &[u8]) -> HeaderMap {
     let pairs = text.split("\r\n").filter_map(|line| line.split_once(':'));
     pairs
         .map(|(name, value)| {
-            (name.trim().parse::<http::HeaderName>().unwrap(), value.trim().parse::<http::HeaderValue>().unwrap())
+            (
+                name.trim().parse::<http::HeaderName>().unwrap(),
+                value.trim().parse::<http::HeaderValue>().unwrap(),
+            )
         })
         .collect()
 }

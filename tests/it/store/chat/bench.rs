@@ -194,7 +194,9 @@ impl Bus for Lossy {
             self.passed.lock().unwrap().push(passing.body.to_vec());
         }
         let signal = match signal {
-            Signal::Hint(hint) if self.bare.load(Ordering::Relaxed) => Signal::Hint(Hint { inline: None, ..hint }),
+            Signal::Hint(hint) if self.bare.load(Ordering::Relaxed) => {
+                Signal::Hint(Hint { inline: None, ..hint })
+            }
             signal => signal,
         };
         if !self.loses.load(Ordering::Relaxed) {
