@@ -67,15 +67,13 @@ pub static HELLO_EXPECTED: Reason = Reason::new(
 pub static FRAME_UNREADABLE: Reason = Reason::new(
     Code::InvalidArgument,
     "FRAME_UNREADABLE",
-    "A client frame was not a valid message, or was too large, so that nothing after it can be read; open a \
-     new stream.",
+    "A client frame was no valid message, or too large, so that nothing after it can be read; open a new stream.",
 );
 /// The account has too many streams.
 pub static TOO_MANY_STREAMS: Reason = Reason::new(
     Code::ResourceExhausted,
     "TOO_MANY_STREAMS",
-    "The account has as many streams open as it may; one stream carries up to 100 threads, so one per \
-     client is enough.",
+    "The account has as many streams open as it may; one stream carries up to 100 threads, so one will do.",
 );
 /// The client does not read.
 pub static SLOW_CONSUMER: Reason = Reason::new(

@@ -61,7 +61,8 @@ impl Service {
         };
         let limit = self.options().turn.timeout;
         let answer = timeout(limit, self.ask(&turn, prompt, lease.attempt)).await;
-        let answer = answer.unwrap_or_else(|elapsed| Err(ai::Error::Interrupted { cause: Some(elapsed.into()) }));
+        let answer =
+            answer.unwrap_or_else(|elapsed| Err(ai::Error::Interrupted { cause: Some(elapsed.into()) }));
         match answer {
             Ok(answer) => self.finish(&turn, lease, answer).await.map_err(Failure::retry),
             Err(error) if lease.last || matches!(error, ai::Error::PromptTooLong { .. }) => {

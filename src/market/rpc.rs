@@ -128,7 +128,7 @@ fn listing(listing: Listing) -> wire::Listing {
     let named =
         categories.into_iter().filter_map(|category| CATEGORIES.iter().find(|pair| pair.0 == category));
     wire::Listing {
-        listing_id: listing.id.to_string(),
+        id: listing.id.to_string(),
         slug,
         name,
         description,
@@ -174,7 +174,7 @@ fn price(price: Price) -> wire::Price {
 
 fn installation(installation: Installation) -> wire::Installation {
     wire::Installation {
-        installation_id: installation.id.to_string(),
+        id: installation.id.to_string(),
         organization_id: installation.organization.to_string(),
         listing_id: installation.listing.to_string(),
         slug: installation.slug,

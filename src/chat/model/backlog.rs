@@ -151,3 +151,74 @@ impl Backlog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::base::{Id, Timestamp};
+    use crate::chat::model::{Actor, Message};
+
+    const LIMITS: Limits = Limits { frames: 3, bytes: 4_000 };
+
+    fn thread() -> ThreadId {
+        Id::from_uuid(Uuid::nil())
+    }
+
+    fn event(seq: i64, bytes: usize) -> Arc<Event> {
+        Arc::new(Event::created(Message {
+            id: Id::from_uuid(Uuid::nil()),
+            thread_id: thread(),
+            seq,
+            author: Actor::Account(Id::from_uuid(Uuid::nil())),
+            client_message_id: None,
+            reply_to: None,
+            text: "x".repeat(bytes),
+            created_at: Timestamp::from_seconds(0),
+        }))
+    }
+
+    fn delta(offset: usize, text: &str) -> Arc<Delta> {
+        let (message_id, reply_to) = (Id::from_uuid(Uuid::nil()), Id::from_uuid(Uuid::nil()));
+        let text = text.to_owned();
+        Arc::new(Delta { thread_id: thread(), message_id, reply_to, attempt: 1, offset, text })
+    }
+
+    fn drain(backlog: &mut Backlog) -> Vec<News> {
+        std::iter::from_fn(|| backlog.take()).collect()
+    }
+
+    #[test]
+    fn what_does_not_fit_is_kept_as_a_position() {
+        let mut backlog = Backlog::new(LIMITS);
+        for seq in 1..=4 {
+            backlog.event(event(seq, 0));
+        }
+        assert_eq!(drain(&mut backlog), [News::Event(event(4, 0)), News::Head(thread(), 3)]);
+        backlog.event(event(5, 9_999));
+        assert_eq!(drain(&mut backlog), [News::Head(thread(), 5)]);
+        assert_eq!(backlog.load(), (0, 0));
+    }
+
+    #[test]
+    fn pieces_go_before_events_do() {
+        let mut backlog = Backlog::new(LIMITS);
+        backlog.event(event(1, 0));
+        backlog.delta(&delta(0, "a"));
+        backlog.delta(&delta(7, "another place"));
+        backlog.delta(&delta(99, "no room"));
+        backlog.event(event(2, 0));
+        assert_eq!(drain(&mut backlog), [News::Event(event(1, 0)), News::Event(event(2, 0))]);
+    }
+
+    #[test]
+    fn pieces_that_follow_on_each_other_are_one() {
+        let mut backlog = Backlog::new(LIMITS);
+        for (offset, text) in [(0, "one "), (4, "two "), (8, "three")] {
+            backlog.delta(&delta(offset, text));
+        }
+        assert_eq!(drain(&mut backlog), [News::Delta(delta(0, "one two three"))]);
+        assert_eq!(backlog.load(), (0, 0));
+    }
+}

@@ -23,7 +23,7 @@ pub(super) fn checkout(checkout: Checkout) -> wire::CreateCheckoutResponse {
 pub(super) fn payment(payment: Payment) -> wire::Payment {
     let money = |minor| encode::money(Money::new(minor, payment.currency));
     wire::Payment {
-        payment_id: payment.id.to_string(),
+        id: payment.id.to_string(),
         organization_id: payment.organization_id.to_string(),
         invoice_id: payment.invoice_id.to_string(),
         status: payment_status(payment.status).into(),
@@ -68,7 +68,7 @@ pub(super) fn invoice(with_lines: InvoiceWithLines) -> wire::Invoice {
         period_end_time: line.period_end.map(encode::timestamp),
     };
     wire::Invoice {
-        invoice_id: invoice.id.to_string(),
+        id: invoice.id.to_string(),
         organization_id: invoice.organization_id.to_string(),
         number: invoice.number.unwrap_or_default(),
         status: invoice_status(invoice.status).into(),
@@ -100,7 +100,7 @@ pub(super) fn plan(plan: Plan) -> wire::Plan {
     wire::Plan {
         monthly_price: Some(money(plan.monthly_minor)),
         yearly_price: plan.yearly_minor.map(money),
-        plan_id: plan.id,
+        id: plan.id,
         name: plan.name,
         description: plan.description,
         limits: Some(wire::PlanLimits {
@@ -115,7 +115,7 @@ pub(super) fn subscription(current: CurrentSubscription) -> wire::Subscription {
     let bought = current.bought.as_ref();
     let billing_cycle = bought.map_or(wire::BillingCycle::Unspecified, |bought| cycle(bought.billing_cycle));
     wire::Subscription {
-        subscription_id: bought.map(|bought| bought.id.to_string()).unwrap_or_default(),
+        id: bought.map(|bought| bought.id.to_string()).unwrap_or_default(),
         organization_id: current.organization_id.to_string(),
         plan: Some(plan(current.plan)),
         status: match current.status {
@@ -133,7 +133,7 @@ pub(super) fn subscription(current: CurrentSubscription) -> wire::Subscription {
 
 pub(super) fn event(event: ProviderEvent) -> wire::ProviderEvent {
     wire::ProviderEvent {
-        provider_event_id: event.id.to_string(),
+        id: event.id.to_string(),
         provider: event.provider.as_str().to_owned(),
         status: event_status(event.status).into(),
         detail: event.detail,
@@ -155,14 +155,14 @@ pub(super) fn report(report: Report) -> wire::VerifyLedgerResponse {
         FaultKind::Invoice => wire::LedgerFaultKind::Invoice,
         FaultKind::Payment => wire::LedgerFaultKind::Payment,
     };
-    let balances = report.balances.into_iter();
+    let accounts = report.balances.into_iter();
     let faults = report.faults.into_iter();
     wire::VerifyLedgerResponse {
         balanced,
         transaction_count: report.transactions,
         entry_count: report.entries,
         currency_totals: report.totals.into_iter().map(encode::money).collect(),
-        balances: balances
+        balances: accounts
             .map(|(account, balance)| wire::LedgerBalance {
                 account: account.as_str().to_owned(),
                 balance: Some(encode::money(balance)),

@@ -42,7 +42,12 @@ enum Client {
 }
 
 impl Client {
-    async fn open(t: &App, who: &Person, kind: Kind, threads: Vec<wire::ThreadCursor>) -> Result<Self, Status> {
+    async fn open(
+        t: &App,
+        who: &Person,
+        kind: Kind,
+        threads: Vec<wire::ThreadCursor>,
+    ) -> Result<Self, Status> {
         let request = wire::SubscribeRequest { threads: threads.clone() };
         match kind {
             Kind::Subscribe => Ok(Self::Subscribe(who.chat().subscribe(request).await?.into_inner())),
@@ -77,8 +82,8 @@ impl Client {
     }
 
     async fn next(&mut self) -> Result<Option<Frame>, Status> {
-        let frame = tokio::time::timeout(PATIENCE, self.read()).await.expect("the stream says nothing")?;
-        Ok(frame.map(|frame| frame.frame.expect("a frame that this client knows")))
+        let frame = tokio::time::timeout(PATIENCE, self.read()).await.unwrap()?;
+        Ok(frame.map(|frame| frame.frame.unwrap()))
     }
 
     async fn read(&mut self) -> Result<Option<wire::ServerFrame>, Status> {
@@ -97,7 +102,7 @@ impl Client {
 
     async fn event(&mut self) -> wire::Event {
         loop {
-            if let Frame::Event(event) = self.next().await.unwrap().expect("the stream ended") {
+            if let Frame::Event(event) = self.next().await.unwrap().unwrap() {
                 return event;
             }
         }
@@ -105,7 +110,7 @@ impl Client {
 
     async fn live(&mut self) -> i64 {
         loop {
-            if let Frame::Live(live) = self.next().await.unwrap().expect("the stream ended") {
+            if let Frame::Live(live) = self.next().await.unwrap().unwrap() {
                 return live.seq;
             }
         }
@@ -170,13 +175,10 @@ async fn agent(t: &App, who: &Person) -> String {
     let mut market = MarketplaceServiceClient::new(t.channel());
     let listings = market.list_listings(ListListingsRequest::default()).await.unwrap().into_inner().listings;
     let guide = listings.into_iter().find(|listing| listing.slug == "guide").unwrap();
-    let request = InstallListingRequest {
-        listing_id: guide.listing_id.clone(),
-        request_id: key(),
-        ..Default::default()
-    };
+    let request =
+        InstallListingRequest { listing_id: guide.id.clone(), request_id: key(), ..Default::default() };
     who.market().install_listing(request).await.unwrap();
-    guide.listing_id
+    guide.id
 }
 
 fn reason(status: &Status) -> String {
@@ -192,11 +194,11 @@ fn wrong_fields(status: &Status) -> Vec<String> {
 
 async fn left_by_everybody(t: &App) {
     let waited = tokio::time::timeout(PATIENCE, async {
-        while t.app.chat.hub().census() != (0, 0) {
+        while t.node.chat.hub().census() != (0, 0) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
-    waited.await.expect("a stream is left behind");
+    waited.await.unwrap();
 }
 
 on_both! {
@@ -278,6 +280,23 @@ on_both! {
         }
     }
 
+    async fn a_killed_node_answers_once_after_its_restart(t: App) {
+        let ada = t.register("ada@example.com").await;
+        let listing_id = agent(&t, &ada).await;
+        let thread = open_thread(&ada, &listing_id).await;
+        let asked = send(&ada, &thread.id, "Are you still there?").await;
+        let t = t.kill_and_restart().await;
+        let ada = t.sign_in("ada@example.com", crate::support::app::PASSWORD).await;
+        let mut client = Client::open(&t, &ada, Kind::Subscribe, vec![from(&thread.id, asked.seq)]).await.unwrap();
+        client.live().await;
+        t.run_jobs().await;
+        t.run_jobs().await;
+        let Some(Change::MessageCreated(answer)) = client.event().await.change else { panic!("no answer") };
+        assert_eq!((answer.seq, answer.reply_to_message_id), (2, asked.id));
+        let read = wire::GetThreadRequest { thread_id: thread.id };
+        assert_eq!(ada.chat().get_thread(read).await.unwrap().into_inner().thread.unwrap().last_seq, 2);
+    }
+
     async fn a_foreign_thread_and_none_get_the_same_bytes(t: App) {
         let ada = t.register("ada@example.com").await;
         let eve = t.register("eve@example.com").await;
@@ -295,7 +314,8 @@ on_both! {
             told.push(chat.subscribe(subscribe).await.unwrap_err());
             let mut hello = Client::open(&t, &eve, Kind::Converse, vec![from(thread_id, 0)]).await.unwrap();
             told.push(hello.next().await.unwrap_err());
-            assert_eq!(Client::open(&t, &eve, Kind::Browser, vec![from(thread_id, 0)]).await.err().unwrap().code(), Code::NotFound);
+            let browser = Client::open(&t, &eve, Kind::Browser, vec![from(thread_id, 0)]).await;
+            assert_eq!(browser.err().unwrap().code(), Code::NotFound);
         }
         for status in &told {
             assert_eq!((status.code(), reason(status).as_str()), (Code::NotFound, "NOT_FOUND"));
@@ -306,10 +326,12 @@ on_both! {
             let get = wire::GetMessageRequest { message_id: message_id.to_owned() };
             told.push(chat.get_message(get).await.unwrap_err());
         }
-        assert_eq!((told[0].code(), told[0].message(), told[0].details()), (Code::NotFound, told[1].message(), told[1].details()));
-        let foreign = wire::ListThreadsRequest { organization_id: ada.organization_id.to_string(), ..Default::default() };
+        assert_eq!((told[0].code(), told[1].code()), (Code::NotFound, Code::NotFound));
+        assert_eq!((told[0].message(), told[0].details()), (told[1].message(), told[1].details()));
+        let organization_id = ada.organization_id.to_string();
+        let foreign = wire::ListThreadsRequest { organization_id: organization_id.clone(), ..Default::default() };
         assert_eq!(chat.list_threads(foreign).await.unwrap_err().code(), Code::NotFound);
-        let foreign = wire::CreateThreadRequest { organization_id: ada.organization_id.to_string(), ..Default::default() };
+        let foreign = wire::CreateThreadRequest { organization_id, ..Default::default() };
         assert_eq!(chat.create_thread(foreign).await.unwrap_err().code(), Code::NotFound);
     }
 
@@ -379,7 +401,8 @@ on_both! {
         let mut disagreeing = Request::new(message(&thread.id, "hm"));
         disagreeing.metadata_mut().insert("idempotency-key", key().parse().unwrap());
         assert_eq!(wrong_fields(&chat.send_message(disagreeing).await.unwrap_err()), ["client_message_id"]);
-        let mut standing_in = Request::new(wire::SendMessageRequest { client_message_id: String::new(), ..request.clone() });
+        let without = wire::SendMessageRequest { client_message_id: String::new(), ..request.clone() };
+        let mut standing_in = Request::new(without);
         standing_in.metadata_mut().insert("idempotency-key", request.client_message_id.parse().unwrap());
         assert_eq!(chat.send_message(standing_in).await.unwrap().into_inner().message, first.message);
         // Fifty at once.
@@ -518,7 +541,7 @@ on_both! {
             client.live().await;
             clients.push(client);
         }
-        assert_eq!(t.app.chat.hub().census(), (3, 1));
+        assert_eq!(t.node.chat.hub().census(), (3, 1));
         drop(clients);
         left_by_everybody(&t).await;
     }
@@ -532,12 +555,13 @@ on_both! {
             client.live().await;
             clients.push(client);
         }
-        let stopping = tokio::spawn(t.stop());
-        for client in &mut clients {
-            assert_eq!(client.end().await, (Some(wire::GoAwayCode::Draining), Code::Unavailable));
-        }
-        drop(clients);
-        tokio::time::timeout(PATIENCE, stopping).await.expect("the drain does not end").unwrap();
+        let goodbyes = async {
+            for mut client in clients {
+                assert_eq!(client.end().await, (Some(wire::GoAwayCode::Draining), Code::Unavailable));
+            }
+        };
+        let both = async { tokio::join!(t.stop(), goodbyes) };
+        tokio::time::timeout(PATIENCE, both).await.unwrap();
     }
 }
 
@@ -557,11 +581,11 @@ async fn a_client_that_stops_reading_is_sent_away(engine: Engine) {
     }
     let browser = clients.pop();
     let waited = tokio::time::timeout(PATIENCE, async {
-        while t.app.chat.hub().census().0 > 1 {
+        while t.node.chat.hub().census().0 > 1 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
-    waited.await.expect("a client that reads nothing keeps its stream");
+    waited.await.unwrap();
     drop(browser);
     for client in &mut clients {
         assert_eq!(client.end().await, (Some(wire::GoAwayCode::Slow), Code::ResourceExhausted));

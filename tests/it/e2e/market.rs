@@ -25,7 +25,7 @@ fn install(listing: &Listing, request_id: u128) -> InstallListingRequest {
     InstallListingRequest {
         organization_id: String::new(),
         request_id: uuid::Uuid::from_u128(request_id).to_string(),
-        listing_id: listing.listing_id.clone(),
+        listing_id: listing.id.clone(),
     }
 }
 
@@ -68,7 +68,7 @@ on_both! {
         assert_eq!(slugs, ["content", "developer", "finance", "guide", "onboarding", "support"]);
 
         let guide = listing(&t, "guide").await;
-        let request = GetListingRequest { listing_id: guide.listing_id.clone() };
+        let request = GetListingRequest { listing_id: guide.id.clone() };
         let shown = market.get_listing(request).await.unwrap().into_inner().listing.unwrap();
         assert_eq!(shown, guide);
         assert_eq!(shown.name, "CapeControl guide");
@@ -124,7 +124,7 @@ on_both! {
         let refused = market.install_listing(install(&guide, 2)).await.unwrap_err();
         assert_refused(&refused, Code::AlreadyExists, "ALREADY_INSTALLED");
         let resource = refused.get_error_details().resource_info().cloned().unwrap();
-        assert_eq!((resource.resource_type.as_str(), &resource.resource_name), ("installation", &made.installation_id));
+        assert_eq!((resource.resource_type.as_str(), &resource.resource_name), ("installation", &made.id));
 
         for organization_id in [String::new(), made.organization_id.clone()] {
             let list = market.list_installations(installations(&organization_id)).await.unwrap().into_inner();

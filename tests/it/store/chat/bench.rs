@@ -167,7 +167,7 @@ pub async fn eventually(holds: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     });
-    waited.await.expect("what was waited for did not happen");
+    waited.await.unwrap();
 }
 
 /// A bus that can be told to lose everything.

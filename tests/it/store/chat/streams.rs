@@ -71,13 +71,13 @@ impl Client {
     }
 
     async fn next(&mut self) -> Option<Result<Frame, Error>> {
-        tokio::time::timeout(PATIENCE, self.frames.next()).await.expect("the stream says nothing")
+        tokio::time::timeout(PATIENCE, self.frames.next()).await.unwrap()
     }
 
     /// The next frame that `pick` picks; others are passed over.
     async fn until<T>(&mut self, pick: impl Fn(&Frame) -> Option<T>) -> T {
         loop {
-            let frame = self.next().await.expect("the stream ended").expect("the stream failed");
+            let frame = self.next().await.unwrap().unwrap();
             if let Some(picked) = pick(&frame) {
                 return picked;
             }
@@ -197,7 +197,8 @@ on_both! {
                     Err(error) => error,
                     Ok(mut client) => client.next().await.unwrap().unwrap_err(),
                 };
-                assert_eq!((error.reason(), error.to_string().as_str()), (&fault::NOT_FOUND, "There is no such thread."));
+                assert_eq!(error.reason(), &fault::NOT_FOUND);
+                assert_eq!(error.to_string(), "There is no such thread.");
             }
         }
         // Later on it is only a frame that is refused.
@@ -358,7 +359,7 @@ on_both! {
         let silent = Client::converse(&node, &ada).unwrap();
         node.drain.cancel();
         node.tasks.close();
-        tokio::time::timeout(PATIENCE, node.tasks.wait()).await.expect("a task outlives the drain");
+        tokio::time::timeout(PATIENCE, node.tasks.wait()).await.unwrap();
         for client in &mut clients {
             let (goodbye, error) = client.end().await;
             let error = error.unwrap();

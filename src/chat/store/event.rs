@@ -1,0 +1,100 @@
+//! The rows of events: what changed, position by position.
+
+use uuid::Uuid;
+
+use super::{ActorKind, actor, parts};
+use crate::base::{OrganizationId, Timestamp};
+use crate::chat::model::{Change, Event, ThreadId};
+use crate::db::{self, Conn, Json, Tx};
+
+/// Writes an event at the position that [`super::advance`] gave.
+pub async fn insert_event(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    event: &Event,
+) -> Result<(), db::Error> {
+    let (actor_kind, actor_id) = parts(event.actor);
+    tx.sql(
+        "INSERT INTO thread_events (thread_id, seq, organization_id, actor_kind, actor_id, payload, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(event.thread_id)
+    .bind(event.seq)
+    .bind(organization_id)
+    .bind(actor_kind)
+    .bind(actor_id)
+    .bind(Json(event.change.clone()))
+    .bind(event.at)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// The events after a position, oldest first.
+pub async fn events_after(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    thread_id: ThreadId,
+    (after, before): (i64, i64),
+    limit: i64,
+) -> Result<Vec<Event>, db::Error> {
+    let rows: Vec<EventRow> = conn
+        .sql(
+            "SELECT thread_id, seq, actor_kind, actor_id, payload, created_at FROM thread_events
+             WHERE organization_id = $1 AND thread_id = $2 AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5",
+        )
+        .bind(organization_id)
+        .bind(thread_id)
+        .bind(after)
+        .bind(before)
+        .bind(limit)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(Event::from).collect())
+}
+
+/// The events before a position, newest first.
+pub async fn events_before(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    thread_id: ThreadId,
+    (after, before): (i64, i64),
+    limit: i64,
+) -> Result<Vec<Event>, db::Error> {
+    let rows: Vec<EventRow> = conn
+        .sql(
+            "SELECT thread_id, seq, actor_kind, actor_id, payload, created_at FROM thread_events
+             WHERE organization_id = $1 AND thread_id = $2 AND seq > $3 AND seq < $4
+             ORDER BY seq DESC LIMIT $5",
+        )
+        .bind(organization_id)
+        .bind(thread_id)
+        .bind(after)
+        .bind(before)
+        .bind(limit)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(Event::from).collect())
+}
+
+#[derive(db::Row)]
+struct EventRow {
+    thread_id: ThreadId,
+    seq: i64,
+    actor_kind: ActorKind,
+    actor_id: Uuid,
+    payload: Json<Change>,
+    created_at: Timestamp,
+}
+
+impl From<EventRow> for Event {
+    fn from(row: EventRow) -> Self {
+        Self {
+            thread_id: row.thread_id,
+            seq: row.seq,
+            actor: actor(row.actor_kind, row.actor_id),
+            at: row.created_at,
+            change: row.payload.0,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The rows of messages, and the keys that they were sent with.
+
+use uuid::Uuid;
+
+use super::{ActorKind, actor, parts};
+use crate::base::{AccountId, OrganizationId, Timestamp};
+use crate::chat::model::{Message, MessageId, ThreadId};
+use crate::db::{self, Conn, Tx};
+
+/// The organisation that a message belongs to. Asked in the platform's own scope: the caller may not see it.
+pub async fn organization_of_message(
+    conn: &mut impl Conn,
+    message_id: MessageId,
+) -> Result<Option<OrganizationId>, db::Error> {
+    let row: Option<(OrganizationId,)> =
+        conn.sql("SELECT organization_id FROM messages WHERE id = $1").bind(message_id).optional().await?;
+    Ok(row.map(|(organization_id,)| organization_id))
+}
+
+/// Writes a message. `digest` is what its key was used for; none for an agent's message.
+pub async fn insert_message(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    message: &Message,
+    digest: Option<[u8; 32]>,
+) -> Result<(), db::Error> {
+    let (author_kind, author_id) = parts(message.author);
+    tx.sql(
+        "INSERT INTO messages (id, thread_id, organization_id, seq, author_kind, author_id, client_message_id,
+                               body_hash, reply_to, text, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    )
+    .bind(message.id)
+    .bind(message.thread_id)
+    .bind(organization_id)
+    .bind(message.seq)
+    .bind(author_kind)
+    .bind(author_id)
+    .bind(message.client_message_id)
+    .bind(digest.map(|digest| digest.to_vec()))
+    .bind(message.reply_to)
+    .bind(message.text.clone())
+    .bind(message.created_at)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// The message that an account sent to a thread under this key, and the digest of what it sent.
+pub async fn message_by_key(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    thread_id: ThreadId,
+    account_id: AccountId,
+    client_message_id: Uuid,
+) -> Result<Option<(MessageId, Vec<u8>)>, db::Error> {
+    conn.sql(
+        "SELECT id, body_hash FROM messages
+         WHERE organization_id = $1 AND thread_id = $2 AND author_id = $3 AND client_message_id = $4",
+    )
+    .bind(organization_id)
+    .bind(thread_id)
+    .bind(account_id)
+    .bind(client_message_id)
+    .optional()
+    .await
+}
+
+/// A message.
+pub async fn message(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    message_id: MessageId,
+) -> Result<Option<Message>, db::Error> {
+    let row: Option<MessageRow> = conn
+        .sql(
+            "SELECT id, thread_id, seq, author_kind, author_id, client_message_id, reply_to, text, created_at
+             FROM messages WHERE organization_id = $1 AND id = $2",
+        )
+        .bind(organization_id)
+        .bind(message_id)
+        .optional()
+        .await?;
+    Ok(row.map(Message::from))
+}
+
+/// The messages up to a position, newest first.
+pub async fn newest_messages(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    thread_id: ThreadId,
+    up_to: i64,
+    limit: i64,
+) -> Result<Vec<Message>, db::Error> {
+    let rows: Vec<MessageRow> = conn
+        .sql(
+            "SELECT id, thread_id, seq, author_kind, author_id, client_message_id, reply_to, text, created_at
+             FROM messages WHERE organization_id = $1 AND thread_id = $2 AND seq <= $3
+             ORDER BY seq DESC LIMIT $4",
+        )
+        .bind(organization_id)
+        .bind(thread_id)
+        .bind(up_to)
+        .bind(limit)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(Message::from).collect())
+}
+
+#[derive(db::Row)]
+struct MessageRow {
+    id: MessageId,
+    thread_id: ThreadId,
+    seq: i64,
+    author_kind: ActorKind,
+    author_id: Uuid,
+    client_message_id: Option<Uuid>,
+    reply_to: Option<MessageId>,
+    text: String,
+    created_at: Timestamp,
+}
+
+impl From<MessageRow> for Message {
+    fn from(row: MessageRow) -> Self {
+        Self {
+            id: row.id,
+            thread_id: row.thread_id,
+            seq: row.seq,
+            author: actor(row.author_kind, row.author_id),
+            client_message_id: row.client_message_id,
+            reply_to: row.reply_to,
+            text: row.text,
+            created_at: row.created_at,
+        }
+    }
+}

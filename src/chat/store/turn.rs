@@ -1,0 +1,94 @@
+//! The rows of agents' turns.
+
+use crate::base::{OrganizationId, Timestamp};
+use crate::chat::model::{MessageId, ThreadId};
+use crate::db::{self, Conn, Tx};
+use crate::market::ListingId;
+
+db::words! {
+    /// Where an agent's turn stands.
+    pub enum TurnState {
+        /// It has not ended.
+        Pending = "pending",
+        /// The answer is written.
+        Answered = "answered",
+        /// There will be no answer.
+        Failed = "failed",
+    }
+}
+
+/// An agent's turn: its answer to one message.
+#[derive(Clone, Debug, db::Row)]
+pub struct Turn {
+    /// The message to answer.
+    pub message_id: MessageId,
+    /// Where.
+    pub thread_id: ThreadId,
+    /// The tenant.
+    pub organization_id: OrganizationId,
+    /// Who answers.
+    pub listing_id: ListingId,
+    /// The id that the answer will have.
+    pub answer_id: MessageId,
+    /// Where it stands.
+    pub state: TurnState,
+}
+
+/// Begins a turn.
+pub async fn insert_turn(tx: &mut Tx, turn: &Turn, at: Timestamp) -> Result<(), db::Error> {
+    tx.sql(
+        "INSERT INTO agent_turns (message_id, thread_id, organization_id, listing_id, answer_id, state, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(turn.message_id)
+    .bind(turn.thread_id)
+    .bind(turn.organization_id)
+    .bind(turn.listing_id)
+    .bind(turn.answer_id)
+    .bind(turn.state)
+    .bind(at)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// The turn that answers a message.
+pub async fn turn(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    message_id: MessageId,
+) -> Result<Option<Turn>, db::Error> {
+    conn.sql(
+        "SELECT message_id, thread_id, organization_id, listing_id, answer_id, state
+         FROM agent_turns WHERE organization_id = $1 AND message_id = $2",
+    )
+    .bind(organization_id)
+    .bind(message_id)
+    .optional()
+    .await
+}
+
+/// Ends a turn that has not ended; whether it was this call that ended it. `tokens` are those of the prompt and of the
+/// answer.
+pub async fn end_turn(
+    tx: &mut Tx,
+    turn: &Turn,
+    state: TurnState,
+    tokens: Option<(i64, i64)>,
+    at: Timestamp,
+) -> Result<bool, db::Error> {
+    let ended = tx
+        .sql(
+            "UPDATE agent_turns SET state = $3, input_tokens = $4, output_tokens = $5, ended_at = $6
+             WHERE organization_id = $1 AND message_id = $2 AND state = 'pending'",
+        )
+        .bind(turn.organization_id)
+        .bind(turn.message_id)
+        .bind(state)
+        .bind(tokens.map(|(input, _)| input))
+        .bind(tokens.map(|(_, output)| output))
+        .bind(at)
+        .execute()
+        .await?;
+    Ok(ended == 1)
+}

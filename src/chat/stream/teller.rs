@@ -1,0 +1,313 @@
+//! What a stream says next: answers to its client first, then news, then the past, and a heartbeat when all is quiet.
+
+use std::collections::{HashSet, VecDeque};
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{Inbound, Item, Outlet, Words};
+use crate::auth::Caller;
+use crate::base::{Code, Fault as _, Timestamp, Violations};
+use crate::chat::error::Error;
+use crate::chat::hub::Registration;
+use crate::chat::model::backlog::News;
+use crate::chat::model::feed::{Feed, Notice, Read, Step};
+use crate::chat::model::frame::{Ack, ClientBody, ClientFrame, Frame, Nack, Receipt, THREADS_MAX, Wish};
+use crate::chat::model::{Change, Draft, MessageId, ThreadId};
+use crate::chat::service::Service;
+
+/// Decides what a stream says next.
+pub(super) struct Teller {
+    pub(super) service: Arc<Service>,
+    pub(super) caller: Caller,
+    pub(super) registration: Arc<Registration>,
+    feed: Feed,
+    /// The client's side, until it has said its last word.
+    words: Option<Words>,
+    /// Whether the stream ends when the client has said its last word and everything is told.
+    converses: bool,
+    pub(super) welcomed: bool,
+    /// Answers to the client's frames, and what may be lost. A few at most: it is emptied before anything else is done.
+    ready: VecDeque<Frame>,
+    /// Messages of this stream that an agent is to answer.
+    awaited: HashSet<MessageId>,
+    silence_ends: Instant,
+    nonce: i64,
+    pinged_at: Option<Timestamp>,
+    round_trip: Option<Duration>,
+}
+
+/// What ends a teller's waiting.
+enum Wake {
+    Word(Option<Inbound>),
+    News,
+    Silence,
+}
+
+impl Teller {
+    pub(super) fn new(
+        service: Arc<Service>,
+        caller: Caller,
+        registration: Registration,
+        feed: Feed,
+        words: Option<Words>,
+    ) -> Self {
+        Self {
+            service,
+            caller,
+            registration: Arc::new(registration),
+            feed,
+            converses: words.is_some(),
+            words,
+            welcomed: false,
+            ready: VecDeque::new(),
+            awaited: HashSet::new(),
+            silence_ends: Instant::now(),
+            nonce: 0,
+            pinged_at: None,
+            round_trip: None,
+        }
+    }
+
+    /// Tells until the client has heard everything it asked for, or something fails.
+    pub(super) async fn run(&mut self, outlet: &Outlet) -> Result<(), Error> {
+        if self.converses {
+            self.hello().await?;
+        }
+        self.ready.push_front(Frame::Welcome {
+            connection_id: self.registration.id(),
+            heartbeat: self.service.options().heartbeat,
+            at: self.service.world().now(),
+        });
+        self.welcomed = true;
+        let stall = self.service.options().stall;
+        loop {
+            let room = outlet.room(stall).await?;
+            let Some(frame) = self.next().await? else { return Ok(()) };
+            room.send(Item::Frame(Box::new(frame)));
+            self.silence_ends = Instant::now() + self.service.options().heartbeat;
+        }
+    }
+
+    /// Waits for the first frame and carries it out.
+    async fn hello(&mut self) -> Result<(), Error> {
+        let first = timeout(self.service.options().hello, next_word(&mut self.words)).await;
+        match first {
+            Ok(Some(Inbound::Frame(ClientFrame { body: ClientBody::Hello(wishes), .. }))) => {
+                for wish in wishes {
+                    self.follow(&wish).await?;
+                }
+                Ok(())
+            }
+            Ok(Some(Inbound::Bad { violations, .. })) => Err(violations.into()),
+            Ok(Some(Inbound::Unreadable)) => Err(Error::FrameUnreadable),
+            Ok(Some(Inbound::Frame(_)) | None) | Err(_) => Err(Error::HelloExpected),
+        }
+    }
+
+    /// The next frame, waiting for it if need be; none when everything is told.
+    async fn next(&mut self) -> Result<Option<Frame>, Error> {
+        loop {
+            if let Some(frame) = self.ready.pop_front() {
+                return Ok(Some(frame));
+            }
+            // One word and one piece of news a turn, so that neither side of a busy stream starves the other.
+            if let Some(word) = next_word(&mut self.words).now_or_never() {
+                self.answer(word).await?;
+            }
+            let news = self.registration.inbox().take();
+            let quiet = news.is_none();
+            if let Some(news) = news {
+                self.hear(news)?;
+            }
+            match self.feed.step() {
+                Step::Tell(notice) => return Ok(Some(self.tell(notice))),
+                Step::Read(read) => self.read(read).await?,
+                Step::Idle if !quiet || !self.ready.is_empty() => {}
+                Step::Idle if self.is_done() => return Ok(None),
+                Step::Idle => self.wait().await?,
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Result<(), Error> {
+        let wake = tokio::select! {
+            word = next_word(&mut self.words) => Wake::Word(word),
+            () = self.registration.inbox().filled() => Wake::News,
+            () = sleep_until(self.silence_ends) => Wake::Silence,
+        };
+        match wake {
+            Wake::Word(word) => self.answer(word).await?,
+            Wake::News => {}
+            Wake::Silence => self.beat(),
+        }
+        Ok(())
+    }
+
+    /// Whether the client has said its last word and everything it asked for is told.
+    fn is_done(&self) -> bool {
+        self.converses && self.words.is_none() && self.awaited.is_empty() && self.feed.is_settled()
+    }
+
+    fn beat(&mut self) {
+        let at = self.service.world().now();
+        self.nonce = self.nonce.saturating_add(1);
+        self.pinged_at = Some(at);
+        let heads = self.feed.cursors().collect();
+        self.ready.push_back(Frame::Heartbeat { at, nonce: self.nonce, heads, round_trip: self.round_trip });
+    }
+
+    fn hear(&mut self, news: News) -> Result<(), Error> {
+        match news {
+            News::Event(event) => self.feed.offer(event),
+            News::Head(thread_id, seq) => self.feed.hear(thread_id, seq),
+            News::Delta(delta) if self.feed.is_live(delta.thread_id) => {
+                self.ready.push_back(Frame::Delta(delta));
+            }
+            News::Delta(_) => {}
+            News::Lost(thread_id) => {
+                self.registration.forget(thread_id);
+                if self.feed.forget(thread_id) {
+                    self.ready.push_back(Frame::Detached(thread_id));
+                    if self.feed.is_empty() {
+                        return Err(Error::ThreadNotFound);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, notice: Notice) -> Frame {
+        if let Notice::Event(event) = &notice
+            && !self.awaited.is_empty()
+        {
+            let answered = match &event.change {
+                Change::MessageCreated(message) => message.reply_to,
+                Change::AgentTurnFailed { message_id, .. } => Some(*message_id),
+            };
+            answered.map(|message_id| self.awaited.remove(&message_id));
+        }
+        Frame::Notice(notice)
+    }
+
+    async fn read(&mut self, read: Read) -> Result<(), Error> {
+        let Some(organization_id) = self.registration.organization_of(read.thread_id) else {
+            self.feed.forget(read.thread_id);
+            return Ok(());
+        };
+        let events = self.service.page(organization_id, read).await?;
+        self.feed.page(read, events).map_err(|hole| {
+            tracing::error!(thread = %hole.thread_id, missing = hole.missing, "a thread's events have a hole");
+            Error::Broken(Some(hole))
+        })
+    }
+
+    async fn follow(&mut self, wish: &Wish) -> Result<(), Error> {
+        if !self.feed.follows(wish.thread_id) && self.feed.len() >= THREADS_MAX {
+            let full = format!("must not be followed beside {THREADS_MAX} others");
+            return Err(Violations::one("subscribe.thread_id", full).into());
+        }
+        self.service.follow(&self.caller, &self.registration, &mut self.feed, wish).await
+    }
+
+    /// Carries out what the client says; what fails is refused, and the stream goes on.
+    async fn answer(&mut self, word: Option<Inbound>) -> Result<(), Error> {
+        match word {
+            None => self.words = None,
+            Some(Inbound::Unreadable) => return Err(Error::FrameUnreadable),
+            Some(Inbound::Bad { request_id, client_message_id, violations }) => {
+                self.refuse(request_id, client_message_id, &violations.into());
+            }
+            Some(Inbound::Frame(ClientFrame { request_id, body })) => self.carry_out(request_id, body).await,
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&mut self, request_id: String, body: ClientBody) {
+        let done = match body {
+            ClientBody::Hello(_) => Err(Error::HelloExpected),
+            ClientBody::Subscribe(wish) => self.follow(&wish).await.map(|()| Some(wish.thread_id)),
+            ClientBody::Unsubscribe(thread_id) => {
+                self.registration.forget(thread_id);
+                self.feed.forget(thread_id);
+                Ok(Some(thread_id))
+            }
+            ClientBody::Send(draft) => return self.send(request_id, draft).await,
+            ClientBody::Ack(positions) => self.acknowledge(&positions).map(|()| None),
+            ClientBody::Pong(nonce) => {
+                if nonce == self.nonce {
+                    let now = self.service.world().now();
+                    self.round_trip = self.pinged_at.take().map(|at| now.since(at)).or(self.round_trip);
+                }
+                Ok(None)
+            }
+        };
+        match done {
+            Ok(Some(thread_id)) => {
+                self.ready.push_back(Frame::Ack(Ack { request_id, thread_id, receipt: None }));
+            }
+            Ok(None) => {}
+            Err(error) => self.refuse(request_id, String::new(), &error),
+        }
+    }
+
+    async fn send(&mut self, request_id: String, draft: Draft) {
+        let (thread_id, client_message_id) = (draft.thread_id, draft.client_message_id);
+        match self.service.send(&self.caller, draft).await {
+            Ok(sent) => {
+                if sent.awaits_answer && self.feed.follows(thread_id) {
+                    self.awaited.insert(sent.message.id);
+                }
+                let receipt = Receipt {
+                    client_message_id,
+                    message_id: sent.message.id,
+                    seq: sent.message.seq,
+                    duplicate: sent.duplicate,
+                };
+                self.ready.push_back(Frame::Ack(Ack { request_id, thread_id, receipt: Some(receipt) }));
+            }
+            Err(error) => self.refuse(request_id, client_message_id.to_string(), &error),
+        }
+    }
+
+    fn acknowledge(&mut self, positions: &[(ThreadId, i64)]) -> Result<(), Error> {
+        let mut violations = Violations::new();
+        for (index, (thread_id, seq)) in positions.iter().enumerate() {
+            let told = self.feed.acknowledge(*thread_id, *seq);
+            violations.check(
+                told,
+                format!("ack.positions[{index}].seq"),
+                "must have been told on this stream",
+            );
+        }
+        Ok(violations.finish()?)
+    }
+
+    fn refuse(&mut self, request_id: String, client_message_id: String, error: &Error) {
+        let reason = error.reason();
+        if reason.code == Code::Internal {
+            let request = &self.caller.origin.request_id;
+            tracing::error!(request, cause = ?error, "a client's frame failed");
+        }
+        self.ready.push_back(Frame::Nack(Nack {
+            request_id,
+            client_message_id,
+            reason,
+            message: error.to_string(),
+            violations: error.violations().to_vec(),
+            retry_after: error.retry_after(),
+        }));
+    }
+}
+
+/// The client's next word: `None` is its last. A client that has said its last word says nothing more.
+async fn next_word(words: &mut Option<Words>) -> Option<Inbound> {
+    match words {
+        Some(words) => words.next().await,
+        None => pending().await,
+    }
+}
