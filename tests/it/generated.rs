@@ -25,6 +25,11 @@ const REASONS: &[(&str, &[&Reason])] = &[
     ("AI", ai::REASONS),
 ];
 
+/// The registered reason of this name.
+pub fn reason(name: &str) -> Option<&'static Reason> {
+    REASONS.iter().flat_map(|(_, reasons)| *reasons).copied().find(|reason| reason.name == name)
+}
+
 #[test]
 fn the_registry_of_errors_is_current() {
     let mut text = "# Errors\n\n\

@@ -1,0 +1,226 @@
+//! For every method a request that succeeds, from somebody who has one of everything.
+//!
+//! A new method is added here, with every id filled in; the tests do the rest.
+
+use capecontrol::proto::capecontrol::auth::v1 as auth;
+use capecontrol::proto::capecontrol::chat::v1 as chat;
+use capecontrol::proto::capecontrol::marketplace::v1 as marketplace;
+use capecontrol::proto::capecontrol::payments::v1 as payments;
+use prost::Message as _;
+
+use crate::support::app::PASSWORD;
+use crate::support::{App, Person};
+
+/// An agent that a [`Party`] has installed, and one that it has not.
+const GUIDE: &str = "0195b3a0-0000-7000-8000-000000000001";
+const SUPPORT: &str = "0195b3a0-0000-7000-8000-000000000002";
+
+/// Somebody who has one of everything.
+pub struct Party {
+    pub person: Person,
+    pub terms_version: String,
+    pub organization_id: String,
+    pub thread_id: String,
+    pub message_id: String,
+    pub payment_id: String,
+    pub invoice_id: String,
+}
+
+impl Party {
+    pub async fn start(t: &App, name: &str) -> Self {
+        let person = t.register(&format!("{name}@example.com")).await;
+        let organization_id = person.organization_id.to_string();
+        let mut party = Self {
+            person,
+            terms_version: t.app.config().auth.terms_version.clone(),
+            organization_id,
+            thread_id: String::new(),
+            message_id: String::new(),
+            payment_id: String::new(),
+            invoice_id: String::new(),
+        };
+        let install = marketplace::InstallListingRequest { listing_id: GUIDE.to_owned(), ..install(&party) };
+        party.person.market().install_listing(install).await.unwrap();
+        let made = party.person.chat().create_thread(create_thread(&party)).await.unwrap();
+        party.thread_id = made.into_inner().thread.unwrap().id;
+        let message =
+            chat::SendMessageRequest { client_message_id: GUIDE.to_owned(), ..send_message(&party) };
+        let sent = party.person.chat().send_message(message).await.unwrap();
+        party.message_id = sent.into_inner().message.unwrap().id;
+        let checkout =
+            party.person.payments().create_checkout(create_checkout(&party)).await.unwrap().into_inner();
+        (party.payment_id, party.invoice_id) = (checkout.payment_id, checkout.invoice_id);
+        party
+    }
+}
+
+/// A method, and how a request of it is made that succeeds. A method may have several, one for each alternative.
+pub type Request = (&'static str, fn(&Party) -> Vec<u8>);
+
+pub const REQUESTS: &[Request] = &[
+    ("/capecontrol.auth.v1.AccountService/GetAccount", |_| auth::GetAccountRequest {}.encode_to_vec()),
+    ("/capecontrol.auth.v1.AccountService/UpdateAccount", |_| {
+        let account = auth::Account { display_name: "Ada L.".to_owned(), ..auth::Account::default() };
+        auth::UpdateAccountRequest { account: Some(account), ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AuthService/Login", |p| {
+        let (email, password) = (p.person.email.clone(), PASSWORD.to_owned());
+        auth::LoginRequest { email, password, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AuthService/Logout", |p| {
+        let refresh_token = p.person.refresh_token.clone();
+        auth::LogoutRequest { refresh_token, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AuthService/RefreshSession", |p| {
+        let refresh_token = p.person.refresh_token.clone();
+        auth::RefreshSessionRequest { refresh_token, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AuthService/Register", |p| {
+        auth::RegisterRequest {
+            email: format!("friend-of-{}", p.person.email),
+            password: PASSWORD.to_owned(),
+            display_name: "Grace".to_owned(),
+            accepted_terms_version: p.terms_version.clone(),
+            ..Default::default()
+        }
+        .encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.OrganizationService/GetOrganization", |p| {
+        auth::GetOrganizationRequest { organization_id: p.organization_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.OrganizationService/ListOrganizations", |_| {
+        auth::ListOrganizationsRequest::default().encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/Converse", |p| {
+        let hello = chat::Hello { threads: vec![cursor(p)] };
+        let frame = Some(chat::client_frame::Frame::Hello(hello));
+        chat::ConverseRequest { frame: Some(chat::ClientFrame { request_id: "1".to_owned(), frame }) }
+            .encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/CreateThread", |p| create_thread(p).encode_to_vec()),
+    ("/capecontrol.chat.v1.ChatService/GetMessage", |p| {
+        chat::GetMessageRequest { message_id: p.message_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/GetThread", |p| {
+        chat::GetThreadRequest { thread_id: p.thread_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/ListEvents", |p| {
+        chat::ListEventsRequest { thread_id: p.thread_id.clone(), ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/ListThreads", |p| {
+        let organization_id = p.organization_id.clone();
+        chat::ListThreadsRequest { organization_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/SendMessage", |p| send_message(p).encode_to_vec()),
+    ("/capecontrol.chat.v1.ChatService/Subscribe", |p| {
+        chat::SubscribeRequest { threads: vec![cursor(p)] }.encode_to_vec()
+    }),
+    ("/capecontrol.marketplace.v1.MarketplaceService/GetListing", |_| {
+        marketplace::GetListingRequest { listing_id: SUPPORT.to_owned() }.encode_to_vec()
+    }),
+    ("/capecontrol.marketplace.v1.MarketplaceService/InstallListing", |p| install(p).encode_to_vec()),
+    ("/capecontrol.marketplace.v1.MarketplaceService/ListInstallations", |p| {
+        let organization_id = p.organization_id.clone();
+        marketplace::ListInstallationsRequest { organization_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.marketplace.v1.MarketplaceService/ListListings", |_| {
+        marketplace::ListListingsRequest::default().encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.InvoiceService/GetInvoice", |p| {
+        payments::GetInvoiceRequest { invoice_id: p.invoice_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.InvoiceService/ListInvoices", |p| {
+        let organization_id = p.organization_id.clone();
+        payments::ListInvoicesRequest { organization_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentOperationsService/ListProviderEvents", |_| {
+        payments::ListProviderEventsRequest::default().encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentOperationsService/VerifyLedger", |_| {
+        payments::VerifyLedgerRequest {}.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/CreateCheckout", |p| create_checkout(p).encode_to_vec()),
+    ("/capecontrol.payments.v1.PaymentsService/GetBillingProfile", |p| {
+        payments::GetBillingProfileRequest { organization_id: p.organization_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/GetPayment", |p| {
+        payments::GetPaymentRequest { payment_id: p.payment_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/UpdateBillingProfile", |p| {
+        let profile = payments::BillingProfile { name: "Ada (Pty) Ltd".to_owned(), ..Default::default() };
+        payments::UpdateBillingProfileRequest {
+            organization_id: p.organization_id.clone(),
+            billing_profile: Some(profile),
+            update_mask: Some(prost_types::FieldMask { paths: vec!["name".to_owned()] }),
+            ..Default::default()
+        }
+        .encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.SubscriptionService/GetSubscription", |p| {
+        payments::GetSubscriptionRequest { organization_id: p.organization_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.SubscriptionService/ListPlans", |_| {
+        payments::ListPlansRequest::default().encode_to_vec()
+    }),
+];
+
+fn create_thread(party: &Party) -> chat::CreateThreadRequest {
+    chat::CreateThreadRequest {
+        organization_id: party.organization_id.clone(),
+        title: "Plans".to_owned(),
+        listing_id: GUIDE.to_owned(),
+        ..Default::default()
+    }
+}
+
+fn send_message(party: &Party) -> chat::SendMessageRequest {
+    let text = "What does the pro plan cost?".to_owned();
+    chat::SendMessageRequest { thread_id: party.thread_id.clone(), text, ..Default::default() }
+}
+
+fn cursor(party: &Party) -> chat::ThreadCursor {
+    chat::ThreadCursor { thread_id: party.thread_id.clone(), ..Default::default() }
+}
+
+fn install(party: &Party) -> marketplace::InstallListingRequest {
+    marketplace::InstallListingRequest {
+        organization_id: party.organization_id.clone(),
+        listing_id: SUPPORT.to_owned(),
+        ..Default::default()
+    }
+}
+
+fn create_checkout(party: &Party) -> payments::CreateCheckoutRequest {
+    let plan = payments::PlanItem {
+        plan_id: "pro".to_owned(),
+        billing_cycle: payments::BillingCycle::Monthly.into(),
+    };
+    payments::CreateCheckoutRequest {
+        organization_id: party.organization_id.clone(),
+        item: Some(payments::create_checkout_request::Item::Plan(plan)),
+        return_url: "https://app.example.com/paid".to_owned(),
+        cancel_url: "https://app.example.com/cancelled".to_owned(),
+        ..Default::default()
+    }
+}
+
+/// What can be said of a thread in a conversation after Hello, by the frame's name.
+pub type Say = (&'static str, fn(String) -> chat::client_frame::Frame);
+
+pub const FRAMES: &[Say] = &[
+    ("subscribe", |thread_id| {
+        chat::client_frame::Frame::Subscribe(chat::ThreadCursor { thread_id, ..Default::default() })
+    }),
+    ("unsubscribe", |thread_id| {
+        chat::client_frame::Frame::Unsubscribe(chat::UnsubscribeThread { thread_id })
+    }),
+    ("send_message", |thread_id| {
+        let (client_message_id, text) = (SUPPORT.to_owned(), "Hello".to_owned());
+        chat::client_frame::Frame::SendMessage(chat::MessageDraft { thread_id, client_message_id, text })
+    }),
+    ("ack", |thread_id| {
+        chat::client_frame::Frame::Ack(chat::AckCursors {
+            positions: vec![chat::ThreadPosition { thread_id, seq: 1 }],
+        })
+    }),
+];
