@@ -190,11 +190,17 @@ struct Watch {
 impl Watch {
     /// Ends with the reason why the stream must.
     async fn run(&self) -> Error {
+        // A database that does not answer must not hold the drain up.
+        tokio::select! {
+            biased;
+            () = self.service.drain().cancelled() => Error::Draining(self.service.reconnect_after()),
+            error = self.look() => error,
+        }
+    }
+
+    async fn look(&self) -> Error {
         loop {
-            tokio::select! {
-                () = self.service.drain().cancelled() => return Error::Draining(self.service.reconnect_after()),
-                () = sleep(self.pause()) => {}
-            }
+            sleep(self.pause()).await;
             if let Err(error) = self.check().await {
                 return error;
             }

@@ -175,11 +175,8 @@ async fn agent(t: &App, who: &Person) -> String {
     let mut market = MarketplaceServiceClient::new(t.channel());
     let listings = market.list_listings(ListListingsRequest::default()).await.unwrap().into_inner().listings;
     let guide = listings.into_iter().find(|listing| listing.slug == "guide").unwrap();
-    let request = InstallListingRequest {
-        listing_id: guide.id.clone(),
-        request_id: key(),
-        ..Default::default()
-    };
+    let request =
+        InstallListingRequest { listing_id: guide.id.clone(), request_id: key(), ..Default::default() };
     who.market().install_listing(request).await.unwrap();
     guide.id
 }
@@ -281,6 +278,23 @@ on_both! {
             assert_eq!(answer.author.unwrap().actor, Some(wire::actor::Actor::ListingId(listing_id.clone())));
             assert!(answer.text.len() > 20 && answer.text == preview, "{preview:?} / {:?}", answer.text);
         }
+    }
+
+    async fn a_killed_node_answers_once_after_its_restart(t: App) {
+        let ada = t.register("ada@example.com").await;
+        let listing_id = agent(&t, &ada).await;
+        let thread = open_thread(&ada, &listing_id).await;
+        let asked = send(&ada, &thread.id, "Are you still there?").await;
+        let t = t.kill_and_restart().await;
+        let ada = t.sign_in("ada@example.com", crate::support::app::PASSWORD).await;
+        let mut client = Client::open(&t, &ada, Kind::Subscribe, vec![from(&thread.id, asked.seq)]).await.unwrap();
+        client.live().await;
+        t.run_jobs().await;
+        t.run_jobs().await;
+        let Some(Change::MessageCreated(answer)) = client.event().await.change else { panic!("no answer") };
+        assert_eq!((answer.seq, answer.reply_to_message_id), (2, asked.id));
+        let read = wire::GetThreadRequest { thread_id: thread.id };
+        assert_eq!(ada.chat().get_thread(read).await.unwrap().into_inner().thread.unwrap().last_seq, 2);
     }
 
     async fn a_foreign_thread_and_none_get_the_same_bytes(t: App) {
