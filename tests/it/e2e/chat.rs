@@ -175,11 +175,8 @@ async fn agent(t: &App, who: &Person) -> String {
     let mut market = MarketplaceServiceClient::new(t.channel());
     let listings = market.list_listings(ListListingsRequest::default()).await.unwrap().into_inner().listings;
     let guide = listings.into_iter().find(|listing| listing.slug == "guide").unwrap();
-    let request = InstallListingRequest {
-        listing_id: guide.id.clone(),
-        request_id: key(),
-        ..Default::default()
-    };
+    let request =
+        InstallListingRequest { listing_id: guide.id.clone(), request_id: key(), ..Default::default() };
     who.market().install_listing(request).await.unwrap();
     guide.id
 }
