@@ -16,6 +16,7 @@ use crate::bus::local::Local;
 use crate::config::Config;
 use crate::db::{self, Db};
 use crate::jobs::{Registry, Worker};
+use crate::keyring::RootKey;
 use crate::payments::provider::Http;
 use crate::payments::simulator::{self, Simulator};
 use crate::rpc::metrics::Metrics;
@@ -23,6 +24,7 @@ use crate::rpc::policy::{self, Policies};
 use crate::rpc::{Pages, server};
 use crate::{ai, auth, chat, mail, market, payments, proto};
 
+mod maintenance;
 pub mod real;
 mod routes;
 mod start;
@@ -102,6 +104,7 @@ pub struct App {
     config: Config,
     policies: Policies,
     pages: Pages,
+    root: RootKey,
     simulator: Option<Arc<Simulator>>,
     drain: CancellationToken,
     tasks: TaskTracker,
@@ -158,8 +161,7 @@ impl App {
         let chat = Arc::new(chat::Service::new(db.clone(), world.clone(), options, outside));
         let provider = Arc::new(Http::new(&payments_options(&config))?);
         let options = payments_options(&config);
-        let payments =
-            Arc::new(payments::Service::new(db.clone(), world.clone(), options, provider.clone()));
+        let payments = Arc::new(payments::Service::new(db.clone(), world.clone(), options, provider.clone()));
         let simulator = (config.payfast.mode == payments::Mode::Simulator).then(|| {
             Arc::new(Simulator::new(db.clone(), world.clone(), payments_options(&config), provider))
         });
@@ -188,6 +190,7 @@ impl App {
             config,
             policies,
             pages,
+            root,
             simulator,
             drain,
             tasks,
@@ -218,6 +221,7 @@ impl App {
             async move { tokio::join!(chat.run(), worker.run(stop)) }
         });
         self.tasks.spawn(health.follow(stop.clone()));
+        self.tasks.spawn(maintenance::run(self.db.clone(), self.world.clone(), stop.clone()));
         self.tasks.spawn({
             let operations = crate::http::operations(self.metrics.clone(), self.platform());
             server::serve(listeners.operations, operations, options.clone(), operations_stop.clone())

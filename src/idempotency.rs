@@ -28,7 +28,7 @@ pub struct RequestKey {
     pub method: Arc<str>,
     /// The request id.
     pub key: Uuid,
-    /// SHA-256 of the request without its id.
+    /// A keyed hash of the request without its id.
     pub body_hash: [u8; 32],
 }
 

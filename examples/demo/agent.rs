@@ -8,7 +8,8 @@ use capecontrol::proto::capecontrol::chat::v1::ephemeral::Passing;
 use capecontrol::proto::capecontrol::chat::v1::event::Change;
 use capecontrol::proto::capecontrol::chat::v1::server_frame::Frame as Heard;
 use capecontrol::proto::capecontrol::chat::v1::{
-    ClientFrame, ConverseRequest, CreateThreadRequest, Event, Hello, MessageDraft, SubscribeRequest, ThreadCursor,
+    ClientFrame, ConverseRequest, CreateThreadRequest, Event, Hello, MessageDraft, SubscribeRequest,
+    ThreadCursor,
 };
 use capecontrol::proto::capecontrol::marketplace::v1::marketplace_service_client::MarketplaceServiceClient;
 use capecontrol::proto::capecontrol::marketplace::v1::{InstallListingRequest, ListListingsRequest};
@@ -44,7 +45,10 @@ async fn install(platform: &Platform, customer: &Customer) -> Result<String, Fai
     for listing in &listings {
         println!("     {:<12} {}", listing.slug, listing.description.chars().take(70).collect::<String>());
     }
-    let guide = listings.iter().find(|listing| listing.slug == "guide").ok_or("there is no guide among the agents")?;
+    let guide = listings
+        .iter()
+        .find(|listing| listing.slug == "guide")
+        .ok_or("there is no guide among the agents")?;
     let request = CreateThreadRequest { listing_id: guide.id.clone(), ..CreateThreadRequest::default() };
     let refused = ChatServiceClient::new(customer.signed()).create_thread(request).await;
     verify(refused.is_err(), "an agent that is not installed cannot be addressed")?;
@@ -93,7 +97,9 @@ async fn ask(customer: &Customer, thread_id: &str) -> Result<Vec<Event>, Failure
         match answer.frame.and_then(|frame| frame.frame) {
             Some(Heard::Event(event)) => events.push(event),
             Some(Heard::Ack(_)) => acknowledged = true,
-            Some(Heard::Nack(nack)) => return Err(format!("the message was refused: {}", nack.message).into()),
+            Some(Heard::Nack(nack)) => {
+                return Err(format!("the message was refused: {}", nack.message).into());
+            }
             Some(Heard::Ephemeral(passing)) => {
                 if let Some(Passing::AgentDelta(delta)) = passing.passing {
                     print!("{}", delta.text.replace('\n', "\n            "));
@@ -118,7 +124,9 @@ async fn watch(url: String, bearer: browser::Bearer, thread_id: String) -> Resul
     let mut frames = chat.subscribe(SubscribeRequest { threads: vec![cursor] }).await?.into_inner();
     let mut events = Vec::new();
     while events.len() < 2 {
-        let Some(answer) = frames.message().await? else { return Err("the browser's stream ended early".into()) };
+        let Some(answer) = frames.message().await? else {
+            return Err("the browser's stream ended early".into());
+        };
         if let Some(Heard::Event(event)) = answer.frame.and_then(|frame| frame.frame) {
             events.push(event);
         }

@@ -44,7 +44,8 @@ impl Browser {
     }
 
     async fn send(&self, url: &str, fields: &[(&str, &str)]) -> Result<reqwest::Response, Failure> {
-        let pairs: Vec<_> = fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+        let pairs: Vec<_> =
+            fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
         let request = self.0.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
         Ok(request.body(pairs.join("&")).send().await?)
     }
@@ -53,12 +54,14 @@ impl Browser {
 impl Page {
     fn read(html: &str) -> Self {
         let inputs = html.split("<input type=\"hidden\" ").skip(1);
-        let fields = inputs
-            .map(|input| (attribute(input, "name"), attribute(input, "value")))
-            .collect();
+        let fields = inputs.map(|input| (attribute(input, "name"), attribute(input, "value"))).collect();
         let title = html.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
         let form = html.split_once("<form ").map_or("", |(_, rest)| rest);
-        Self { title: title.map_or("", |(title, _)| title).to_owned(), action: attribute(form, "action"), fields }
+        Self {
+            title: title.map_or("", |(title, _)| title).to_owned(),
+            action: attribute(form, "action"),
+            fields,
+        }
     }
 }
 
@@ -66,19 +69,29 @@ impl Page {
 fn attribute(tag: &str, name: &str) -> String {
     let value = tag.split_once(&format!("{name}=\"")).and_then(|(_, rest)| rest.split_once('"'));
     let value = value.map_or("", |(value, _)| value);
-    value.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#39;", "'").replace("&amp;", "&")
+    value
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", "\"")
+        .replace("&#39;", "'")
+        .replace("&amp;", "&")
 }
 
 /// Encodes a value as browsers do in forms: what needs no encoding and what does is the same for a server.
 fn encode(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric();
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 type Web = GrpcWebClientService<Client<HttpConnector, GrpcWebCall<Body>>>;
 
 /// The chat service as a browser reaches it.
-pub(crate) fn chat(url: &str, bearer: Bearer) -> Result<ChatServiceClient<InterceptedService<Web, Bearer>>, Failure> {
+pub(crate) fn chat(
+    url: &str,
+    bearer: Bearer,
+) -> Result<ChatServiceClient<InterceptedService<Web, Bearer>>, Failure> {
     let client = Client::builder(TokioExecutor::new()).build_http();
     let web = GrpcWebClientLayer::new().layer(client);
     Ok(ChatServiceClient::with_origin(InterceptedService::new(web, bearer), url.parse()?))

@@ -1,5 +1,6 @@
-//! The main job, end to end, on an empty data folder and free ports: register, sign in, buy the Pro plan through PayFast's
-//! simulator, install an agent, and talk to it over a bidirectional stream while a browser watches by gRPC-Web.
+//! The main job, end to end, on an empty data folder and free ports: register, sign in, buy the Pro plan through
+//! PayFast's simulator, install an agent, and talk to it over a bidirectional stream while a browser watches by
+//! gRPC-Web.
 //!
 //! Every step goes over a real socket and is checked; the program ends with 0 only if all of them held.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a demonstration talks to whoever runs it")]

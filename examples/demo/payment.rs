@@ -9,8 +9,8 @@ use capecontrol::proto::capecontrol::payments::v1::payments_service_client::Paym
 use capecontrol::proto::capecontrol::payments::v1::subscription_service_client::SubscriptionServiceClient;
 use capecontrol::proto::capecontrol::payments::v1::{
     BillingCycle, CreateCheckoutRequest, CreateCheckoutResponse, GetInvoiceRequest, GetPaymentRequest,
-    GetSubscriptionRequest, InvoiceStatus, ListPlansRequest, ListProviderEventsRequest, Payment, PaymentStatus,
-    PlanItem, ProviderEventStatus, SubscriptionStatus, VerifyLedgerRequest,
+    GetSubscriptionRequest, InvoiceStatus, ListPlansRequest, ListProviderEventsRequest, Payment,
+    PaymentStatus, PlanItem, ProviderEventStatus, SubscriptionStatus, VerifyLedgerRequest,
 };
 use capecontrol::proto::google::r#type::Money;
 
@@ -64,7 +64,8 @@ async fn check_out(customer: &Customer) -> Result<CreateCheckoutResponse, Failur
 async fn pay(checkout: &CreateCheckoutResponse) -> Result<(), Failure> {
     step(5, "Go to PayFast's page with a browser, and press Pay");
     let browser = Browser::new()?;
-    let fields: Vec<_> = checkout.fields.iter().map(|field| (field.name.as_str(), field.value.as_str())).collect();
+    let fields: Vec<_> =
+        checkout.fields.iter().map(|field| (field.name.as_str(), field.value.as_str())).collect();
     let page = browser.post(&checkout.action_url, &fields).await?;
     verify(page.title.contains("TEST"), format_args!("PayFast's page opens: “{}”", page.title))?;
     let back = browser.press(&page, "pay").await?;
@@ -96,11 +97,15 @@ async fn settled(customer: &Customer, payment_id: &str) -> Result<Payment, Failu
 
 async fn invoice(customer: &Customer, invoice_id: &str) -> Result<(), Failure> {
     let request = GetInvoiceRequest { invoice_id: invoice_id.to_owned() };
-    let invoice = InvoiceServiceClient::new(customer.signed()).get_invoice(request).await?.into_inner().invoice;
+    let invoice =
+        InvoiceServiceClient::new(customer.signed()).get_invoice(request).await?.into_inner().invoice;
     let invoice = invoice.unwrap_or_default();
     let (total, tax) = (text(invoice.total.as_ref()), text(invoice.tax.as_ref()));
     println!("     invoice {}: {total}, of which VAT {tax}", invoice.number);
-    verify(invoice.status() == InvoiceStatus::Paid && !invoice.number.is_empty(), "the invoice is paid and numbered")?;
+    verify(
+        invoice.status() == InvoiceStatus::Paid && !invoice.number.is_empty(),
+        "the invoice is paid and numbered",
+    )?;
     verify(tax == "ZAR 69.00", "it contains VAT of 15/115")
 }
 
@@ -112,9 +117,13 @@ async fn subscription(customer: &Customer) -> Result<(), Failure> {
     let date = |at: Option<prost_types::Timestamp>| {
         capecontrol::base::Timestamp::from_seconds(at.unwrap_or_default().seconds).to_utc()
     };
-    let (start, end) = (date(subscription.current_period_start_time), date(subscription.current_period_end_time));
+    let (start, end) =
+        (date(subscription.current_period_start_time), date(subscription.current_period_end_time));
     println!("     {} from {} to {}", plan.name, start.date(), end.date());
-    verify(subscription.status() == SubscriptionStatus::Active && plan.id == "pro", "the Pro subscription is active")?;
+    verify(
+        subscription.status() == SubscriptionStatus::Active && plan.id == "pro",
+        "the Pro subscription is active",
+    )?;
     let next_month = start.month().next();
     // The 31st of a month is followed by the last day of the next.
     verify(
@@ -131,7 +140,8 @@ async fn books(platform: &Platform, payment: &Payment) -> Result<(), Failure> {
     };
     let mut operations = PaymentOperationsServiceClient::new(administrator.signed());
     let events = operations.list_provider_events(ListProviderEventsRequest::default()).await?.into_inner();
-    let ours = events.provider_events.iter().find(|event| event.provider_payment_id == payment.provider_payment_id);
+    let ours =
+        events.provider_events.iter().find(|event| event.provider_payment_id == payment.provider_payment_id);
     verify(
         ours.is_some_and(|event| event.status() == ProviderEventStatus::Applied),
         "PayFast's notification is kept, and marked as applied",
@@ -141,7 +151,10 @@ async fn books(platform: &Platform, payment: &Payment) -> Result<(), Failure> {
         println!("     {:<28} {:>14}", balance.account, text(balance.balance.as_ref()));
     }
     let count = ledger.entry_count;
-    verify(ledger.balanced && ledger.faults.is_empty(), format_args!("{count} ledger entries, which sum to zero"))
+    verify(
+        ledger.balanced && ledger.faults.is_empty(),
+        format_args!("{count} ledger entries, which sum to zero"),
+    )
 }
 
 fn text(money: Option<&Money>) -> String {

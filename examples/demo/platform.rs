@@ -69,7 +69,8 @@ fn settings(folder: &tempfile::TempDir) -> Result<Config, Failure> {
         let root_key = capecontrol::keyring::RootKey::generate(&real::world());
         settings.extend([("DATABASE__URL", url), ("SECURITY__ROOT_KEY", root_key.expose().clone())]);
     }
-    let environment = settings.into_iter().map(|(key, value)| (format!("CAPECONTROL_{key}"), value)).collect();
+    let environment =
+        settings.into_iter().map(|(key, value)| (format!("CAPECONTROL_{key}"), value)).collect();
     Ok(Config::read(Sources { environment, ..Sources::default() })?.0)
 }
 

@@ -15,6 +15,7 @@ use crate::db::Db;
 use crate::http;
 use crate::proto::{DESCRIPTORS, capecontrol as api};
 use crate::rpc::gate::GateLayer;
+use crate::rpc::in_flight::InFlight;
 use crate::rpc::telemetry::{Telemetry, observe};
 use crate::rpc::{cors, health};
 use crate::{auth, chat, market, payments};
@@ -80,6 +81,7 @@ impl App {
             self.policies.clone(),
             self.auth.clone(),
             self.config.bounds.calls.clone(),
+            InFlight::new(self.root.derive("request-bodies")),
             self.metrics.clone(),
         );
         let auth = auth::rpc::Rpc::new(self.auth.clone(), self.pages.clone());

@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use crate::base::{Secret, SessionId, Timestamp, World};
 use crate::db::{Db, Scope};
-use crate::idempotency::RequestKey;
-use crate::keyring::{self, RootKey};
+use crate::keyring::RootKey;
 
 use super::caller::Proof;
 use super::hashing::{self, Hashing};
@@ -99,8 +98,6 @@ pub struct Service {
     options: Options,
     administrator_email: Email,
     terms: Terms,
-    /// With which the hashes of requests that hold a password are blinded.
-    request_key: Secret<[u8; 32]>,
     hashing: Hashing,
     keys: Keys,
     standings: Standings,
@@ -123,7 +120,6 @@ impl Service {
         let administrator_email = Email::parse(&options.administrator_email)
             .map_err(|fault| Error::Setup(format!("The first administrator's e-mail address {fault}.")))?;
         Ok(Self {
-            request_key: root.derive("auth.request"),
             terms: Terms::new(&options.issuer, &options.audience, options.access_token_ttl)?,
             hashing: Hashing::new(&options.hashing, &world)?,
             keys: Keys::new(db.clone(), world.clone(), root),
@@ -188,14 +184,6 @@ impl Service {
     /// How many password hashes were computed so far: the work that strangers can cause.
     pub fn hashing_rounds(&self) -> u64 {
         self.hashing.rounds()
-    }
-
-    /// The key of a request that holds a password. Its hash is stored, and a plain one would be a quick way to try
-    /// passwords for whoever reads the table; this one needs the root key.
-    fn blinded(&self, key: Option<&RequestKey>) -> Option<RequestKey> {
-        let mut key = key?.clone();
-        key.body_hash = keyring::mac(self.request_key.expose(), &[&key.body_hash]);
-        Some(key)
     }
 
     /// The session, if it stands.

@@ -42,18 +42,20 @@ pub(super) fn run(command: &Command) -> Result<ExitCode, Failure> {
         Command::CheckSource(input) => (functions::check_source, input),
         Command::ReadConfirmation(input) => (functions::read_confirmation, input),
     };
-    let standard_input = std::io::stdin().lock();
+    let mut standard_input = std::io::stdin().lock();
+    // What is not UTF-8 is not JSON; it gets the answer that any other wrong input gets, and does not end the run.
+    let answer = |bytes: &[u8]| say(function(std::str::from_utf8(bytes).unwrap_or_default()));
     if input.lines {
-        for line in standard_input.lines() {
+        for line in standard_input.split(b'\n') {
             let line = line?;
-            if !line.trim().is_empty() {
-                say(function(&line));
+            if !line.trim_ascii().is_empty() {
+                answer(&line);
             }
         }
     } else {
-        let mut text = String::new();
-        standard_input.take(INPUT_BYTES_MAX).read_to_string(&mut text)?;
-        say(function(&text));
+        let mut bytes = Vec::new();
+        standard_input.by_ref().take(INPUT_BYTES_MAX).read_to_end(&mut bytes)?;
+        answer(&bytes);
     }
     Ok(ExitCode::SUCCESS)
 }

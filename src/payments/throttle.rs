@@ -80,29 +80,30 @@ impl Throttle {
 mod tests {
     use super::*;
 
-    fn address(number: u32) -> Option<IpAddr> {
-        Some(IpAddr::from(number.to_be_bytes()))
+    fn address(number: u32) -> IpAddr {
+        IpAddr::from(number.to_be_bytes())
     }
 
     #[test]
     fn one_stranger_is_bounded_and_forgiven() {
         let mut throttle = Throttle::default();
         let now = Timestamp::from_seconds(1_000);
-        let admitted = (0..200).filter(|_| throttle.admit(address(1), now).is_ok()).count();
+        let admitted = (0..200).filter(|_| throttle.admit(Some(address(1)), now).is_ok()).count();
         assert_eq!(admitted, 120);
-        assert!(throttle.admit(address(2), now).is_ok());
-        assert!(throttle.admit(address(1), now.plus(Duration::from_secs(1))).is_ok());
+        assert!(throttle.admit(Some(address(2)), now).is_ok());
+        assert!(throttle.admit(Some(address(1)), now.plus(Duration::from_secs(1))).is_ok());
     }
 
     #[test]
     fn many_strangers_meet_the_common_bucket_and_not_our_memory() {
         let mut throttle = Throttle::default();
         let mut now = Timestamp::from_seconds(1_000);
-        let admitted = (0..5_000).filter(|number| throttle.admit(address(*number), now).is_ok()).count();
+        let admitted =
+            (0..5_000).filter(|number| throttle.admit(Some(address(*number)), now).is_ok()).count();
         assert_eq!(admitted, 1_200);
         for number in 0..20_000 {
             now = now.plus(Duration::from_millis(60));
-            let _ = throttle.admit(address(number), now);
+            let _ = throttle.admit(Some(address(number)), now);
             assert!(throttle.each.len() <= ADDRESSES_MAX);
         }
     }

@@ -125,16 +125,15 @@ pub static REQUEST_TOO_LARGE: Reason =
     Reason::new(Code::InvalidArgument, "REQUEST_TOO_LARGE", "The request message is larger than 1 MiB.");
 
 /// What the gate answers.
-pub static REASONS: &[&Reason] =
-    &[
-        &TWO_CREDENTIALS,
-        &CREDENTIAL_MALFORMED,
-        &API_KEY_INVALID,
-        &OVERLOADED,
-        &TIMEOUT_MALFORMED,
-        &REQUEST_UNREADABLE,
-        &REQUEST_TOO_LARGE,
-    ];
+pub static REASONS: &[&Reason] = &[
+    &TWO_CREDENTIALS,
+    &CREDENTIAL_MALFORMED,
+    &API_KEY_INVALID,
+    &OVERLOADED,
+    &TIMEOUT_MALFORMED,
+    &REQUEST_UNREADABLE,
+    &REQUEST_TOO_LARGE,
+];
 
 impl Fault for Refusal {
     fn reason(&self) -> &'static Reason {
@@ -172,10 +171,16 @@ pub struct GateLayer(Arc<Shared>);
 impl GateLayer {
     /// A gate for these policies.
     #[must_use]
-    pub fn new(policies: Policies, auth: Arc<auth::Service>, options: Options, metrics: Metrics) -> Self {
+    pub fn new(
+        policies: Policies,
+        auth: Arc<auth::Service>,
+        options: Options,
+        in_flight: InFlight,
+        metrics: Metrics,
+    ) -> Self {
         let calls = Arc::new(Semaphore::new(options.calls_max));
         let streams = Arc::new(Semaphore::new(options.streams_max));
-        Self(Arc::new(Shared { policies, auth, options, calls, streams, in_flight: InFlight::default(), metrics }))
+        Self(Arc::new(Shared { policies, auth, options, calls, streams, in_flight, metrics }))
     }
 }
 
@@ -237,9 +242,9 @@ impl Shared {
         let request_id = origin.request_id.clone();
         let work = self.admit(policy, origin, request, inner);
         match status::for_request(request_id, work).await {
-            Ok(admitted) => admitted.response.map(|body| {
-                Body::new(Bounded::new(body, admitted.deadline, observation, admitted.permit))
-            }),
+            Ok(admitted) => admitted
+                .response
+                .map(|body| Body::new(Bounded::new(body, admitted.deadline, observation, admitted.permit))),
             Err(status) => refuse(&status, observation),
         }
     }
@@ -286,7 +291,11 @@ impl Shared {
             None => None,
         };
         let streaming = policy.server_streaming || policy.client_streaming;
-        let bound = if streaming { wanted } else { Some(wanted.unwrap_or(Duration::MAX).min(self.options.unary_max)) };
+        let bound = if streaming {
+            wanted
+        } else {
+            Some(wanted.unwrap_or(Duration::MAX).min(self.options.unary_max))
+        };
         Ok(bound.and_then(|bound| Instant::now().checked_add(bound)))
     }
 
@@ -350,7 +359,9 @@ fn refuse(status: &Status, observation: Observation) -> Response<Body> {
 
 /// gRPC over HTTP/2: a server answers what is not `application/grpc` with 415.
 fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(http::header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+    headers
+        .get(http::header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 fn unsupported() -> Response<Body> {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use prost::Message;
-use sha2::{Digest as _, Sha256};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status, Streaming};
 use uuid::Uuid;
@@ -57,7 +56,7 @@ pub fn open_mutation<T: Mutation>(request: Request<T>) -> Result<(Caller, Option
     let Some(key) = agree::<T>(&body.take_request_id(), in_metadata.as_deref())? else {
         return Ok((caller, None, message));
     };
-    let body_hash = Sha256::digest(body.encode_to_vec()).into();
+    let body_hash = keys.hash(&body.encode_to_vec());
     let key = RequestKey { method: Arc::clone(&policy.path), key, body_hash };
     let keyed = keys.enter(caller.account, key)?;
     Ok((caller, Some(keyed), message))

@@ -11,6 +11,8 @@
 
 mod e2e;
 mod generated;
+mod prepare;
+mod schema;
 mod sim;
 mod store;
 mod support;

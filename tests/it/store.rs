@@ -3,6 +3,7 @@
 mod auth;
 mod chat;
 mod db;
+mod idempotency;
 mod jobs;
 mod market;
 pub mod payments;

@@ -53,9 +53,8 @@ impl Service {
     ) -> Result<(), Error> {
         let checked = self.check_registration(command)?;
         let hash = self.hashing.hash(checked.password.clone(), &self.world).await?;
-        let key = self.blinded(key);
         let mut tx = self.db.begin(Scope::System("registration")).await?;
-        let slot = match idempotency::claim::<()>(&mut tx, &self.world, caller, key.as_ref()).await? {
+        let slot = match idempotency::claim::<()>(&mut tx, &self.world, caller, key).await? {
             Claim::Replay(()) => return Ok(()),
             Claim::New(slot) => slot,
         };

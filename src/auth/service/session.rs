@@ -79,10 +79,8 @@ impl Service {
         rehashed: Option<String>,
         key: Option<&RequestKey>,
     ) -> Result<Issued, Error> {
-        let key = self.blinded(key);
         let mut tx = self.db.begin(SCOPE).await?;
-        let Claim::New(slot) = idempotency::claim::<()>(&mut tx, &self.world, caller, key.as_ref()).await?
-        else {
+        let Claim::New(slot) = idempotency::claim::<()>(&mut tx, &self.world, caller, key).await? else {
             return Err(idempotency::Error::SecretAlreadyIssued.into());
         };
         let now = self.world.now();

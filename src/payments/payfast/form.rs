@@ -93,7 +93,7 @@ pub fn signature(pairs: &[(String, String)], passphrase: Option<&str>) -> String
     }
     match passphrase.map(trim) {
         Some(passphrase) if !passphrase.is_empty() => {
-            push_pair(&mut text, "passphrase", passphrase.as_bytes())
+            push_pair(&mut text, "passphrase", passphrase.as_bytes());
         }
         _ => {}
     }

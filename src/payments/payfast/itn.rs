@@ -233,7 +233,7 @@ mod tests {
             let mut dropped = parts.clone();
             dropped.remove(chosen);
             let altered: Vec<String> =
-                parts.iter().enumerate().map(|(i, p)| if i == chosen { format!("{p}x") } else { (*p).to_owned() }).collect();
+                (0..).zip(&parts).map(|(i, part)| format!("{part}{}", if i == chosen { "x" } else { "" })).collect();
             for changed in [reordered.join("&"), doubled.join("&"), dropped.join("&"), altered.join("&")] {
                 if changed != head {
                     let itn = Itn::parse(format!("{changed}&signature={signature}").as_bytes()).unwrap();

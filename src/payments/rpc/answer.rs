@@ -155,14 +155,14 @@ pub(super) fn report(report: Report) -> wire::VerifyLedgerResponse {
         FaultKind::Invoice => wire::LedgerFaultKind::Invoice,
         FaultKind::Payment => wire::LedgerFaultKind::Payment,
     };
-    let balances = report.balances.into_iter();
+    let accounts = report.balances.into_iter();
     let faults = report.faults.into_iter();
     wire::VerifyLedgerResponse {
         balanced,
         transaction_count: report.transactions,
         entry_count: report.entries,
         currency_totals: report.totals.into_iter().map(encode::money).collect(),
-        balances: balances
+        balances: accounts
             .map(|(account, balance)| wire::LedgerBalance {
                 account: account.as_str().to_owned(),
                 balance: Some(encode::money(balance)),

@@ -26,6 +26,8 @@ const QUARANTINE_LISTED_MAX: i64 = 10_000;
 const QUARANTINE_UNLISTED_MAX: i64 = 1_000;
 /// How long they are kept.
 const QUARANTINE_AGE_MAX: Duration = Duration::from_hours(30 * 24);
+/// How much of each is kept, in bytes. Real notifications have about one thousand.
+const QUARANTINE_BODY_BYTES_MAX: usize = 16 * 1024;
 /// How much of a word from a notification is kept beside its bytes, in characters.
 const WORD_CHARS_MAX: usize = 100;
 
@@ -98,10 +100,11 @@ impl Service {
     async fn quarantine(
         &self,
         tx: &mut Tx,
-        incoming: Incoming,
+        mut incoming: Incoming,
         listed: bool,
         reason: &str,
     ) -> Result<Receipt, Error> {
+        incoming.body.truncate(QUARANTINE_BODY_BYTES_MAX);
         let now = self.world.now();
         let suspect = Suspect {
             listed_source: listed,

@@ -180,14 +180,6 @@ impl Service {
         payment.settled_at = Some(now);
         payment.updated_at = now;
         store::payment::update(tx, &payment).await?;
-        invoice.status = paid;
-        invoice.number = Some(self.number(tx, &invoice).await?);
-        invoice.issued_at = Some(now);
-        invoice.paid_at = Some(now);
-        invoice.customer_name = profile.name;
-        invoice.customer_vat_number = profile.vat_number;
-        invoice.customer_address = profile.address;
-        store::invoice::update(tx, &invoice).await?;
         let books = ledger::settlement(
             Money::new(payment.amount_minor, payment.currency),
             Money::new(fee, payment.currency),
@@ -196,6 +188,15 @@ impl Service {
         .map_err(Failure::dead)?;
         self.book(tx, event, Kind::Settlement, Some(&payment), "payment of an invoice", &books).await?;
         self.give(tx, &payment).await?;
+        // Last, for the counter is everybody's: it stays locked until the transaction ends.
+        invoice.status = paid;
+        invoice.number = Some(self.number(tx, &invoice).await?);
+        invoice.issued_at = Some(now);
+        invoice.paid_at = Some(now);
+        invoice.customer_name = profile.name;
+        invoice.customer_vat_number = profile.vat_number;
+        invoice.customer_address = profile.address;
+        store::invoice::update(tx, &invoice).await?;
         let detail = format!("invoice {} is paid", invoice.number.as_deref().unwrap_or_default());
         let outcome = Outcome::new(EventStatus::Applied, detail);
         if facts.fee_minor.is_some() {

@@ -29,7 +29,8 @@ pub struct Alarm {
 pub async fn raise(tx: &mut Tx, id: Id<AlarmMark>, alarm: &Alarm, now: Timestamp) -> Result<bool, db::Error> {
     let (stored,): (Id<AlarmMark>,) = tx
         .sql(
-            "INSERT INTO alarms (id, kind, dedupe_key, organization_id, subject, detail, occurrences, created_at, last_at)
+            "INSERT INTO alarms (id, kind, dedupe_key, organization_id, subject, detail, occurrences, created_at,
+                    last_at)
              VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $7)
              ON CONFLICT (kind, dedupe_key) DO UPDATE SET occurrences = alarms.occurrences + 1,
                     last_at = excluded.last_at

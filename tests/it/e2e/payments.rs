@@ -152,16 +152,18 @@ on_both! {
         assert_eq!((invoice.tax.unwrap().units, invoice.tax_rate_percent.as_str()), (69, "15.00"));
         assert_eq!(invoice.supplier.unwrap().vat_number, "4270105119");
         let now = subscription(&ada).await;
-        assert_eq!((now.plan.unwrap().id.as_str(), now.billing_cycle), ("pro", wire::BillingCycle::Monthly.into()));
-        let days = (now.current_period_end_time.unwrap().seconds - now.current_period_start_time.unwrap().seconds) / 86_400;
-        assert_eq!(days, 30);
+        assert_eq!(now.billing_cycle(), wire::BillingCycle::Monthly);
+        assert_eq!(now.status(), wire::SubscriptionStatus::Active);
+        assert_eq!(now.plan.unwrap().id, "pro");
+        let (start, end) = (now.current_period_start_time.unwrap(), now.current_period_end_time.unwrap());
+        assert_eq!((end.seconds - start.seconds) / 86_400, 30);
         let list = ada.invoices().list_invoices(wire::ListInvoicesRequest::default()).await.unwrap().into_inner();
         assert_eq!((list.invoices.len(), list.invoices[0].lines.len()), (1, 1));
 
         let admin = t.admin().await;
         let events = events(&admin).await;
         assert_eq!((events.len(), events[0].status()), (1, wire::ProviderEventStatus::Applied));
-        assert_eq!((events[0].payment_id.as_str(), events[0].peer.as_str()), (checkout.payment_id.as_str(), "127.0.0.1"));
+        assert_eq!((&events[0].payment_id, events[0].peer.as_str()), (&checkout.payment_id, "127.0.0.1"));
         let report = ledger(&admin).await;
         assert!(report.balanced, "{report:?}");
         assert_eq!((report.transaction_count, report.entry_count), (1, 4));
@@ -219,8 +221,8 @@ on_both! {
                 assert!(!html.contains("<script>"));
             }
         }
-        let (status, _, answer) =
-            submit(&t, &format!("{}/simulator/payfast/eng/query/validate", t.url), &[("a".to_owned(), "b".to_owned())]).await;
+        let validate = format!("{}/simulator/payfast/eng/query/validate", t.url);
+        let (status, _, answer) = submit(&t, &validate, &[("a".to_owned(), "b".to_owned())]).await;
         assert_eq!((status, answer.as_str()), (200, "INVALID"));
     }
 
@@ -378,7 +380,8 @@ on_both! {
         let request = wire::CreateCheckoutRequest { request_id, ..wish("pro", wire::BillingCycle::Monthly) };
         let first = ada.payments().create_checkout(request.clone()).await.unwrap().into_inner();
         assert_eq!(ada.payments().create_checkout(request.clone()).await.unwrap().into_inner(), first);
-        let other = wire::CreateCheckoutRequest { item: wish("enterprise", wire::BillingCycle::Monthly).item, ..request };
+        let other = wish("enterprise", wire::BillingCycle::Monthly);
+        let other = wire::CreateCheckoutRequest { item: other.item, ..request };
         let refused = ada.payments().create_checkout(other).await.unwrap_err();
         assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED"));
     }

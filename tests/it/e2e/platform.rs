@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use capecontrol::db::Engine;
 use capecontrol::proto::capecontrol::auth::v1::account_service_client::AccountServiceClient;
-use capecontrol::proto::capecontrol::auth::v1::{GetAccountRequest, ListOrganizationsRequest, UpdateAccountRequest};
+use capecontrol::proto::capecontrol::auth::v1::{
+    GetAccountRequest, ListOrganizationsRequest, UpdateAccountRequest,
+};
+use capecontrol::proto::capecontrol::payments::v1::subscription_service_client::SubscriptionServiceClient;
 use capecontrol::proto::capecontrol::payments::v1::{ListPlansRequest, ListPlansResponse};
 use http::{HeaderMap, HeaderValue};
 use prost::Message as _;
@@ -20,7 +23,12 @@ const LIST_PLANS: &str = "/capecontrol.payments.v1.SubscriptionService/ListPlans
 const GET_ACCOUNT: &str = "/capecontrol.auth.v1.AccountService/GetAccount";
 
 /// A call of which every byte is ours: the status comes from the headers or the trailers as they are.
-async fn raw(t: &App, method: &str, headers: &[(&'static str, &str)], body: Vec<u8>) -> (u16, Option<String>) {
+async fn raw(
+    t: &App,
+    method: &str,
+    headers: &[(&'static str, &str)],
+    body: Vec<u8>,
+) -> (u16, Option<String>) {
     let http = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
     let mut request = http.post(format!("{}{method}", t.url)).header("te", "trailers");
     for (name, value) in headers {
@@ -33,8 +41,7 @@ async fn raw(t: &App, method: &str, headers: &[(&'static str, &str)], body: Vec<
 
 async fn ready(t: &App) {
     let mut health = HealthClient::new(t.channel());
-    let mut watch =
-        health.watch(HealthCheckRequest { service: String::new() }).await.unwrap().into_inner();
+    let mut watch = health.watch(HealthCheckRequest { service: String::new() }).await.unwrap().into_inner();
     while watch.message().await.unwrap().unwrap().status() != ServingStatus::Serving {}
 }
 
@@ -117,7 +124,10 @@ async fn bodies_that_are_no_requests_are_refused_and_the_server_goes_on() {
 async fn what_no_route_knows_is_answered_in_the_callers_own_way() {
     let t = App::start(Engine::Sqlite).await;
     let grpc = [("content-type", "application/grpc")];
-    assert_eq!(raw(&t, "/no.such.Service/Method", &grpc, grpc_web::frame(&[])).await, (200, Some("12".to_owned())));
+    assert_eq!(
+        raw(&t, "/no.such.Service/Method", &grpc, grpc_web::frame(&[])).await,
+        (200, Some("12".to_owned()))
+    );
     let missing = t.http.get(format!("{}/nowhere", t.url)).send().await.unwrap();
     assert_eq!(missing.status(), 404);
     assert!(missing.headers().contains_key("x-request-id"));
@@ -126,23 +136,43 @@ async fn what_no_route_knows_is_answered_in_the_callers_own_way() {
 #[tokio::test]
 async fn a_browser_calls_by_grpc_web_and_may_read_why_it_was_refused() {
     let t = App::start(Engine::Sqlite).await;
-    let origin = |value: &'static str| HeaderMap::from_iter([(http::header::ORIGIN, HeaderValue::from_static(value))]);
-    let mut answer =
-        grpc_web::call(&t.http, &t.url, LIST_PLANS, origin("https://app.example.com"), &ListPlansRequest::default()).await;
+    let origin =
+        |value: &'static str| HeaderMap::from_iter([(http::header::ORIGIN, HeaderValue::from_static(value))]);
+    let mut answer = grpc_web::call(
+        &t.http,
+        &t.url,
+        LIST_PLANS,
+        origin("https://app.example.com"),
+        &ListPlansRequest::default(),
+    )
+    .await;
     assert!(!answer.message::<ListPlansResponse>().await.unwrap().plans.is_empty());
     assert!(answer.message::<ListPlansResponse>().await.is_none());
     assert_eq!(answer.grpc_status(), Some(0));
     assert_eq!(answer.headers["access-control-allow-origin"], "https://app.example.com");
 
-    let refused =
-        grpc_web::call(&t.http, &t.url, GET_ACCOUNT, origin("https://app.example.com"), &GetAccountRequest {}).await;
+    let refused = grpc_web::call(
+        &t.http,
+        &t.url,
+        GET_ACCOUNT,
+        origin("https://app.example.com"),
+        &GetAccountRequest {},
+    )
+    .await;
     assert_eq!(refused.grpc_status(), Some(16));
     assert!(refused.headers.contains_key("grpc-status-details-bin"));
     let exposed = refused.headers["access-control-expose-headers"].to_str().unwrap().to_owned();
     for header in ["grpc-status", "grpc-message", "grpc-status-details-bin", "x-request-id"] {
         assert!(exposed.contains(header), "{header} in {exposed}");
     }
-    let stranger = grpc_web::call(&t.http, &t.url, LIST_PLANS, origin("https://evil.example"), &ListPlansRequest::default()).await;
+    let stranger = grpc_web::call(
+        &t.http,
+        &t.url,
+        LIST_PLANS,
+        origin("https://evil.example"),
+        &ListPlansRequest::default(),
+    )
+    .await;
     assert!(!stranger.headers.contains_key("access-control-allow-origin"));
 }
 
@@ -168,7 +198,7 @@ async fn a_preflight_is_answered_for_known_origins_only() {
 #[tokio::test]
 async fn a_full_node_says_when_to_come_back() {
     let t = App::start_with(Engine::Sqlite, |config| config.bounds.calls.calls_max = 0).await;
-    let mut plans = capecontrol::proto::capecontrol::payments::v1::subscription_service_client::SubscriptionServiceClient::new(t.channel());
+    let mut plans = SubscriptionServiceClient::new(t.channel());
     let refused = plans.list_plans(ListPlansRequest::default()).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
     assert!(refused.get_error_details().retry_info().unwrap().retry_delay.unwrap() > Duration::ZERO);
@@ -179,7 +209,8 @@ async fn calls_are_counted_by_method_and_code() {
     let t = App::start(Engine::Sqlite).await;
     let refused = AccountServiceClient::new(t.channel()).get_account(GetAccountRequest {}).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated);
-    let text = t.http.get(format!("{}/metrics", t.operations_url)).send().await.unwrap().text().await.unwrap();
+    let text =
+        t.http.get(format!("{}/metrics", t.operations_url)).send().await.unwrap().text().await.unwrap();
     let line = format!("capecontrol_rpc_calls_total{{method=\"{GET_ACCOUNT}\",code=\"UNAUTHENTICATED\"}} 1");
     assert!(text.contains(&line), "{text}");
     // Not on the clients' port.
@@ -188,10 +219,10 @@ async fn calls_are_counted_by_method_and_code() {
 
 #[tokio::test]
 async fn reflection_tells_the_services_in_both_versions() {
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
     use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
     use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
-    use tonic_reflection::pb::v1::ServerReflectionRequest;
     let t = App::start(Engine::Sqlite).await;
     let ask = ServerReflectionRequest {
         host: String::new(),
@@ -238,5 +269,28 @@ async fn a_request_id_is_used_once_also_when_it_comes_as_metadata() {
     let mut torn = Request::new(update("one", KEY));
     torn.metadata_mut().insert("idempotency-key", "0190f0f0-0000-4000-8000-000000000002".parse().unwrap());
     assert_eq!(ada.account().update_account(torn).await.unwrap_err().code(), Code::InvalidArgument);
-    assert_eq!(ada.account().update_account(update("x", "not-a-uuid")).await.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(
+        ada.account().update_account(update("x", "not-a-uuid")).await.unwrap_err().code(),
+        Code::InvalidArgument
+    );
+}
+
+/// The command-line client that operators use, which knows nothing but what reflection tells it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_reflection_client_lists_and_calls_the_services() {
+    let t = App::start(Engine::Sqlite).await;
+    let buf = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/buf");
+    assert!(buf.exists(), "{} is missing: `make setup` installs it", buf.display());
+    let curl = async |arguments: &[&str]| {
+        let base = ["curl", "--http2-prior-knowledge", "--protocol", "grpc"];
+        let output = tokio::process::Command::new(&buf).args(base).args(arguments).output().await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let methods = curl(&["--list-methods", &t.url]).await;
+    for method in ["capecontrol.chat.v1.ChatService/Converse", "capecontrol.auth.v1.AuthService/Login"] {
+        assert!(methods.lines().any(|line| line == method), "{method} in {methods}");
+    }
+    let plans = curl(&["-d", "{}", &format!("{}{LIST_PLANS}", t.url)]).await;
+    assert!(plans.contains("\"pro\""), "{plans}");
 }

@@ -217,10 +217,6 @@ on_both! {
             service.register(&nobody(), registration("bob@example.com"), Some(&request_key(1, 2))).await,
             Error::Idempotency(idempotency::Error::Reused)
         );
-        // Whoever reads the table must not be able to try passwords against a quick hash of the request.
-        let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
-        let (hash,): (Vec<u8>,) = conn.shared_sql("SELECT body_hash FROM idempotency_keys").one().await.unwrap();
-        assert_ne!(hash, [1; 32]);
     }
 
     async fn a_sign_in_is_not_repeated_with_its_tokens(t: Fixture) {

@@ -347,6 +347,8 @@ on_both! {
         assert_eq!(bought.period_end.to_rfc3339(), "2026-12-20T10:00:00Z");
         let books = balances(&service).await;
         assert!(books.contains(&(Account::Revenue, -46_000)), "{books:?}");
+        // A repetition is not money for a closed order either.
+        assert_eq!((books.len(), alarms(&t).await), (4, Vec::new()));
         assert_eq!(jobs_left(&t).await, 0);
     }
 
@@ -361,8 +363,8 @@ on_both! {
         assert_eq!(status(&service, &ada, cancelled.payment_id).await, PaymentStatus::Cancelled);
         assert_eq!(service.get_subscription(&ada, None).await.unwrap().bought, None);
 
-        let (first, second) =
-            (checkout(&service, &ada, "pro", Cycle::Monthly).await, checkout(&service, &ada, "enterprise", Cycle::Yearly).await);
+        let first = checkout(&service, &ada, "pro", Cycle::Monthly).await;
+        let second = checkout(&service, &ada, "enterprise", Cycle::Yearly).await;
         deliver(&service, &worker, itn(&second.payment_id.to_string(), "2", "COMPLETE", "17190.00")).await;
         assert_eq!(status(&service, &ada, first.payment_id).await, PaymentStatus::Superseded);
         let void = service.get_invoice(&ada, first.invoice_id).await.unwrap().invoice;
@@ -373,7 +375,8 @@ on_both! {
         deliver(&service, &worker, itn(&second.payment_id.to_string(), "2", "CANCELLED", "")).await;
         assert_eq!(status(&service, &ada, second.payment_id).await, PaymentStatus::Succeeded);
         let bought = service.get_subscription(&ada, None).await.unwrap().bought.unwrap();
-        assert_eq!((bought.plan_id.as_str(), bought.period_end.to_rfc3339().as_str()), ("enterprise", "2027-11-20T10:00:00Z"));
+        assert_eq!(bought.plan_id, "enterprise");
+        assert_eq!(bought.period_end.to_rfc3339(), "2027-11-20T10:00:00Z");
         let held = balances(&service).await;
         assert!(held.contains(&(Account::UnappliedReceipts, -(2 * 52_900 + 1_719_000))), "{held:?}");
         assert_eq!(alarms(&t).await, [(AlarmKind::OrderClosed, 1); 3]);

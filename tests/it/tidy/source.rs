@@ -90,7 +90,7 @@ pub fn code(text: &str) -> String {
 }
 
 /// The length of the comment or literal that `rest` starts with, and what stands for it. 0 when there is none.
-fn literal_or_comment(rest: &str, before: Option<char>) -> (usize, &'static str) {
+pub fn literal_or_comment(rest: &str, before: Option<char>) -> (usize, &'static str) {
     let in_word = before.is_some_and(is_word);
     if rest.starts_with("//") {
         return (rest.find('\n').unwrap_or(rest.len()), "");

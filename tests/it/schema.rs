@@ -1,0 +1,251 @@
+//! The tables that the migrations make: the same on both engines, and as the house wants them.
+//!
+//! Each engine's catalogue is read into one form. What only one of them has is drift.
+
+mod postgres;
+mod sqlite;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use capecontrol::db::Engine;
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
+
+use crate::support::{Fixture, Start as _};
+
+/// Tables that are not a tenant's, with the reason. Every other table has `organization_id NOT NULL`.
+const TENANTLESS: &[(&str, &str)] = &[
+    ("accounts", "a person, who may belong to several organisations"),
+    ("alarms", "for operators; it names the organisation when there is one"),
+    ("idempotency_keys", "the caller's, who may be nobody"),
+    ("invoice_counters", "the supplier's series of numbers"),
+    ("jobs", "the platform's work; it names the organisation when there is one"),
+    ("ledger_accounts", "the platform's books"),
+    ("ledger_entries", "the platform's books; the transaction names the organisation"),
+    ("ledger_postings", "the platform's books; the transaction names the organisation"),
+    ("ledger_transactions", "the platform's books; money may arrive for nobody's order"),
+    ("listing_categories", "the public catalogue"),
+    ("listing_versions", "the public catalogue"),
+    ("listings", "the public catalogue"),
+    ("organizations", "the tenants themselves"),
+    ("plans", "the price list"),
+    ("provider_effects", "the inbox: whose money it is becomes known only when it is applied"),
+    ("provider_events", "the inbox: whose money it is becomes known only when it is applied"),
+    ("provider_quarantine", "what strangers sent"),
+    ("refresh_tokens", "a person's session's"),
+    ("sessions", "a person's, whichever organisation is worked in"),
+    ("signing_keys", "the platform's"),
+];
+
+/// Foreign keys without an index that begins with their columns, as `table (columns)`, with the reason.
+const UNINDEXED: &[(&str, &str)] = &[];
+
+/// All tables of a database, by name.
+type Schema = BTreeMap<String, Table>;
+
+/// What a catalogue tells of a table.
+#[derive(Debug, Default)]
+struct Table {
+    columns: BTreeMap<String, Column>,
+    primary_key: Vec<String>,
+    /// Unique constraints, by the name that an error gives them.
+    uniques: BTreeMap<String, Vec<String>>,
+    indexes: BTreeMap<String, Index>,
+    foreign_keys: BTreeSet<ForeignKey>,
+    /// Check constraints by name, each as its engine writes it.
+    checks: BTreeMap<String, String>,
+    /// Such as `BEFORE UPDATE`. SQLite has no TRUNCATE, so a trigger on that is left out.
+    triggers: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+struct Column {
+    /// As the engine names it.
+    kind: String,
+    nullable: bool,
+    default: bool,
+}
+
+#[derive(Debug)]
+struct Index {
+    columns: Vec<String>,
+    unique: bool,
+    partial: bool,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct ForeignKey {
+    columns: Vec<String>,
+    table: String,
+    referenced: Vec<String>,
+    on_delete: String,
+    on_update: String,
+}
+
+impl fmt::Display for ForeignKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { columns, table, referenced, on_delete, on_update } = self;
+        let (columns, referenced) = (columns.join(", "), referenced.join(", "));
+        write!(f, "({columns}) references {table} ({referenced}) on delete {on_delete} on update {on_update}")
+    }
+}
+
+impl Column {
+    /// The type as SQLite keeps it. A type that has no twin is left as it is, and so becomes drift.
+    fn class(&self) -> &str {
+        match self.kind.as_str() {
+            "uuid" | "bytea" => "BLOB",
+            "text" | "jsonb" => "TEXT",
+            "bigint" | "boolean" | "timestamp with time zone" => "INTEGER",
+            other => other,
+        }
+    }
+}
+
+impl Table {
+    /// The table in lines that both engines should have alike.
+    fn facts(&self, name: &str) -> BTreeSet<String> {
+        let mut facts = BTreeSet::from([format!("table {name}")]);
+        for (column, has) in &self.columns {
+            let nullable = if has.nullable { "" } else { " not null" };
+            let default = if has.default { " with a default" } else { "" };
+            facts.insert(format!("column {name}.{column} {}{nullable}{default}", has.class()));
+        }
+        facts.insert(format!("{name} primary key ({})", self.primary_key.join(", ")));
+        facts.extend(
+            self.uniques.iter().map(|(key, columns)| format!("{name} unique {key} ({})", columns.join(", "))),
+        );
+        for (index, Index { columns, unique, partial }) in &self.indexes {
+            let columns = columns.join(", ");
+            facts.insert(format!("{name} index {index} ({columns}) unique: {unique} partial: {partial}"));
+        }
+        facts.extend(self.foreign_keys.iter().map(|key| format!("{name} foreign key {key}")));
+        facts.extend(self.checks.iter().map(|(check, text)| format!("{name} check {check}: {text}")));
+        facts.extend(self.triggers.iter().map(|event| format!("{name} trigger {event}")));
+        facts
+    }
+
+    /// Whether the rows with given values in these columns are found without reading the table: some index begins with
+    /// them, in whatever order, or they hold a whole key, of which there is one row.
+    fn is_indexed(&self, columns: &[String]) -> bool {
+        let among =
+            |index: &[String]| index.iter().take(columns.len()).all(|column| columns.contains(column));
+        let mut keys = self.uniques.values().chain([&self.primary_key]);
+        let mut indexes = self.indexes.values().filter(|index| !index.partial).map(|index| &index.columns);
+        keys.any(|key| among(key)) || indexes.any(|index| index.len() >= columns.len() && among(index))
+    }
+}
+
+/// Both databases, read, and a connection to the one in which checks can be put side by side.
+struct Twins {
+    sqlite: Schema,
+    postgres: Schema,
+    conn: PgConnection,
+    _databases: [Fixture; 2],
+}
+
+impl Twins {
+    async fn start() -> Self {
+        let databases = [Fixture::start(Engine::Sqlite).await, Fixture::start(Engine::Postgres).await];
+        let mut conn = PgConnection::connect(&databases[1].url).await.unwrap();
+        let (sqlite, postgres) = (sqlite::read(&databases[0].url).await, postgres::read(&mut conn).await);
+        Self { sqlite, postgres, conn, _databases: databases }
+    }
+}
+
+#[tokio::test]
+async fn both_engines_have_the_same_tables() {
+    let mut twins = Twins::start().await;
+    let mut found = Vec::new();
+    for (name, table) in &mut twins.sqlite {
+        if let Some(twin) = twins.postgres.get(name) {
+            found.extend(take_boolean_checks(name, table, twin));
+        }
+        for text in table.checks.values_mut() {
+            *text = postgres::canonical(&mut twins.conn, name, text).await;
+        }
+    }
+    let facts = |schema: &Schema| -> BTreeSet<String> {
+        schema.iter().flat_map(|(name, table)| table.facts(name)).collect()
+    };
+    let (sqlite, postgres) = (facts(&twins.sqlite), facts(&twins.postgres));
+    assert!(sqlite.len() > 300, "only {} facts were read", sqlite.len());
+    found.extend(sqlite.difference(&postgres).map(|fact| format!("only on SQLite: {fact}")));
+    found.extend(postgres.difference(&sqlite).map(|fact| format!("only on PostgreSQL: {fact}")));
+    assert!(found.is_empty(), "the migrations drift apart:\n{}", found.join("\n"));
+}
+
+/// A boolean is an integer on SQLite, held to 0 and 1 by a check of its own. Takes those checks out, and tells which
+/// are missing.
+fn take_boolean_checks(name: &str, table: &mut Table, twin: &Table) -> Vec<String> {
+    let booleans = twin.columns.iter().filter(|(_, column)| column.kind == "boolean");
+    booleans
+        .filter_map(|(column, _)| {
+            let wanted = format!("{column} IN (0, 1)");
+            let checks = table.checks.len();
+            table.checks.retain(|_, text| *text != wanted);
+            (table.checks.len() == checks).then(|| format!("SQLite: {name} has no CHECK ({wanted})"))
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn every_foreign_key_has_an_index() {
+    let twins = Twins::start().await;
+    let mut without = BTreeSet::new();
+    for (name, table) in &twins.postgres {
+        let keys = table.foreign_keys.iter().filter(|key| !table.is_indexed(&key.columns));
+        without.extend(keys.map(|key| format!("{name} ({})", key.columns.join(", "))));
+    }
+    let excused: BTreeSet<String> = UNINDEXED.iter().map(|(key, _)| (*key).to_owned()).collect();
+    assert_eq!(without, excused, "deleting what these refer to reads the whole table");
+}
+
+#[tokio::test]
+async fn every_tenants_table_names_its_tenant() {
+    let twins = Twins::start().await;
+    let named = |table: &Table| {
+        table.columns.get("organization_id").is_some_and(|column| !column.nullable && column.kind == "uuid")
+    };
+    let without: Vec<&str> =
+        twins.postgres.iter().filter(|(_, table)| !named(table)).map(|(name, _)| name.as_str()).collect();
+    let excused: Vec<&str> = TENANTLESS.iter().map(|(table, _)| *table).collect();
+    assert_eq!(without, excused, "organization_id uuid NOT NULL, or a reason in this test");
+}
+
+/// SQLite names a refused unique index by its columns, and PostgreSQL by its name: code that compares the name needs
+/// both to be one.
+#[tokio::test]
+async fn a_refused_unique_index_has_one_name() {
+    let twins = Twins::start().await;
+    for (table, Table { indexes, uniques, .. }) in &twins.postgres {
+        let indexes =
+            indexes.iter().filter(|(_, index)| index.unique).map(|(name, index)| (name, &index.columns));
+        for (name, columns) in indexes.chain(uniques) {
+            assert_eq!(*name, key_name(table, columns), "{table}");
+        }
+    }
+}
+
+/// What the database floor calls a unique constraint that SQLite did not name.
+fn key_name(table: &str, columns: &[String]) -> String {
+    format!("{table}_{}_key", columns.join("_"))
+}
+
+#[test]
+fn drift_is_seen() {
+    let column = |kind: &str| Column { kind: kind.to_owned(), nullable: false, default: false };
+    let table = |kind: &str| Table {
+        columns: BTreeMap::from([("a".to_owned(), column(kind))]),
+        primary_key: vec!["a".to_owned(), "b".to_owned()],
+        ..Table::default()
+    };
+    assert_eq!(table("uuid").facts("t"), table("BLOB").facts("t"));
+    assert_ne!(table("integer").facts("t"), table("INTEGER").facts("t"));
+    assert_ne!(table("jsonb").facts("t"), table("BLOB").facts("t"));
+    let indexed = |columns: &[&str]| {
+        table("uuid").is_indexed(&columns.iter().map(|column| (*column).to_owned()).collect::<Vec<_>>())
+    };
+    assert!(indexed(&["a"]) && indexed(&["b", "a"]) && indexed(&["a", "b", "c"]) && !indexed(&["b"]));
+}
