@@ -4,6 +4,7 @@
 //!
 //! Every step goes over a real socket and is checked; the program ends with 0 only if all of them held.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a demonstration talks to whoever runs it")]
+#![expect(clippy::disallowed_methods, reason = "both tasks that it starts are waited for")]
 
 mod agent;
 mod browser;

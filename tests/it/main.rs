@@ -1,7 +1,6 @@
 //! The tests that need more than one module: one binary, so that everything is linked once.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::as_conversions,

@@ -131,7 +131,7 @@ fn placeholders(text: &str) -> impl Iterator<Item = usize> {
 
 #[test]
 fn statements_are_found_in_every_form_that_the_house_uses() {
-    let text = r##"
+    let text = r#"
         // tx.sql("in a comment") and a string: ".sql(\"x\")"
         conn.sql("SELECT \"a\" \
                   FROM t").bind(1);
@@ -143,7 +143,7 @@ fn statements_are_found_in_every_form_that_the_house_uses() {
         conn.sql(SEARCH);
         const SEARCH: &str = "SELECT h";
         conn.sql(elsewhere());
-    "##;
+    "#;
     let found = literals::calls(&Source::new("src/a/store.rs", text));
     let texts: Vec<_> =
         found.iter().map(|call| call.text.as_ref().map(|text| (&*text.sqlite, &*text.postgres))).collect();

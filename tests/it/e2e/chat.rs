@@ -194,7 +194,7 @@ fn wrong_fields(status: &Status) -> Vec<String> {
 
 async fn left_by_everybody(t: &App) {
     let waited = tokio::time::timeout(PATIENCE, async {
-        while t.app.chat.hub().census() != (0, 0) {
+        while t.node.chat.hub().census() != (0, 0) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
@@ -541,7 +541,7 @@ on_both! {
             client.live().await;
             clients.push(client);
         }
-        assert_eq!(t.app.chat.hub().census(), (3, 1));
+        assert_eq!(t.node.chat.hub().census(), (3, 1));
         drop(clients);
         left_by_everybody(&t).await;
     }
@@ -581,7 +581,7 @@ async fn a_client_that_stops_reading_is_sent_away(engine: Engine) {
     }
     let browser = clients.pop();
     let waited = tokio::time::timeout(PATIENCE, async {
-        while t.app.chat.hub().census().0 > 1 {
+        while t.node.chat.hub().census().0 > 1 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });

@@ -3,7 +3,7 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
-use super::{Column, ForeignKey, Index, Schema, Table};
+use super::{Column, ForeignKey, Index, Schema};
 
 pub async fn read(conn: &mut PgConnection) -> Schema {
     let mut schema = Schema::new();

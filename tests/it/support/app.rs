@@ -34,7 +34,7 @@ pub struct App {
     pub database_url: String,
     /// For requests that no generated client makes.
     pub http: reqwest::Client,
-    pub app: Arc<app::App>,
+    pub node: Arc<app::App>,
     channel: Channel,
     stop: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
@@ -69,15 +69,19 @@ impl App {
         let operations_url = format!("http://{}", listeners.operations.local_addr().unwrap());
         config.server.public_url.clone_from(&url);
         let (world, clock) = world(11);
-        let app = Arc::new(app::App::build(config, world.clone()).await.unwrap());
+        let node = Arc::new(app::App::build(config, world.clone()).await.unwrap());
         let stop = CancellationToken::new();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "kept in the struct, and stopped or killed by the test"
+        )]
         let serving = tokio::spawn({
-            let (app, stop) = (Arc::clone(&app), stop.clone());
-            async move { app.serve(listeners, stop).await.unwrap() }
+            let (node, stop) = (Arc::clone(&node), stop.clone());
+            async move { node.serve(listeners, stop).await.unwrap() }
         });
         let channel = Endpoint::new(url.clone()).unwrap().connect_lazy();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let db = app.db.clone();
+        let db = node.db.clone();
         Self {
             db,
             world,
@@ -86,7 +90,7 @@ impl App {
             operations_url,
             database_url,
             http,
-            app,
+            node,
             channel,
             stop,
             serving,
@@ -101,7 +105,7 @@ impl App {
 
     /// Runs every job that is due by the clock.
     pub async fn run_jobs(&self) -> usize {
-        self.app.worker.run_due().await.unwrap()
+        self.node.worker.run_due().await.unwrap()
     }
 
     /// Moves the clock on.
@@ -115,7 +119,7 @@ impl App {
             email: email.to_owned(),
             password: PASSWORD.to_owned(),
             display_name: email.split('@').next().unwrap().to_owned(),
-            accepted_terms_version: self.app.config().auth.terms_version.clone(),
+            accepted_terms_version: self.node.config().auth.terms_version.clone(),
             request_id: String::new(),
         };
         auth::auth_service_client::AuthServiceClient::new(self.channel()).register(request).await.unwrap();
@@ -139,17 +143,15 @@ impl App {
         Person {
             account_id: account.id.parse().unwrap(),
             organization_id: account.personal_organization_id.parse().unwrap(),
-            email: email.to_owned(),
             token: session.access_token.clone(),
-            refresh_token: session.refresh_token,
             channel: self.channel(),
         }
     }
 
     /// The first administrator, signed in with the one-time password.
     pub async fn admin(&self) -> Person {
-        let email = self.app.administrator().await.unwrap().unwrap();
-        let file = app::one_time_password_file(self.app.config());
+        let email = self.node.administrator().await.unwrap().unwrap();
+        let file = app::one_time_password_file(self.node.config());
         let password = std::fs::read_to_string(file).unwrap();
         self.sign_in(&email, password.trim()).await
     }
@@ -215,18 +217,13 @@ pub type Signed = InterceptedService<Channel, Bearer>;
 pub struct Person {
     pub account_id: AccountId,
     pub organization_id: OrganizationId,
-    pub email: String,
     pub token: String,
-    pub refresh_token: String,
     channel: Channel,
 }
 
 impl Person {
     fn signed(&self) -> Signed {
         InterceptedService::new(self.channel.clone(), Bearer::new(&self.token))
-    }
-    pub fn auth(&self) -> auth::auth_service_client::AuthServiceClient<Signed> {
-        auth::auth_service_client::AuthServiceClient::new(self.signed())
     }
     pub fn account(&self) -> auth::account_service_client::AccountServiceClient<Signed> {
         auth::account_service_client::AccountServiceClient::new(self.signed())

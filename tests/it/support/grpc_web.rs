@@ -6,7 +6,6 @@ use prost::Message;
 
 /// The answer to a gRPC-Web call, read frame by frame.
 pub struct Answer {
-    pub status: http::StatusCode,
     pub headers: HeaderMap,
     response: reqwest::Response,
     buffer: Vec<u8>,
@@ -32,8 +31,8 @@ pub async fn call(
         .send()
         .await
         .unwrap();
-    let (status, headers) = (response.status(), response.headers().clone());
-    Answer { status, headers, response, buffer: Vec::new(), trailers: None }
+    let headers = response.headers().clone();
+    Answer { headers, response, buffer: Vec::new(), trailers: None }
 }
 
 /// A message in its frame: not compressed, four bytes of length.
