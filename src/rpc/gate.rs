@@ -242,9 +242,11 @@ impl Shared {
         let request_id = origin.request_id.clone();
         let work = self.admit(policy, origin, request, inner);
         match status::for_request(request_id, work).await {
-            Ok(admitted) => admitted
-                .response
-                .map(|body| Body::new(Bounded::new(body, admitted.deadline, observation, admitted.permit))),
+            Ok(Admitted { response, deadline, permit }) => {
+                // A refusal without a message has its status in the head.
+                let early = Status::from_header_map(response.headers()).map(|status| status.code());
+                response.map(|body| Body::new(Bounded::new(body, deadline, early, observation, permit)))
+            }
             Err(status) => refuse(&status, observation),
         }
     }
