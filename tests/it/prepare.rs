@@ -135,7 +135,7 @@ fn statements_are_found_in_every_form_that_the_house_uses() {
         // tx.sql("in a comment") and a string: ".sql(\"x\")"
         conn.sql("SELECT \"a\" \
                   FROM t").bind(1);
-        conn.shared_sql(r#"SELECT "b""#);
+        conn.shared_sql(r"SELECT 'b'");
         conn.sql(db::lock!("SELECT c"));
         conn.sql(db::claim!("WITH d AS (SELECT", /* here */ ") UPDATE",));
         conn.sql(concat!("SELECT ", "e"));
@@ -150,7 +150,7 @@ fn statements_are_found_in_every_form_that_the_house_uses() {
     let same = |text| Some((text, text));
     let expected = [
         same("SELECT \"a\" FROM t"),
-        same("SELECT \"b\""),
+        same("SELECT 'b'"),
         Some(("SELECT c", "SELECT c FOR UPDATE")),
         Some(("WITH d AS (SELECT ) UPDATE", "WITH d AS (SELECT FOR UPDATE SKIP LOCKED ) UPDATE")),
         same("SELECT e"),
