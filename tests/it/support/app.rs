@@ -143,7 +143,9 @@ impl App {
         Person {
             account_id: account.id.parse().unwrap(),
             organization_id: account.personal_organization_id.parse().unwrap(),
+            email: email.to_owned(),
             token: session.access_token.clone(),
+            refresh_token: session.refresh_token,
             channel: self.channel(),
         }
     }
@@ -217,7 +219,9 @@ pub type Signed = InterceptedService<Channel, Bearer>;
 pub struct Person {
     pub account_id: AccountId,
     pub organization_id: OrganizationId,
+    pub email: String,
     pub token: String,
+    pub refresh_token: String,
     channel: Channel,
 }
 
