@@ -147,13 +147,14 @@ impl wire::chat_service_server::ChatService for Rpc {
         request: Request<wire::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let (caller, request) = rpc::open(request)?;
+        let request_id = caller.origin.request_id.clone();
         let mut violations = Violations::new();
         let wishes = decode::wishes(&mut violations, &request.threads);
         violations.check(!request.threads.is_empty(), "threads", "must not be empty");
         violations.finish()?;
         let frames = self.service.subscribe(caller, &wishes).await?;
         let respond = |frame| wire::SubscribeResponse { frame: Some(frame) };
-        Ok(Response::new(answers(frames, respond)))
+        Ok(Response::new(answers(frames, request_id, respond)))
     }
 
     async fn converse(
@@ -161,6 +162,7 @@ impl wire::chat_service_server::ChatService for Rpc {
         request: Request<Streaming<wire::ConverseRequest>>,
     ) -> Result<Response<Self::ConverseStream>, Status> {
         let (caller, requests) = rpc::open_stream(request)?;
+        let request_id = caller.origin.request_id.clone();
         let words = requests.map(|request| match request {
             Ok(request) => decode::word(request.frame.unwrap_or_default()),
             Err(status) => {
@@ -170,13 +172,21 @@ impl wire::chat_service_server::ChatService for Rpc {
         });
         let frames = self.service.converse(caller, words.boxed())?;
         let respond = |frame| wire::ConverseResponse { frame: Some(frame) };
-        Ok(Response::new(answers(frames, respond)))
+        Ok(Response::new(answers(frames, request_id, respond)))
     }
 }
 
 /// The frames as the items of a stream. They are written out when the wire asks for them, and not before.
-fn answers<T: 'static>(frames: Frames, respond: fn(wire::ServerFrame) -> T) -> Answers<T> {
-    Box::pin(frames.map(move |frame: Result<Frame, Error>| Ok(respond(encode::frame(frame?)))))
+fn answers<T: 'static>(
+    frames: Frames,
+    request_id: String,
+    respond: fn(wire::ServerFrame) -> T,
+) -> Answers<T> {
+    Box::pin(frames.map(move |frame: Result<Frame, Error>| match frame {
+        Ok(frame) => Ok(respond(encode::frame(frame))),
+        // The call has left the gate long ago: what goes wrong now must still be found in the logs by its id.
+        Err(error) => Err(rpc::status::status_of_request(&request_id, &error)),
+    }))
 }
 
 /// What the metadata says of the request's id, if it says anything. What is not text is not a UUID either.

@@ -221,8 +221,9 @@ impl Watch {
         }
         match self.service.auth().recheck(&self.caller).await {
             Err(error) if error.reason().code == Code::Unauthenticated => return Err(error.into()),
-            // What cannot be asked now is asked again soon; meanwhile no event can be read either.
-            Err(error) => tracing::warn!(%error, "a stream's session cannot be checked"),
+            // What cannot be asked now is asked again soon; meanwhile no event can be read either. The hub warns, once
+            // for all streams.
+            Err(error) => tracing::debug!(%error, "a stream's session cannot be checked"),
             Ok(()) => {}
         }
         match self.service.lost(&self.caller, &self.registration.threads()).await {
@@ -231,7 +232,7 @@ impl Watch {
                     self.registration.inbox().lose(thread_id);
                 }
             }
-            Err(error) => tracing::warn!(%error, "a stream's memberships cannot be checked"),
+            Err(error) => tracing::debug!(%error, "a stream's memberships cannot be checked"),
         }
         Ok(())
     }

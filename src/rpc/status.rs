@@ -21,6 +21,11 @@ pub(super) async fn for_request<F: Future>(request_id: String, work: F) -> F::Ou
     REQUEST_ID.scope(request_id, work).await
 }
 
+/// Tells a refusal of a call that has left the gate, such as one that ends its stream.
+pub(crate) fn status_of_request(request_id: &str, fault: &dyn Fault) -> Status {
+    REQUEST_ID.sync_scope(request_id.to_owned(), || status(fault))
+}
+
 /// Tells a refusal. The cause of an internal one is logged here, once, and never sent.
 pub fn status(fault: &dyn Fault) -> Status {
     let reason = fault.reason();

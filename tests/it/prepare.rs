@@ -131,11 +131,11 @@ fn placeholders(text: &str) -> impl Iterator<Item = usize> {
 
 #[test]
 fn statements_are_found_in_every_form_that_the_house_uses() {
-    let text = r#"
+    let text = r##"
         // tx.sql("in a comment") and a string: ".sql(\"x\")"
         conn.sql("SELECT \"a\" \
                   FROM t").bind(1);
-        conn.shared_sql(r"SELECT 'b'");
+        conn.shared_sql(r#"SELECT "b" x"#);
         conn.sql(db::lock!("SELECT c"));
         conn.sql(db::claim!("WITH d AS (SELECT", /* here */ ") UPDATE",));
         conn.sql(concat!("SELECT ", "e"));
@@ -143,14 +143,14 @@ fn statements_are_found_in_every_form_that_the_house_uses() {
         conn.sql(SEARCH);
         const SEARCH: &str = "SELECT h";
         conn.sql(elsewhere());
-    "#;
+    "##;
     let found = literals::calls(&Source::new("src/a/store.rs", text));
     let texts: Vec<_> =
         found.iter().map(|call| call.text.as_ref().map(|text| (&*text.sqlite, &*text.postgres))).collect();
     let same = |text| Some((text, text));
     let expected = [
         same("SELECT \"a\" FROM t"),
-        same("SELECT 'b'"),
+        same("SELECT \"b\" x"),
         Some(("SELECT c", "SELECT c FOR UPDATE")),
         Some(("WITH d AS (SELECT ) UPDATE", "WITH d AS (SELECT FOR UPDATE SKIP LOCKED ) UPDATE")),
         same("SELECT e"),
