@@ -51,7 +51,9 @@ fn sign_form_or(input: &str) -> Result<Value, String> {
 /// `{"signature_valid", "accept", "effect", "reason"}`.
 #[must_use]
 pub fn verify_itn(input: &str) -> Value {
-    let verdict = |signature_valid: bool, accept: bool, effect: &str, reason: &str| json!({ "signature_valid": signature_valid, "accept": accept, "effect": effect, "reason": reason });
+    let verdict = |signature_valid: bool, accept: bool, effect: &str, reason: &str| {
+        json!({ "signature_valid": signature_valid, "accept": accept, "effect": effect, "reason": reason })
+    };
     match verify_itn_or(input) {
         Err(reason) => verdict(false, false, "none", &reason),
         Ok((false, _)) => verdict(false, false, "none", "the signature is missing or wrong"),
