@@ -34,7 +34,8 @@ impl Bounded {
         permit: OwnedSemaphorePermit,
     ) -> Self {
         let deadline = deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline)));
-        let mut body = Self { inner, deadline, observation: Some(observation), ended: false, _permit: permit };
+        let mut body =
+            Self { inner, deadline, observation: Some(observation), ended: false, _permit: permit };
         if let Some(code) = early {
             body.observe(code);
         }

@@ -263,6 +263,10 @@ impl Shared {
         S::Future: Send,
     {
         let deadline = self.deadline(policy, request.headers())?;
+        // Timers tick in milliseconds: a quick call would be done before one sees that its deadline passed.
+        if deadline.is_some_and(|at| at <= Instant::now()) {
+            return Err(Refusal::Deadline.into());
+        }
         let permit = self.permit(policy)?;
         let work = async {
             let caller = self.identify(policy, request.headers(), origin).await?;

@@ -157,7 +157,8 @@ async fn a_signal_drains_open_streams_and_ends_with_success() {
     let mut node = Node::start(program(&folder, &["serve"])).await;
     node.register().await;
     let mut chat = ChatServiceClient::new(node.sign_in().await);
-    let thread = chat.create_thread(CreateThreadRequest::default()).await.unwrap().into_inner().thread.unwrap();
+    let thread =
+        chat.create_thread(CreateThreadRequest::default()).await.unwrap().into_inner().thread.unwrap();
     let cursor = ThreadCursor { thread_id: thread.id, ..ThreadCursor::default() };
     let mut frames = chat.subscribe(SubscribeRequest { threads: vec![cursor] }).await.unwrap().into_inner();
     frames.message().await.unwrap().unwrap();
@@ -189,9 +190,7 @@ async fn one_process_serves_from_a_file_and_health_can_be_asked() {
     let (code, _, error) = run(program(&folder, &["serve"])).await;
     assert_eq!(code, 1);
     assert!(error.contains("another process serves"), "{error}");
-    let healthy = async {
-        while run(program(&folder, &["healthcheck", "--url", &node.url])).await.0 != 0 {}
-    };
+    let healthy = async { while run(program(&folder, &["healthcheck", "--url", &node.url])).await.0 != 0 {} };
     tokio::time::timeout(PATIENCE, healthy).await.unwrap();
     let (code, _, error) = run(program(&folder, &["healthcheck", "--url", "http://127.0.0.1:1"])).await;
     assert_eq!(code, 1);
@@ -221,7 +220,10 @@ async fn arguments_that_are_none_end_with_two_and_help_with_none() {
     }
     let (code, text, _) = run(program(&folder, &["config", "print"])).await;
     assert_eq!(code, 0);
-    assert!(text.contains("SERVER__LISTEN = 127.0.0.1:0") && !text.contains(Options::default().passphrase().unwrap()));
+    assert!(
+        text.contains("SERVER__LISTEN = 127.0.0.1:0")
+            && !text.contains(Options::default().passphrase().unwrap())
+    );
 }
 
 #[tokio::test]
@@ -230,11 +232,15 @@ async fn signatures_are_worked_out_line_by_line() {
     let mut command = program(&folder, &["payfast", "sign-form", "--lines"]);
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
-    input.write_all(b"{\"fields\": {\"merchant_id\": \"10000100\"}, \"passphrase\": \"x\"}\nnot json\n").await.unwrap();
+    input
+        .write_all(b"{\"fields\": {\"merchant_id\": \"10000100\"}, \"passphrase\": \"x\"}\nnot json\n")
+        .await
+        .unwrap();
     drop(input);
     let output = child.wait_with_output().await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let answers: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let answers: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(answers.len(), 2);
     assert_eq!(answers[0]["signature"].as_str().unwrap().len(), 32);
     assert!(answers[1]["error"].is_string());

@@ -217,7 +217,8 @@ async fn calls_are_counted_by_method_and_code() {
     let ada = t.register("ada@example.com").await;
     let request = ListOrganizationsRequest { page_size: -1, ..Default::default() };
     ada.organizations().list_organizations(request).await.unwrap_err();
-    let text = t.http.get(format!("{}/metrics", t.operations_url)).send().await.unwrap().text().await.unwrap();
+    let text =
+        t.http.get(format!("{}/metrics", t.operations_url)).send().await.unwrap().text().await.unwrap();
     let line = "ListOrganizations\",code=\"INVALID_ARGUMENT\"} 1";
     assert!(text.contains(line), "{text}");
     // Not on the clients' port.
