@@ -27,6 +27,7 @@ pub enum Access {
 
 /// How one method is treated.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "they mirror what the proto declares")]
 pub struct Policy {
     /// The full name, `/package.Service/Method`.
     pub path: Arc<str>,

@@ -51,12 +51,15 @@ fn sign_form_or(input: &str) -> Result<Value, String> {
 /// `{"signature_valid", "accept", "effect", "reason"}`.
 #[must_use]
 pub fn verify_itn(input: &str) -> Value {
-    let verdict = |signature_valid: bool, accept: bool, effect: &str, reason: &str| json!({ "signature_valid": signature_valid, "accept": accept, "effect": effect, "reason": reason });
     match verify_itn_or(input) {
-        Err(reason) => verdict(false, false, "none", &reason),
-        Ok((false, _)) => verdict(false, false, "none", "the signature is missing or wrong"),
-        Ok((true, seen)) => verdict(true, seen.accept, seen.effect.as_str(), &seen.reason),
+        Err(reason) => judged(false, false, "none", &reason),
+        Ok((false, _)) => judged(false, false, "none", "the signature is missing or wrong"),
+        Ok((true, seen)) => judged(true, seen.accept, seen.effect.as_str(), &seen.reason),
     }
+}
+
+fn judged(signature_valid: bool, accept: bool, effect: &str, reason: &str) -> Value {
+    json!({ "signature_valid": signature_valid, "accept": accept, "effect": effect, "reason": reason })
 }
 
 fn verify_itn_or(input: &str) -> Result<(bool, verdict::Verdict), String> {
