@@ -2,8 +2,10 @@
 //!
 //! This is the only place that knows all domains. It decides nothing that a customer would notice.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -30,6 +32,9 @@ mod routes;
 mod start;
 
 pub use start::{Lock, describe_database, lock, one_time_password_file, prepare_folder};
+
+/// How long the database's connections may take to close.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +76,11 @@ pub enum Error {
         "another process serves from this SQLite file already ({0} is locked); stop it first, or use PostgreSQL"
     )]
     Served(PathBuf),
+    /// The root key is gone, and the database holds what only it opens.
+    #[error(
+        "{0} is missing, and the database holds keys that only it opens: restore it from a backup of the data folder"
+    )]
+    RootKeyLost(PathBuf),
     /// A key cannot be used.
     #[error("the root key in {0} cannot be used: {1}")]
     RootKey(PathBuf, crate::keyring::NotAKey),
@@ -120,20 +130,26 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Takes the addresses that the settings name.
+    /// Takes the addresses that the settings name. Where a port is 0 the system chooses one, and the settings are told
+    /// which; links that would have led to port 0 lead there too.
     ///
     /// # Errors
-    /// When one is taken.
-    pub async fn bind(config: &Config) -> Result<Self, Error> {
-        let bind = async |key: &str, address| {
-            TcpListener::bind(address)
-                .await
-                .map_err(Error::io(format!("{key} {address} cannot be listened on")))
-        };
-        let clients = bind("SERVER__LISTEN", config.server.listen).await?;
-        let operations = bind("OPS__LISTEN", config.ops_listen).await?;
+    /// When an address is taken.
+    pub async fn bind(config: &mut Config) -> Result<Self, Error> {
+        let clients = listen("SERVER__LISTEN", &mut config.server.listen).await?;
+        let operations = listen("OPS__LISTEN", &mut config.ops_listen).await?;
+        if let Some(host) = config.server.public_url.strip_suffix(":0") {
+            config.server.public_url = format!("{host}:{}", config.server.listen.port());
+        }
         Ok(Self { clients, operations })
     }
+}
+
+async fn listen(key: &str, address: &mut SocketAddr) -> Result<TcpListener, Error> {
+    let what = format!("{key} {address} cannot be listened on");
+    let listener = TcpListener::bind(*address).await.map_err(Error::io(what.clone()))?;
+    *address = listener.local_addr().map_err(Error::io(what))?;
+    Ok(listener)
 }
 
 impl App {
@@ -144,7 +160,7 @@ impl App {
     pub async fn build(config: Config, world: World) -> Result<Self, Error> {
         let policies = Policies::load(proto::DESCRIPTORS)?;
         let db = open_database(&config).await?;
-        let root = start::root_key(&config, &world)?;
+        let root = start::root_key(&config, &db, &world).await?;
         let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
         let auth =
             Arc::new(auth::Service::new(db.clone(), world.clone(), auth_options(&config), root.clone())?);
@@ -239,7 +255,8 @@ impl App {
         if tokio::time::timeout(self.config.server.drain_max, self.tasks.wait()).await.is_err() {
             tracing::warn!("tasks that did not end were left; their jobs run again at the next start");
         }
-        self.db.close().await;
+        // A connection that a left task still holds is closed with the process.
+        let _ = tokio::time::timeout(CLOSE_MAX, self.db.close()).await;
         Ok(())
     }
 

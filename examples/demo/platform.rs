@@ -14,6 +14,9 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::{Failure, step, verify};
 
+/// Always the same, so that the demonstration can run again on the same database. Never for real data.
+const DEMONSTRATION_KEY: &str = "ZGVtb25zdHJhdGlvbiBvbmx5LCBub3Qgc2VjcmV0ISE=";
+
 /// How long anything may take before the demonstration gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -33,9 +36,8 @@ impl Platform {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir()?;
         let mut config = settings(&folder)?;
-        let listeners = Listeners::bind(&config).await?;
-        let url = format!("http://{}", listeners.clients.local_addr()?);
-        config.server.public_url.clone_from(&url);
+        let listeners = Listeners::bind(&mut config).await?;
+        let url = config.server.public_url.clone();
         println!("     data in {}, {}", config.data_dir.display(), app::describe_database(&config));
         let app = Arc::new(App::build(config, real::world()).await?);
         let stop = CancellationToken::new();
@@ -66,8 +68,7 @@ fn settings(folder: &tempfile::TempDir) -> Result<Config, Failure> {
     ];
     #[expect(clippy::disallowed_methods, reason = "the one thing that whoever runs this may choose")]
     if let Ok(url) = std::env::var("DATABASE_URL") {
-        let root_key = capecontrol::keyring::RootKey::generate(&real::world());
-        settings.extend([("DATABASE__URL", url), ("SECURITY__ROOT_KEY", root_key.expose().clone())]);
+        settings.extend([("DATABASE__URL", url), ("SECURITY__ROOT_KEY", DEMONSTRATION_KEY.to_owned())]);
     }
     let environment =
         settings.into_iter().map(|(key, value)| (format!("CAPECONTROL_{key}"), value)).collect();

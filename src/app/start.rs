@@ -6,9 +6,10 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::{App, Error};
+use crate::auth;
 use crate::base::World;
 use crate::config::Config;
-use crate::db;
+use crate::db::{self, Db};
 use crate::keyring::RootKey;
 
 /// Makes the data folder, which only its owner can enter.
@@ -60,13 +61,17 @@ pub fn describe_database(config: &Config) -> String {
     }
 }
 
-/// The root key from the settings, or the one in the data folder, which is made when there is none.
-pub(super) fn root_key(config: &Config, world: &World) -> Result<RootKey, Error> {
+/// The root key from the settings, or the one in the data folder. It is made when there is none and nothing has been
+/// wrapped yet; a lost one must come back from a backup, for another opens nothing.
+pub(super) async fn root_key(config: &Config, db: &Db, world: &World) -> Result<RootKey, Error> {
     if let Some(key) = &config.root_key {
         return Ok(key.clone());
     }
     let path = config.data_dir.join("root.key");
     if !path.exists() {
+        if auth::Service::has_signing_keys(db).await? {
+            return Err(Error::RootKeyLost(path));
+        }
         write_private(&path, RootKey::generate(world).expose())
             .map_err(Error::io(format!("{} cannot be written", path.display())))?;
     }

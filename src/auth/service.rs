@@ -181,6 +181,15 @@ impl Service {
         self.keys.jwks()
     }
 
+    /// Whether the database holds signing keys, which only the root key that wrapped them opens.
+    ///
+    /// # Errors
+    /// What the database refuses.
+    pub async fn has_signing_keys(db: &Db) -> Result<bool, Error> {
+        let mut conn = db.conn(Scope::System("start")).await?;
+        Ok(!store::key::newest(&mut conn).await?.is_empty())
+    }
+
     /// How many password hashes were computed so far: the work that strangers can cause.
     pub fn hashing_rounds(&self) -> u64 {
         self.hashing.rounds()

@@ -10,12 +10,12 @@ use crate::app::{self, App, Listeners, real};
 use crate::config::Config;
 use crate::payments::Mode;
 
-pub(super) async fn run(config: Config) -> Result<ExitCode, Failure> {
+pub(super) async fn run(mut config: Config) -> Result<ExitCode, Failure> {
     log::init(&config.log);
     app::prepare_folder(&config)?;
     let _lock = app::lock(&config)?;
     // The addresses first: a second node on the same port is told before anything is touched.
-    let listeners = Listeners::bind(&config).await?;
+    let listeners = Listeners::bind(&mut config).await?;
     let app = App::build(config, real::world()).await?;
     welcome(&app).await?;
     let stop = CancellationToken::new();

@@ -1,6 +1,6 @@
 //! PayFast, byte for byte: what it signs, what it sends, where it sends from.
 //!
-//! Everything below this module but [`gateway`] is pure. It knows nothing of invoices, organisations or the database:
+//! Everything below this module is pure. It knows nothing of invoices, organisations or the database:
 //! it turns fields into a signed form and received bytes into a verdict, and the rest of the domain decides what the
 //! verdict means. No map type and no UTF-8 decoding ever stands between the bytes received and the signature, because
 //! both lose what was signed (order, repetition, bytes that are not text).

@@ -24,14 +24,20 @@ pub(super) struct Bounded {
 }
 
 impl Bounded {
+    /// `early` is the status of a call that ended with the head of its answer.
     pub(super) fn new(
         inner: Body,
         deadline: Option<Instant>,
+        early: Option<Code>,
         observation: Observation,
         held: Option<Held>,
     ) -> Self {
         let deadline = deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline)));
-        Self { inner, deadline, observation: Some(observation), ended: false, _held: held }
+        let mut body = Self { inner, deadline, observation: Some(observation), ended: false, _held: held };
+        if let Some(code) = early {
+            body.observe(code);
+        }
+        body
     }
 
     fn observe(&mut self, code: Code) {
@@ -88,7 +94,6 @@ impl HttpBody for Bounded {
 
 impl Drop for Bounded {
     fn drop(&mut self) {
-        // A refusal without a message has its status in the headers and no body to read to the end.
         let code = if self.inner.is_end_stream() { Code::Ok } else { Code::Cancelled };
         self.observe(code);
     }

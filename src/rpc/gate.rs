@@ -252,9 +252,11 @@ impl Shared {
         let request_id = origin.request_id.clone();
         let work = self.admit(policy, origin, request, inner);
         match status::for_request(request_id, work).await {
-            Ok(admitted) => admitted
-                .response
-                .map(|body| Body::new(Bounded::new(body, admitted.deadline, observation, admitted.held))),
+            Ok(Admitted { response, deadline, held }) => {
+                // A refusal without a message has its status in the head.
+                let early = Status::from_header_map(response.headers()).map(|status| status.code());
+                response.map(|body| Body::new(Bounded::new(body, deadline, early, observation, held)))
+            }
             Err(status) => refuse(&status, observation),
         }
     }
@@ -271,6 +273,10 @@ impl Shared {
         S::Future: Send,
     {
         let deadline = self.deadline(policy, request.headers())?;
+        // Timers tick in milliseconds: a quick call would be done before one sees that its deadline passed.
+        if deadline.is_some_and(|at| at <= Instant::now()) {
+            return Err(Refusal::Deadline.into());
+        }
         let permit = self.permit(policy)?;
         let work = async {
             let caller = self.identify(policy, request.headers(), origin).await?;

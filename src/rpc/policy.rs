@@ -34,8 +34,12 @@ pub struct Policy {
     pub access: Access,
     /// The scope with which an API key may call; empty when it may not.
     pub api_key_scope: String,
+    /// The request's field that names the organisation; empty when none does.
+    pub organization_field: String,
     /// Whether the request carries a request id.
     pub idempotent: bool,
+    /// Whether the answer is a secret, which is not told twice.
+    pub secret_response: bool,
     /// Whether the answer is a stream.
     pub server_streaming: bool,
     /// Whether the request is a stream.
@@ -51,6 +55,9 @@ pub enum Error {
     /// Methods without a policy.
     #[error("these methods declare no policy, so nobody would know who may call them: {}", .0.join(", "))]
     Undeclared(Vec<String>),
+    /// Methods whose policy and request do not agree.
+    #[error("these methods declare what their requests do not have: {}", .0.join("; "))]
+    Contradictory(Vec<String>),
 }
 
 /// The policies of all methods, by path.
@@ -67,12 +74,14 @@ impl Policies {
     /// When a method of the platform declares none.
     pub fn load(descriptors: &[u8]) -> Result<Self, Error> {
         let pool = DescriptorPool::decode(descriptors)?;
-        let (mut methods, mut services, mut undeclared) = (HashMap::new(), Vec::new(), Vec::new());
+        let (mut methods, mut services) = (HashMap::new(), Vec::new());
+        let (mut undeclared, mut contradictory) = (Vec::new(), Vec::new());
         for service in pool.services().filter(|service| service.full_name().starts_with(PACKAGES)) {
             services.push(service.full_name().to_owned());
             for method in service.methods() {
                 match read(&pool, &method) {
                     Some(policy) => {
+                        contradictory.extend(contradictions(&policy, &method));
                         methods.insert(Arc::clone(&policy.path), Arc::new(policy));
                     }
                     None => undeclared.push(method.full_name().to_owned()),
@@ -116,10 +125,30 @@ fn read(pool: &DescriptorPool, method: &MethodDescriptor) -> Option<Policy> {
         path: format!("/{}/{}", method.parent_service().full_name(), method.name()).into(),
         access: access(declared)?,
         api_key_scope: field(declared, "api_key_scope")?.as_str()?.to_owned(),
+        organization_field: field(declared, "organization_field")?.as_str()?.to_owned(),
         idempotent: field(declared, "idempotent")?.as_bool()?,
+        secret_response: field(declared, "secret_response")?.as_bool()?,
         server_streaming: method.is_server_streaming(),
         client_streaming: method.is_client_streaming(),
     })
+}
+
+/// What a policy says of the request that is not so.
+fn contradictions(policy: &Policy, method: &MethodDescriptor) -> Vec<String> {
+    let request = method.input();
+    let has = |name: &str| request.get_field_by_name(name).is_some();
+    let told = |what: &str| format!("{} {what}", method.full_name());
+    let mut found = Vec::new();
+    if !policy.organization_field.is_empty() && !has(&policy.organization_field) {
+        found.push(told("names an organization_field that its request lacks"));
+    }
+    if policy.idempotent != (has("request_id") || has("client_message_id")) {
+        found.push(told("is idempotent and has no request_id, or the other way round"));
+    }
+    if policy.secret_response && !policy.idempotent {
+        found.push(told("has a secret_response and is not idempotent"));
+    }
+    found
 }
 
 fn field(message: &DynamicMessage, name: &str) -> Option<Value> {

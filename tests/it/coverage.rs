@@ -1,8 +1,8 @@
 //! What every method must do, asked of every method that the descriptors declare.
 //!
 //! Nothing here is a list of methods but the requests that succeed, and those are held against the descriptors. All
-//! else follows from them: a credential is left out, a role is wrong, a field is spoilt, an id is somebody else's, a call
-//! is repeated. Every refusal must be one that programs can read ([`wire::refusal`]).
+//! else follows from them: a credential is left out, a role is wrong, a field is spoilt, an id is somebody else's, a
+//! call is repeated. Every refusal must be one that programs can read ([`wire::refusal`]).
 
 mod contract;
 mod conversation;

@@ -12,6 +12,7 @@ mod coverage;
 mod e2e;
 mod generated;
 mod prepare;
+mod process;
 mod schema;
 mod sim;
 mod store;

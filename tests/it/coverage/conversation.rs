@@ -37,7 +37,9 @@ fn frames_about_threads() -> BTreeSet<String> {
         frame.fields().filter(|field| field.containing_oneof().is_some() && field.name() != "hello");
     let names_thread = |kind: Kind| {
         let mut inner = BTreeSet::new();
-        kind.as_message().map(|message| fields::messages(message, &mut inner));
+        if let Some(message) = kind.as_message() {
+            fields::messages(message, &mut inner);
+        }
         let messages = inner.iter().map(|name| pool.get_message_by_name(name).unwrap());
         messages
             .flat_map(|message| message.fields().collect::<Vec<_>>())

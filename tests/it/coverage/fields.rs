@@ -94,7 +94,7 @@ fn collect(
                 }
             }
             (Kind::Message(_), Value::Message(inner)) if set => {
-                collect(&inner, resources, &step(None), found)
+                collect(&inner, resources, &step(None), found);
             }
             (Kind::Message(_), _) | (_, Value::List(_)) => {}
             (_, value) if set || !(is_resource || field.containing_oneof().is_some()) => {

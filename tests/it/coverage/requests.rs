@@ -32,7 +32,7 @@ impl Party {
         let organization_id = person.organization_id.to_string();
         let mut party = Self {
             person,
-            terms_version: t.app.config().auth.terms_version.clone(),
+            terms_version: t.node.config().auth.terms_version.clone(),
             organization_id,
             thread_id: String::new(),
             message_id: String::new(),

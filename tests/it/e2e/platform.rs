@@ -309,6 +309,14 @@ async fn calls_are_counted_by_method_and_code() {
         t.http.get(format!("{}/metrics", t.operations_url)).send().await.unwrap().text().await.unwrap();
     let line = format!("capecontrol_rpc_calls_total{{method=\"{GET_ACCOUNT}\",code=\"UNAUTHENTICATED\"}} 1");
     assert!(text.contains(&line), "{text}");
+    // A refusal by the service, which comes in the head of the answer, counts as what it is.
+    let ada = t.register("ada@example.com").await;
+    let request = ListOrganizationsRequest { page_size: -1, ..Default::default() };
+    ada.organizations().list_organizations(request).await.unwrap_err();
+    let text =
+        t.http.get(format!("{}/metrics", t.operations_url)).send().await.unwrap().text().await.unwrap();
+    let line = "ListOrganizations\",code=\"INVALID_ARGUMENT\"} 1";
+    assert!(text.contains(line), "{text}");
     // Not on the clients' port.
     assert_eq!(t.http.get(format!("{}/metrics", t.url)).send().await.unwrap().status(), 404);
 }

@@ -64,10 +64,9 @@ impl App {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut config = config(&folder, &database_url);
         change(&mut config);
-        let listeners = Listeners::bind(&config).await.unwrap();
-        let url = format!("http://{}", listeners.clients.local_addr().unwrap());
-        let operations_url = format!("http://{}", listeners.operations.local_addr().unwrap());
-        config.server.public_url.clone_from(&url);
+        let listeners = Listeners::bind(&mut config).await.unwrap();
+        let url = config.server.public_url.clone();
+        let operations_url = format!("http://{}", config.ops_listen);
         let (world, clock) = world(11);
         let node = Arc::new(app::App::build(config, world.clone()).await.unwrap());
         let stop = CancellationToken::new();
@@ -143,7 +142,9 @@ impl App {
         Person {
             account_id: account.id.parse().unwrap(),
             organization_id: account.personal_organization_id.parse().unwrap(),
+            email: email.to_owned(),
             token: session.access_token.clone(),
+            refresh_token: session.refresh_token,
             channel: self.channel(),
         }
     }
@@ -217,7 +218,9 @@ pub type Signed = InterceptedService<Channel, Bearer>;
 pub struct Person {
     pub account_id: AccountId,
     pub organization_id: OrganizationId,
+    pub email: String,
     pub token: String,
+    pub refresh_token: String,
     channel: Channel,
 }
 
