@@ -36,7 +36,8 @@ pub fn lock(config: &Config) -> Result<Lock, Error> {
     let Some(path) = db::Options::new(config.database.url.expose()).sqlite_path() else {
         return Ok(Lock { _file: None });
     };
-    let path = path.with_extension("serve-lock");
+    // The file itself, whatever links lead to it. One that is not there yet has no links.
+    let path = path.canonicalize().unwrap_or(path).with_extension("serve-lock");
     let what = format!("{} cannot be locked", path.display());
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = file.map_err(Error::io(what.clone()))?;

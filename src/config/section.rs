@@ -184,12 +184,27 @@ fn payfast(reader: &mut Reader, server: Option<&Server>, supplier: Option<&Suppl
     let allow_public =
         reader.take("PAYFAST__ALLOW_PUBLIC_SIMULATOR", "false", "let strangers reach the simulator", flag);
     check_mode(reader, mode?, allow_public?, server, supplier);
-    Some(PayFast {
+    let payfast = PayFast {
         mode: mode?,
         merchant_id: merchant_id?,
         merchant_key: merchant_key?,
         passphrase: passphrase?,
-    })
+    };
+    check_credentials(reader, &payfast);
+    Some(payfast)
+}
+
+/// In live mode nothing may be what is printed in every manual: with the public passphrase anybody could sign.
+fn check_credentials(reader: &mut Reader, payfast: &PayFast) {
+    for (key, public) in [
+        ("PAYFAST__MERCHANT_ID", payfast.merchant_id == SIMULATOR_MERCHANT_ID),
+        ("PAYFAST__MERCHANT_KEY", payfast.merchant_key.expose() == SIMULATOR_MERCHANT_KEY),
+        ("PAYFAST__PASSPHRASE", payfast.passphrase.expose() == SIMULATOR_PASSPHRASE),
+    ] {
+        if payfast.mode == Mode::Live && public {
+            reader.problem(key, "must be your own in live mode: this one is the sandbox's, which all know");
+        }
+    }
 }
 
 fn check_mode(
@@ -206,11 +221,6 @@ fn check_mode(
              loopback; choose sandbox or live, or set PAYFAST__ALLOW_PUBLIC_SIMULATOR=true for a demonstration",
         ),
         Mode::Live => {
-            for key in ["PAYFAST__MERCHANT_ID", "PAYFAST__MERCHANT_KEY", "PAYFAST__PASSPHRASE"] {
-                if !reader.is_given(key) {
-                    reader.problem(key, "must be given in live mode: the default is the sandbox's, which all know");
-                }
-            }
             if supplier.is_some_and(|supplier| supplier.address.is_empty()) {
                 reader.problem("BUSINESS__ADDRESS", "is required in live mode: a tax invoice must show it");
             }
@@ -354,9 +364,17 @@ mod tests {
 
     #[test]
     fn live_mode_wants_credentials_of_our_own_and_an_address() {
-        let problems = read(&[("CAPECONTROL_PAYFAST__MODE", "live")]).unwrap_err();
-        for key in ["MERCHANT_ID", "MERCHANT_KEY", "PASSPHRASE", "BUSINESS__ADDRESS"] {
-            assert!(problems.contains(key), "{key} in {problems}");
+        let live = ("CAPECONTROL_PAYFAST__MODE", "live");
+        let public = [
+            live,
+            ("CAPECONTROL_PAYFAST__MERCHANT_ID", super::SIMULATOR_MERCHANT_ID),
+            ("CAPECONTROL_PAYFAST__MERCHANT_KEY", super::SIMULATOR_MERCHANT_KEY),
+            ("CAPECONTROL_PAYFAST__PASSPHRASE", super::SIMULATOR_PASSPHRASE),
+        ];
+        for problems in [read(&[live]).unwrap_err(), read(&public).unwrap_err()] {
+            for key in ["MERCHANT_ID", "MERCHANT_KEY", "PASSPHRASE", "BUSINESS__ADDRESS"] {
+                assert!(problems.contains(key), "{key} in {problems}");
+            }
         }
     }
 

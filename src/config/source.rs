@@ -177,11 +177,6 @@ impl Reader {
         self.note(key, parse(value.expose()))
     }
 
-    /// Whether a value was given, rather than left to its default.
-    pub(super) fn is_given(&self, key: &str) -> bool {
-        self.settings.contains_key(key) || self.settings.contains_key(&format!("{key}_FILE"))
-    }
-
     /// Notes something that is wrong.
     pub(super) fn problem(&mut self, key: &str, text: impl Into<String>) {
         self.problems.push(Problem { key: key.to_owned(), text: text.into() });

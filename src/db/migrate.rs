@@ -56,7 +56,7 @@ impl Db {
             Wire::Sqlite(lent) => applied(lent.conn()).await,
             Wire::Postgres(conn) => applied(&mut **conn).await,
         };
-        Ok(Level { applied, expected })
+        Ok(Level { applied: applied?, expected })
     }
 
     async fn writer(&self) -> Result<Wire, Error> {
@@ -67,11 +67,13 @@ impl Db {
     }
 }
 
-/// An empty database has no table of migrations to read, so an error there means level 0.
-async fn applied(conn: &mut impl Migrate) -> i64 {
-    match conn.list_applied_migrations("_sqlx_migrations").await {
-        Ok(list) => list.iter().map(|migration| migration.version).max().unwrap_or(0),
-        Err(_) => 0,
+/// An empty database has no table of migrations to read, so that a refusal of the statement means level 0. A database
+/// that cannot be reached says nothing of its level.
+async fn applied(conn: &mut impl Migrate) -> Result<i64, Error> {
+    match conn.list_applied_migrations("_sqlx_migrations").await.map_err(driver) {
+        Ok(list) => Ok(list.iter().map(|migration| migration.version).max().unwrap_or(0)),
+        Err(Error::Driver(_)) => Ok(0),
+        Err(error) => Err(error),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Opening a database, and lending connections to it.
 
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -152,11 +153,18 @@ async fn open_sqlite(path: &std::path::Path, options: &Options) -> Result<Pools,
         .busy_timeout(options.wait_max)
         .statement_cache_capacity(256);
     let writer = sqlite::Pool::new(file.clone(), 1, options.wait_max);
-    // The writer makes the file, which a reader may not.
+    create_private(path).map_err(sqlx::Error::Io)?;
+    // The writer makes the tables, which a reader may not.
     writer.lend().await?.give_back();
     let size = usize::try_from(options.connections_max).unwrap_or(usize::MAX).max(1);
     let readers = sqlite::Pool::new(file.read_only(true).create_if_missing(false), size, options.wait_max);
     Ok(Pools::Sqlite { readers, writer })
+}
+
+/// Makes the file readable by its owner only, wherever it lies. SQLite gives its companions (`-wal`, `-shm`) the same
+/// mode. A file that is there keeps its mode: somebody may have chosen it.
+fn create_private(path: &std::path::Path) -> std::io::Result<()> {
+    std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(drop)
 }
 
 fn open_postgres(options: &Options) -> Result<Pools, Error> {

@@ -18,6 +18,8 @@ use crate::payments::Service;
 use crate::payments::payfast::itn::BODY_BYTES_MAX;
 use crate::payments::service::{Incoming, Receipt};
 
+/// How long a body may take to come.
+const BODY_WITHIN: Duration = Duration::from_secs(20);
 /// The longest header value that is kept, in bytes.
 const HEADER_BYTES_MAX: usize = 256;
 /// The headers that may help whoever looks into a notification.
@@ -35,8 +37,10 @@ async fn itn(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {
-        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    let body = match tokio::time::timeout(BODY_WITHIN, to_bytes(body, BODY_BYTES_MAX)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
     };
     let peer = origin.and_then(|Extension(origin)| origin.peer);
     let incoming = Incoming { body: body.to_vec(), peer, headers: kept(&headers) };

@@ -198,27 +198,40 @@ impl Worker {
         // The call stands inside: a handler may panic before it has made its future.
         let work = async { handler(&job.payload, lease).await };
         let work = std::panic::AssertUnwindSafe(work).catch_unwind();
-        tokio::pin!(work);
+        // Both go on at once: a renewal may have to wait for the very transaction that the handler has open, or stands
+        // in a queue behind it.
+        tokio::select! {
+            biased;
+            done = work => done.unwrap_or_else(|_| Err(Failure::retry("the handler panicked"))),
+            () = self.keep(job) => Err(Failure::retry("the claim was lost to another worker")),
+        }
+    }
+
+    /// Renews the claim again and again. Comes back when it is lost.
+    async fn keep(&self, job: &Claimed) {
         let mut renewal = tokio::time::interval(self.options.lease / 3);
+        renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         renewal.tick().await;
         loop {
-            tokio::select! {
-                done = &mut work => {
-                    return done.unwrap_or_else(|_| Err(Failure::retry("the handler panicked")));
+            renewal.tick().await;
+            match self.renew(job).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                // The claim still holds for two thirds of its time, and the fence guards the effect after that.
+                Err(error) => {
+                    tracing::warn!(job = %job.id, kind = job.kind, error = %error.chain(), "a claim was not renewed");
                 }
-                _ = renewal.tick() => self.renew(job).await?,
             }
         }
     }
 
-    async fn renew(&self, job: &Claimed) -> Result<(), Failure> {
+    /// False when the claim was lost.
+    async fn renew(&self, job: &Claimed) -> Result<bool, db::Error> {
         let mut tx = self.db.begin(SCOPE).await?;
         let until = self.world.now().plus(self.options.lease);
-        if !store::renew(&mut tx, job.id, job.fence, until).await? {
-            return Err(Failure::retry("the claim was lost to another worker"));
-        }
+        let held = store::renew(&mut tx, job.id, job.fence, until).await?;
         tx.commit().await?;
-        Ok(())
+        Ok(held)
     }
 
     async fn note_done(&self, job: &Claimed) -> Result<(), db::Error> {

@@ -1,4 +1,4 @@
-//! The body of an answer: cut at the call's deadline, counted when it ends, and holding the call's place until then.
+//! The body of an answer: cut at the call's deadline, counted when it ends, and holding a stream's place until then.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,12 +6,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use super::gate::Refusal;
+use super::gate::{Held, Refusal};
 use super::metrics::Observation;
 use super::status;
 
@@ -21,7 +20,7 @@ pub(super) struct Bounded {
     deadline: Option<Pin<Box<Sleep>>>,
     observation: Option<Observation>,
     ended: bool,
-    _permit: OwnedSemaphorePermit,
+    _held: Option<Held>,
 }
 
 impl Bounded {
@@ -31,11 +30,10 @@ impl Bounded {
         deadline: Option<Instant>,
         early: Option<Code>,
         observation: Observation,
-        permit: OwnedSemaphorePermit,
+        held: Option<Held>,
     ) -> Self {
         let deadline = deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline)));
-        let mut body =
-            Self { inner, deadline, observation: Some(observation), ended: false, _permit: permit };
+        let mut body = Self { inner, deadline, observation: Some(observation), ended: false, _held: held };
         if let Some(code) = early {
             body.observe(code);
         }

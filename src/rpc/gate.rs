@@ -22,6 +22,7 @@ use tower::{Layer, Service};
 use super::body::Bounded;
 use super::in_flight::InFlight;
 use super::metrics::{Metrics, Observation};
+use super::places::{Place, Places};
 use super::policy::{Access, Policies, Policy};
 use super::status;
 use crate::auth::{self, Caller, Origin};
@@ -37,11 +38,18 @@ pub struct Options {
     pub calls_max: usize,
     /// How many streams may be open on this node.
     pub streams_max: usize,
+    /// How many of them may be one account's, those included that it was sent away from and does not leave.
+    pub streams_per_account_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { unary_max: Duration::from_secs(60), calls_max: 512, streams_max: 20_000 }
+        Self {
+            unary_max: Duration::from_secs(60),
+            calls_max: 512,
+            streams_max: 20_000,
+            streams_per_account_max: 128,
+        }
     }
 }
 
@@ -160,6 +168,7 @@ pub struct Shared {
     options: Options,
     calls: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    places: Places,
     in_flight: InFlight,
     metrics: Metrics,
 }
@@ -180,7 +189,8 @@ impl GateLayer {
     ) -> Self {
         let calls = Arc::new(Semaphore::new(options.calls_max));
         let streams = Arc::new(Semaphore::new(options.streams_max));
-        Self(Arc::new(Shared { policies, auth, options, calls, streams, in_flight, metrics }))
+        let places = Places::new(options.streams_per_account_max);
+        Self(Arc::new(Shared { policies, auth, options, calls, streams, places, in_flight, metrics }))
     }
 }
 
@@ -242,10 +252,10 @@ impl Shared {
         let request_id = origin.request_id.clone();
         let work = self.admit(policy, origin, request, inner);
         match status::for_request(request_id, work).await {
-            Ok(Admitted { response, deadline, permit }) => {
+            Ok(Admitted { response, deadline, held }) => {
                 // A refusal without a message has its status in the head.
                 let early = Status::from_header_map(response.headers()).map(|status| status.code());
-                response.map(|body| Body::new(Bounded::new(body, deadline, early, observation, permit)))
+                response.map(|body| Body::new(Bounded::new(body, deadline, early, observation, held)))
             }
             Err(status) => refuse(&status, observation),
         }
@@ -271,6 +281,7 @@ impl Shared {
         let work = async {
             let caller = self.identify(policy, request.headers(), origin).await?;
             require_role(policy.access, &caller)?;
+            let place = self.place(policy, &caller)?;
             let extensions = request.extensions_mut();
             extensions.insert(caller);
             extensions.insert(Arc::clone(policy));
@@ -278,16 +289,19 @@ impl Shared {
             let response = run(inner, request).await?;
             match response.extensions().get::<Status>().and_then(translate) {
                 Some(refusal) => Err(Status::from(refusal)),
-                None => Ok(response),
+                None => Ok((response, place)),
             }
         };
-        let response = match deadline {
+        let (response, place) = match deadline {
             Some(deadline) => tokio::time::timeout_at(deadline, db::deadline::within(deadline, work))
                 .await
                 .map_err(|_| Refusal::Deadline)??,
             None => work.await?,
         };
-        Ok(Admitted { response, deadline, permit })
+        // An answer that is made costs the node nothing but its bytes. A client that does not take them must not keep
+        // others from being served, and HTTP/2 does not even look at the answer's deadline while there is no window.
+        let held = policy.server_streaming.then_some(Held { _permit: permit, _place: place });
+        Ok(Admitted { response, deadline, held })
     }
 
     /// The caller's deadline, and ours for calls without a stream.
@@ -308,6 +322,15 @@ impl Shared {
     fn permit(&self, policy: &Policy) -> Result<OwnedSemaphorePermit, Refusal> {
         let kind = if policy.server_streaming { &self.streams } else { &self.calls };
         Arc::clone(kind).try_acquire_owned().map_err(|_| Refusal::Busy)
+    }
+
+    fn place(&self, policy: &Policy, caller: &Caller) -> Result<Option<Place>, Refusal> {
+        match caller.account {
+            Some(account) if policy.server_streaming => {
+                self.places.take(account).map(Some).ok_or(Refusal::Busy)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Who calls. Public methods take no notice of a bearer token, so that a stale one does not keep anybody from
@@ -331,7 +354,13 @@ impl Shared {
 struct Admitted {
     response: Response<Body>,
     deadline: Option<Instant>,
-    permit: OwnedSemaphorePermit,
+    held: Option<Held>,
+}
+
+/// What a stream holds of the node's bounds until the wire is done with it.
+pub(super) struct Held {
+    _permit: OwnedSemaphorePermit,
+    _place: Option<Place>,
 }
 
 /// Runs the service; a panic in it is a refusal like any other.
@@ -350,9 +379,12 @@ where
 /// What tonic itself refuses about a message it tells without details and under other codes; callers get it in our
 /// form. Its own words are the only mark that it leaves.
 fn translate(status: &Status) -> Option<Refusal> {
+    const UNREADABLE: [&str; 5] =
+        ["decode", "Missing request message", "Unexpected EOF", "protocol error", "tonic-web:"];
     let bare = status.details().is_empty();
+    let unreadable = || UNREADABLE.iter().any(|words| status.message().contains(words));
     match status.code() {
-        tonic::Code::Internal if bare && status.message().contains("decode") => Some(Refusal::Unreadable),
+        tonic::Code::Internal if bare && unreadable() => Some(Refusal::Unreadable),
         tonic::Code::OutOfRange if bare => Some(Refusal::TooLarge),
         _ => None,
     }

@@ -63,7 +63,7 @@ impl Metrics {
     #[must_use]
     pub fn begin(&self, method: Arc<str>) -> Observation {
         self.0.under_way.inc();
-        Observation { metrics: self.clone(), method, began: now() }
+        Observation { metrics: self.clone(), method, began: now(), code: Code::Cancelled }
     }
 
     /// All counters in the OpenMetrics text format.
@@ -82,16 +82,24 @@ pub struct Observation {
     metrics: Metrics,
     method: Arc<str>,
     began: Instant,
+    code: Code,
 }
 
 impl Observation {
     /// The call ended with this code.
-    pub fn end(self, code: Code) {
+    pub fn end(mut self, code: Code) {
+        self.code = code;
+    }
+}
+
+/// A call that is dropped without a word was cancelled: its client went away while it was under way.
+impl Drop for Observation {
+    fn drop(&mut self) {
         let inner = &self.metrics.0;
         inner.under_way.dec();
         let took = now().saturating_duration_since(self.began).as_secs_f64();
         inner.seconds.get_or_create(&Method { method: Arc::clone(&self.method) }).observe(took);
-        inner.calls.get_or_create(&Call { method: self.method, code: name(code) }).inc();
+        inner.calls.get_or_create(&Call { method: Arc::clone(&self.method), code: name(self.code) }).inc();
     }
 }
 

@@ -12,10 +12,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+
+use super::idle::Impatient;
 
 /// Bounds of the listener.
 #[derive(Clone, Debug)]
@@ -24,8 +26,11 @@ pub struct Options {
     pub connections_max: usize,
     /// How many streams one HTTP/2 connection may have open.
     pub streams_per_connection_max: u32,
-    /// How long a client may take to send the head of an HTTP/1 request.
+    /// How long a client may take to say its first words, and to send the head of an HTTP/1 request.
     pub head_within: Duration,
+    /// How long nothing may be sent or taken on a connection. Longer than the pings of HTTP/2 and the heartbeats of
+    /// streams, which keep a connection in use.
+    pub idle_max: Duration,
     /// How often a quiet HTTP/2 connection is pinged, and how long it may take to answer.
     pub keep_alive: (Duration, Duration),
     /// How long calls and streams may still take when the server stops.
@@ -38,6 +43,7 @@ impl Default for Options {
             connections_max: 10_000,
             streams_per_connection_max: 200,
             head_within: Duration::from_secs(10),
+            idle_max: Duration::from_secs(90),
             keep_alive: (Duration::from_secs(30), Duration::from_secs(20)),
             drain_max: Duration::from_secs(20),
         }
@@ -65,6 +71,11 @@ pub async fn serve(listener: TcpListener, app: Router, options: Options, stop: C
         };
         match (accepted, permit) {
             (Ok((socket, peer)), Ok(permit)) => {
+                // Small frames, such as the words of an answer, go out at once.
+                if let Err(error) = socket.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY was not set");
+                }
+                let socket = Impatient::new(socket, options.head_within, options.idle_max);
                 let connection = Connection { socket, peer, app: app.clone(), permit };
                 connections.spawn(connection.serve(builder.clone(), graceful.watcher()));
             }
@@ -99,7 +110,7 @@ fn connection_builder(options: &Options) -> auto::Builder<TokioExecutor> {
 }
 
 struct Connection {
-    socket: TcpStream,
+    socket: Impatient,
     peer: SocketAddr,
     app: Router,
     permit: OwnedSemaphorePermit,
@@ -111,10 +122,6 @@ impl Connection {
         builder: auto::Builder<TokioExecutor>,
         watcher: hyper_util::server::graceful::Watcher,
     ) {
-        // Small frames, such as the words of an answer, go out at once.
-        if let Err(error) = self.socket.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY was not set");
-        }
         let peer = Peer(self.peer);
         let app = self.app.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
             request.extensions_mut().insert(peer);

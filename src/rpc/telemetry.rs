@@ -1,7 +1,7 @@
 //! What every request on the port gets before anything else: an id, the address that it really came from, and a span
 //! under which all its log lines stand. Logs carry neither addresses nor bodies.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -58,21 +58,33 @@ impl Telemetry {
         }
     }
 
-    /// The last address that a trusted proxy did not add itself: what stands before it, anybody can have written.
+    /// The last address that a trusted proxy did not add itself. Read from the end, for what stands before it anybody
+    /// can have written, also something that is no address.
     fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
-        let hops: Vec<IpAddr> = headers
-            .get_all(FORWARDED_FOR)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .map_while(|hop| hop.trim().parse().ok())
-            .collect();
-        hops.iter().rev().find(|hop| !self.trusts(**hop)).or(hops.first()).copied()
+        let lines: Vec<_> = headers.get_all(FORWARDED_FOR).iter().collect();
+        let hops = lines.into_iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+        let mut farthest = None;
+        for hop in hops {
+            let Some(hop) = address(hop) else { break };
+            farthest = Some(hop);
+            if !self.trusts(hop) {
+                break;
+            }
+        }
+        farthest
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(address))
     }
+}
+
+/// An address as proxies write it, with or without a port.
+fn address(hop: &[u8]) -> Option<IpAddr> {
+    let hop = std::str::from_utf8(hop).ok()?.trim();
+    let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
+    let with_port = || hop.parse::<SocketAddr>().ok().map(|address| address.ip());
+    bare.parse().ok().or_else(with_port).map(|address: IpAddr| address.to_canonical())
 }
 
 fn forwarded_id(headers: &HeaderMap) -> Option<String> {
@@ -120,7 +132,13 @@ mod tests {
 
     #[test]
     fn what_a_client_puts_before_the_proxys_word_is_not_believed() {
-        let origin = telemetry().origin(&request("10.0.0.1", "192.0.2.66, 198.51.100.1"));
-        assert_eq!(origin.peer, Some("198.51.100.1".parse().unwrap()));
+        for forged in ["192.0.2.66", "192.0.2.66, no address", "no address", "192.0.2.66, ", "\u{e9}"] {
+            for hop in ["198.51.100.1", "198.51.100.1:4711", "198.51.100.1, 10.0.0.2"] {
+                let origin = telemetry().origin(&request("10.0.0.1", &format!("{forged}, {hop}")));
+                assert_eq!(origin.peer, Some("198.51.100.1".parse().unwrap()), "{forged:?}, {hop}");
+            }
+        }
+        let origin = telemetry().origin(&request("10.0.0.1", "192.0.2.66, no address"));
+        assert_eq!(origin.peer, Some("10.0.0.1".parse().unwrap()));
     }
 }

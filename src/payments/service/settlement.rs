@@ -141,6 +141,13 @@ impl Service {
     }
 
     async fn once(&self, tx: &mut Tx, event: EventId, itn: &Itn, facts: &Facts) -> Result<Outcome, Failure> {
+        if facts.status == Said::Complete && facts.gross_minor.unwrap_or(0) == 0 {
+            // Nothing can be booked. So the effect is not taken either: another notification about the same payment,
+            // or this one read by a later version, may still have it.
+            let detail = Refusal::AmountUnreadable.to_string();
+            let outcome = Outcome::new(EventStatus::Refused, format!("{detail}; nothing was booked"));
+            return Ok(outcome.alarmed(alarm(AlarmKind::AmountDiffers, facts, None, &detail)));
+        }
         let (key, word) = effect_key(facts);
         if !store::event::take_effect(tx, &key, word, event, self.world.now()).await? {
             return Ok(Outcome::new(EventStatus::Ignored, "this effect has happened already"));

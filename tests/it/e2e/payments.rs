@@ -262,6 +262,18 @@ on_both! {
         assert_eq!(store::quarantine::count(&mut conn).await.unwrap(), 4);
     }
 
+    async fn an_amount_that_cannot_be_read_does_not_spend_the_payment(t: App) {
+        let ada = t.register("ada@example.com").await;
+        let checkout = checkout(&ada, "pro").await;
+        for amount in ["5.29e2", "529.00"] {
+            post_itn(&t, itn(&checkout.payment_id, "1089250", "COMPLETE", amount)).await;
+            t.run_jobs().await;
+        }
+        assert_eq!(payment(&ada, &checkout.payment_id).await.unwrap().status(), wire::PaymentStatus::Succeeded);
+        let ledger = ledger(&t.admin().await).await;
+        assert_eq!((ledger.balanced, ledger.transaction_count), (true, 1));
+    }
+
     async fn a_hundred_notifications_at_once_over_http(t: App) {
         let ada = t.register("ada@example.com").await;
         let checkout = checkout(&ada, "pro").await;

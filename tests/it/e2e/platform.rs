@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use capecontrol::db::Engine;
+use capecontrol::db::{Engine, Scope};
 use capecontrol::proto::capecontrol::auth::v1::account_service_client::AccountServiceClient;
 use capecontrol::proto::capecontrol::auth::v1::{
-    GetAccountRequest, ListOrganizationsRequest, UpdateAccountRequest,
+    Account, GetAccountRequest, ListOrganizationsRequest, UpdateAccountRequest,
 };
+use capecontrol::proto::capecontrol::chat::v1::{CreateThreadRequest, SubscribeRequest, ThreadCursor};
 use capecontrol::proto::capecontrol::payments::v1::subscription_service_client::SubscriptionServiceClient;
 use capecontrol::proto::capecontrol::payments::v1::{ListPlansRequest, ListPlansResponse};
 use http::{HeaderMap, HeaderValue};
 use prost::Message as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tonic::transport::Endpoint;
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -115,6 +119,10 @@ async fn bodies_that_are_no_requests_are_refused_and_the_server_goes_on() {
     // A frame that announces more than a request may have.
     let oversized = [&[0][..], &(2_u32 << 20).to_be_bytes(), &[0; 64]].concat();
     assert_eq!(raw(&t, UPDATE, &head, oversized).await.1.as_deref(), Some("3"));
+    // Nothing at all, half a frame, a frame cut short, and compression that was not agreed on.
+    for wrong in [&[][..], &[0, 0], &[0, 0, 0, 0, 9, 1], &[1, 0, 0, 0, 0], &[7, 0, 0, 0, 0]] {
+        assert_eq!(raw(&t, UPDATE, &head, wrong.to_vec()).await.1.as_deref(), Some("3"), "{wrong:?}");
+    }
     let plain = [("content-type", "text/plain"), ("authorization", bearer.as_str())];
     assert_eq!(raw(&t, UPDATE, &plain, Vec::new()).await.0, 415);
     assert!(ada.account().get_account(GetAccountRequest {}).await.is_ok());
@@ -202,6 +210,94 @@ async fn a_full_node_says_when_to_come_back() {
     let refused = plans.list_plans(ListPlansRequest::default()).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
     assert!(refused.get_error_details().retry_info().unwrap().retry_delay.unwrap() > Duration::ZERO);
+}
+
+#[tokio::test]
+async fn answers_that_nobody_takes_keep_nobody_out() {
+    let t = App::start_with(Engine::Sqlite, |config| config.bounds.calls.calls_max = 2).await;
+    let deaf = Endpoint::new(t.url.clone()).unwrap().initial_stream_window_size(0).connect_lazy();
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let mut plans = SubscriptionServiceClient::new(deaf.clone());
+        // One after another, so that none is refused for being one too many at once.
+        let asked = calls.spawn(async move { plans.list_plans(ListPlansRequest::default()).await });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!asked.is_finished());
+    }
+    assert!(
+        SubscriptionServiceClient::new(t.channel()).list_plans(ListPlansRequest::default()).await.is_ok()
+    );
+}
+
+#[tokio::test]
+async fn an_account_cannot_leave_streams_behind_until_nobody_gets_one() {
+    let t = App::start_with(Engine::Sqlite, |config| {
+        config.bounds.chat.stall = Duration::from_millis(50);
+        config.bounds.calls.streams_per_account_max = 2;
+    })
+    .await;
+    let ada = t.register("ada@example.com").await;
+    let created = ada.chat().create_thread(CreateThreadRequest::default()).await.unwrap();
+    let threads =
+        vec![ThreadCursor { thread_id: created.into_inner().thread.unwrap().id, ..ThreadCursor::default() }];
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let subscribe = SubscribeRequest { threads: threads.clone() };
+        open.push(ada.chat().subscribe(subscribe).await.unwrap().into_inner());
+    }
+    let refused = ada.chat().subscribe(SubscribeRequest { threads: threads.clone() }).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    drop(open);
+    let again = async {
+        while ada.chat().subscribe(SubscribeRequest { threads: threads.clone() }).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), again).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_on_which_nothing_moves_is_closed() {
+    let t = App::start_with(Engine::Sqlite, |config| {
+        config.bounds.connections.head_within = Duration::from_millis(100);
+        config.bounds.connections.idle_max = Duration::from_millis(300);
+    })
+    .await;
+    let body = "POST /payfast/itn HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nm_payment_id=";
+    for words in ["", "PRI * HTTP/2.0\r\n", "GET /healthz HT", body] {
+        let mut socket = TcpStream::connect(t.url.trim_start_matches("http://")).await.unwrap();
+        socket.write_all(words.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let closed = tokio::time::timeout(Duration::from_secs(5), socket.read_to_end(&mut answer)).await;
+        assert!(closed.is_ok(), "{words:?} kept the connection");
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_client_vanished_is_counted_as_ended() {
+    let t = App::start(Engine::Sqlite).await;
+    let ada = t.register("ada@example.com").await;
+    // The call waits for the writer, and its client does not wait for the answer.
+    let writer = t.db.begin(Scope::System("test")).await.unwrap();
+    let request = UpdateAccountRequest {
+        account: Some(Account { bio: "x".to_owned(), ..Account::default() }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["bio".to_owned()] }),
+        ..UpdateAccountRequest::default()
+    };
+    let mut account = ada.account();
+    let call = account.update_account(request);
+    assert!(tokio::time::timeout(Duration::from_millis(200), call).await.is_err());
+    drop(writer);
+    let metrics = async || {
+        t.http.get(format!("{}/metrics", t.operations_url)).send().await.unwrap().text().await.unwrap()
+    };
+    let gone = async {
+        while !metrics().await.contains("capecontrol_rpc_calls_under_way 0") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), gone).await.unwrap();
+    assert!(metrics().await.contains("UpdateAccount\",code=\"CANCELLED\"} 1"));
 }
 
 #[tokio::test]

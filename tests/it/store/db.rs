@@ -199,3 +199,14 @@ async fn readers_of_sqlite_cannot_write() {
     let mut conn = t.db.conn(SCOPE).await.unwrap();
     assert!(conn.shared_sql("DELETE FROM jobs").execute().await.is_err());
 }
+
+#[tokio::test]
+async fn a_new_sqlite_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let t = Fixture::start(Engine::Sqlite).await;
+    let path = t.url.trim_start_matches("sqlite://");
+    for suffix in ["", "-wal", "-shm"] {
+        let mode = std::fs::metadata(format!("{path}{suffix}")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{suffix}");
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use capecontrol::db::Scope;
-use capecontrol::jobs::{self, Failure, Job, Registry, State, store};
+use capecontrol::jobs::{self, Failure, Job, Registry, State, Worker, store};
 use serde::{Deserialize, Serialize};
 
 use crate::support::{Fixture, on_both};
@@ -139,5 +139,29 @@ on_both! {
         let mut done = seen.lock().unwrap().clone();
         done.sort_unstable();
         assert_eq!(done, (0..60).collect::<Vec<_>>());
+    }
+
+    async fn a_claim_is_renewed_beside_the_work_not_instead_of_it(t: Fixture) {
+        push(&t, 1).await;
+        let attempts = Arc::new(AtomicUsize::new(0));
+        let mut registry = Registry::default();
+        let (db, counted) = (t.db.clone(), Arc::clone(&attempts));
+        registry.on::<Note, _>(move |_, lease| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let db = db.clone();
+            async move {
+                // The renewal has to wait for this transaction, which in turn has to be carried on with.
+                let mut tx = db.begin(SCOPE).await?;
+                lease.complete(&mut tx).await?;
+                tokio::time::sleep(Duration::from_millis(400)).await;
+                Ok(tx.commit().await?)
+            }
+        });
+        let options = jobs::Options { lease: Duration::from_millis(300), ..jobs::Options::default() };
+        let worker = Worker::new(t.db.clone(), t.world.clone(), options, registry);
+        let ran = tokio::time::timeout(Duration::from_secs(3), worker.run_due()).await;
+        assert_eq!(ran.expect("the renewal and the work wait for each other").unwrap(), 1);
+        assert_eq!(attempts.load(Ordering::SeqCst), 1);
+        assert!(count(&t).await.is_empty());
     }
 }
