@@ -225,23 +225,47 @@ impl App {
     /// When the routes cannot be made.
     pub async fn serve(&self, listeners: Listeners, stop: CancellationToken) -> Result<(), Error> {
         let (app, health) = self.routes().await?;
-        let options = server::Options {
-            drain_max: self.config.server.drain_max,
-            ..self.config.bounds.connections.clone()
-        };
+        let drain_max = self.config.server.drain_max;
+        let options = server::Options { drain_max, ..self.config.bounds.connections.clone() };
         // Operators can still read the counters while clients are drained.
         let operations_stop = CancellationToken::new();
+        let operations = crate::http::operations(self.metrics.clone(), self.worker.clone(), self.platform());
+        self.tasks.spawn(server::serve(
+            listeners.operations,
+            operations,
+            options.clone(),
+            operations_stop.clone(),
+        ));
+        self.start_tasks(health, &stop);
+        let finished = async {
+            server::serve(listeners.clients, app, options, stop.clone()).await;
+            operations_stop.cancel();
+            self.tasks.close();
+            self.tasks.wait().await;
+        };
+        let overdue = async {
+            stop.cancelled().await;
+            tokio::time::sleep(drain_max).await;
+        };
+        tokio::select! {
+            () = finished => {}
+            () = overdue => tracing::warn!(
+                after = ?drain_max, "what did not end was left; its jobs run again at the next start"
+            ),
+        }
+        // A connection that a left task still holds is closed with the process.
+        let _ = tokio::time::timeout(CLOSE_MAX, self.db.close()).await;
+        Ok(())
+    }
+
+    /// What runs beside the listeners until `stop`: news to streams, jobs, health, maintenance, and the goodbye.
+    fn start_tasks(&self, health: routes::Health, stop: &CancellationToken) {
         self.tasks.spawn({
-            let (chat, worker) = (Arc::clone(&self.chat), self.worker.clone());
-            let stop = stop.clone();
+            let (chat, worker, stop) = (Arc::clone(&self.chat), self.worker.clone(), stop.clone());
             async move { tokio::join!(chat.run(), worker.run(stop)) }
         });
         self.tasks.spawn(health.follow(stop.clone()));
         self.tasks.spawn(maintenance::run(self.db.clone(), self.world.clone(), stop.clone()));
-        self.tasks.spawn({
-            let operations = crate::http::operations(self.metrics.clone(), self.platform());
-            server::serve(listeners.operations, operations, options.clone(), operations_stop.clone())
-        });
         self.tasks.spawn({
             let (stop, drain) = (stop.clone(), self.drain.clone());
             async move {
@@ -249,15 +273,6 @@ impl App {
                 drain.cancel();
             }
         });
-        server::serve(listeners.clients, app, options, stop).await;
-        operations_stop.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(self.config.server.drain_max, self.tasks.wait()).await.is_err() {
-            tracing::warn!("tasks that did not end were left; their jobs run again at the next start");
-        }
-        // A connection that a left task still holds is closed with the process.
-        let _ = tokio::time::timeout(CLOSE_MAX, self.db.close()).await;
-        Ok(())
     }
 
     fn platform(&self) -> crate::http::Platform {

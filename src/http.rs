@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::auth;
+use crate::jobs::Worker;
 use crate::rpc::metrics::Metrics;
 
 /// What the routes that every node has need to know.
@@ -39,12 +40,12 @@ pub fn platform(platform: Platform) -> Router {
 }
 
 /// What operators' tools ask for, on a port of its own.
-pub fn operations(metrics: Metrics, platform: Platform) -> Router {
+pub fn operations(metrics: Metrics, worker: Worker, platform: Platform) -> Router {
     Router::new()
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .with_state(platform)
-        .merge(Router::new().route("/metrics", get(encode_metrics)).with_state(metrics))
+        .merge(Router::new().route("/metrics", get(encode_metrics)).with_state((metrics, worker)))
 }
 
 /// Answers what no route knows: to gRPC clients in their way, to others with 404.
@@ -77,7 +78,12 @@ async fn jwks(State(platform): State<Platform>) -> Response {
     ([(header::CACHE_CONTROL, "public, max-age=300")], Json(platform.auth.jwks())).into_response()
 }
 
-async fn encode_metrics(State(metrics): State<Metrics>) -> Response {
+async fn encode_metrics(State((metrics, worker)): State<(Metrics, Worker)>) -> Response {
+    // The queue is read when it is asked for. Without the database the other counters are worth having still.
+    match worker.census().await {
+        Ok(census) => census.into_iter().for_each(|(state, count)| metrics.set_jobs(state.as_str(), count)),
+        Err(error) => tracing::warn!(error = %error.chain(), "the job queue cannot be counted"),
+    }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], metrics.encode()).into_response()
 }

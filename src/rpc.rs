@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod page;
 mod places;
 pub mod policy;
+pub mod refusal;
 pub mod server;
 pub mod status;
 pub mod telemetry;

@@ -139,6 +139,17 @@ impl Worker {
         }
     }
 
+    /// How many jobs are in each state, those that no job is in included.
+    ///
+    /// # Errors
+    /// When the queue cannot be read.
+    pub async fn census(&self) -> Result<[(State, i64); 3], db::Error> {
+        let mut conn = self.db.conn(SCOPE).await?;
+        let counted = store::count(&mut conn).await?;
+        let of = |wanted| counted.iter().find(|(state, _)| *state == wanted).map_or(0, |(_, count)| *count);
+        Ok([State::Ready, State::Running, State::Dead].map(|state| (state, of(state))))
+    }
+
     async fn claim_or_warn(&self, limit: usize) -> Vec<Claimed> {
         if limit == 0 {
             return Vec::new();

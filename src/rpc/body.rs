@@ -10,8 +10,9 @@ use tokio::time::{Instant, Sleep};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use super::gate::{Held, Refusal};
+use super::gate::Held;
 use super::metrics::Observation;
+use super::refusal::Refusal;
 use super::status;
 
 /// A body that ends by the deadline, with DEADLINE_EXCEEDED in its trailers.

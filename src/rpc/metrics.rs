@@ -26,6 +26,12 @@ struct Method {
     method: Arc<str>,
 }
 
+/// The label of a state that jobs are in.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InState {
+    state: &'static str,
+}
+
 /// All counters of a node. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
@@ -35,6 +41,7 @@ struct Inner {
     calls: Family<Call, Counter>,
     seconds: Family<Method, Histogram, fn() -> Histogram>,
     under_way: Gauge<i64, AtomicI64>,
+    jobs: Family<InState, Gauge<i64, AtomicI64>>,
 }
 
 impl Default for Metrics {
@@ -44,11 +51,12 @@ impl Default for Metrics {
         // From a millisecond to half a minute.
         let seconds: Family<Method, Histogram, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 16)));
-        let under_way = Gauge::default();
+        let (under_way, jobs) = (Gauge::default(), Family::default());
         registry.register("rpc_calls", "Calls that ended, by method and status code", calls.clone());
         registry.register("rpc_call_seconds", "How long calls took, streams included", seconds.clone());
         registry.register("rpc_calls_under_way", "Calls and streams under way", under_way.clone());
-        Self(Arc::new(Inner { registry, calls, seconds, under_way }))
+        registry.register("jobs", "Jobs in the queue that all nodes share, by state", jobs.clone());
+        Self(Arc::new(Inner { registry, calls, seconds, under_way, jobs }))
     }
 }
 
@@ -64,6 +72,11 @@ impl Metrics {
     pub fn begin(&self, method: Arc<str>) -> Observation {
         self.0.under_way.inc();
         Observation { metrics: self.clone(), method, began: now(), code: Code::Cancelled }
+    }
+
+    /// Notes how many jobs are in a state.
+    pub fn set_jobs(&self, state: &'static str, count: i64) {
+        self.0.jobs.get_or_create(&InState { state }).set(count);
     }
 
     /// All counters in the OpenMetrics text format.

@@ -134,7 +134,7 @@ pub(crate) use status_from;
 status_from!(Violations);
 status_from!(crate::idempotency::Error);
 status_from!(super::page::Error);
-status_from!(super::gate::Refusal);
+status_from!(super::refusal::Refusal);
 
 #[cfg(test)]
 mod tests {

@@ -15,7 +15,7 @@ const VARIABLE: &str = "CAPECONTROL_WRITE_GENERATED";
 /// Every registry of reasons, by the module that keeps it.
 const REASONS: &[(&str, &[&Reason])] = &[
     ("Everywhere", fault::REASONS),
-    ("Every call", rpc::gate::REASONS),
+    ("Every call", rpc::refusal::REASONS),
     ("Lists", rpc::page::REASONS),
     ("Repetition of calls", idempotency::REASONS),
     ("Auth", auth::REASONS),

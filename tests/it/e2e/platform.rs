@@ -317,6 +317,8 @@ async fn calls_are_counted_by_method_and_code() {
         t.http.get(format!("{}/metrics", t.operations_url)).send().await.unwrap().text().await.unwrap();
     let line = "ListOrganizations\",code=\"INVALID_ARGUMENT\"} 1";
     assert!(text.contains(line), "{text}");
+    // The letter that greets her waits for a worker.
+    assert!(text.contains("capecontrol_jobs{state=\"ready\"} 1"), "{text}");
     // Not on the clients' port.
     assert_eq!(t.http.get(format!("{}/metrics", t.url)).send().await.unwrap().status(), 404);
 }

@@ -1,0 +1,111 @@
+//! Why a call is refused before it reaches a domain, and the reasons that are told.
+
+use crate::base::fault::{self, Code, Fault, Reason};
+
+/// Why the gate refuses a call.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// A bearer token and an API key came together.
+    #[error("Send either a bearer token or an API key, not both.")]
+    TwoCredentials,
+    /// A credential cannot be read.
+    #[error("The authorization metadata must be `Bearer <access token>`.")]
+    Malformed,
+    /// The API key is not one of ours.
+    #[error("The API key is not valid.")]
+    ApiKey,
+    /// No credential came.
+    #[error("Sign in first, and send the access token as `authorization: Bearer <token>`.")]
+    NoCredential,
+    /// The role does not suffice.
+    #[error("This call is for {0}.")]
+    Role(&'static str),
+    /// The node has as many calls as it takes.
+    #[error("The platform is busy; please repeat the call in a moment.")]
+    Busy,
+    /// The `grpc-timeout` metadata cannot be read.
+    #[error("The grpc-timeout metadata must be at most eight digits and one of the units H, M, S, m, u, n.")]
+    Timeout,
+    /// The deadline passed.
+    #[error("The call's deadline passed before it was done.")]
+    Deadline,
+    /// The body is not the message that the method takes.
+    #[error("The request cannot be read as the message that this method takes.")]
+    Unreadable,
+    /// The message is larger than the platform takes.
+    #[error("The request is larger than the platform takes.")]
+    TooLarge,
+    /// The handler panicked.
+    #[error("the handler panicked")]
+    Panicked,
+}
+
+/// Two kinds of credential came with one call.
+pub static TWO_CREDENTIALS: Reason = Reason::new(
+    Code::Unauthenticated,
+    "TWO_CREDENTIALS",
+    "A bearer token and an API key came with the same call; send one of them.",
+);
+/// A credential that cannot be read.
+pub static CREDENTIAL_MALFORMED: Reason = Reason::new(
+    Code::Unauthenticated,
+    "CREDENTIAL_MALFORMED",
+    "The authorization metadata is not `Bearer <access token>`.",
+);
+/// An API key that is not valid.
+pub static API_KEY_INVALID: Reason = Reason::new(
+    Code::Unauthenticated,
+    "API_KEY_INVALID",
+    "The API key does not exist, is revoked or has expired.",
+);
+/// The node is full.
+pub static OVERLOADED: Reason = Reason::new(
+    Code::ResourceExhausted,
+    "OVERLOADED",
+    "The node has as many calls or streams as it takes; repeat the call after the delay in RetryInfo.",
+);
+/// A deadline that cannot be read.
+pub static TIMEOUT_MALFORMED: Reason = Reason::new(
+    Code::InvalidArgument,
+    "TIMEOUT_MALFORMED",
+    "The grpc-timeout metadata is not at most eight digits and a unit.",
+);
+
+/// A body that cannot be read.
+pub static REQUEST_UNREADABLE: Reason = Reason::new(
+    Code::InvalidArgument,
+    "REQUEST_UNREADABLE",
+    "The body is not an encoding of the message that the method takes; is the client's proto another version's?",
+);
+/// A body that is too large.
+pub static REQUEST_TOO_LARGE: Reason =
+    Reason::new(Code::InvalidArgument, "REQUEST_TOO_LARGE", "The request message is larger than 1 MiB.");
+
+/// What the gate answers.
+pub static REASONS: &[&Reason] = &[
+    &TWO_CREDENTIALS,
+    &CREDENTIAL_MALFORMED,
+    &API_KEY_INVALID,
+    &OVERLOADED,
+    &TIMEOUT_MALFORMED,
+    &REQUEST_UNREADABLE,
+    &REQUEST_TOO_LARGE,
+];
+
+impl Fault for Refusal {
+    fn reason(&self) -> &'static Reason {
+        match self {
+            Self::TwoCredentials => &TWO_CREDENTIALS,
+            Self::Malformed => &CREDENTIAL_MALFORMED,
+            Self::ApiKey => &API_KEY_INVALID,
+            Self::NoCredential => &fault::UNAUTHENTICATED,
+            Self::Role(_) => &fault::PERMISSION_DENIED,
+            Self::Busy => &OVERLOADED,
+            Self::Timeout => &TIMEOUT_MALFORMED,
+            Self::Deadline => &fault::DEADLINE_EXCEEDED,
+            Self::Unreadable => &REQUEST_UNREADABLE,
+            Self::TooLarge => &REQUEST_TOO_LARGE,
+            Self::Panicked => &fault::INTERNAL,
+        }
+    }
+}
