@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::model::{Claimed, Failure, Job, JobId, State, Verdict, backoff};
 use super::store;
-use crate::base::World;
-use crate::db::{self, Db, Scope, Tx};
+use crate::base::{Timestamp, World};
+use crate::db::{self, Db, Engine, Scope, Tx};
 
 const SCOPE: Scope = Scope::System("jobs");
 
@@ -99,6 +99,9 @@ impl Worker {
     /// Runs jobs as they come, until `stop`. Jobs that run then are finished first.
     pub async fn run(&self, stop: CancellationToken) {
         let mut running = tokio::task::JoinSet::new();
+        if let Err(error) = self.inherit().await {
+            tracing::warn!(error = %error.chain(), "jobs of the process before wait until their claims run out");
+        }
         while !stop.is_cancelled() {
             let free = self.options.concurrency.saturating_sub(running.len());
             let claimed = self.claim_or_warn(free).await;
@@ -148,6 +151,21 @@ impl Worker {
         let counted = store::count(&mut conn).await?;
         let of = |wanted| counted.iter().find(|(state, _)| *state == wanted).map_or(0, |(_, count)| *count);
         Ok([State::Ready, State::Running, State::Dead].map(|state| (state, of(state))))
+    }
+
+    /// Makes the jobs of the process before ready again. From a SQLite file one process serves at a time, so that
+    /// whoever still has a claim is dead; on PostgreSQL it may be another node, and only time tells.
+    async fn inherit(&self) -> Result<(), db::Error> {
+        if self.db.engine() == Engine::Postgres {
+            return Ok(());
+        }
+        let mut tx = self.db.begin(SCOPE).await?;
+        let released = store::release_expired(&mut tx, Timestamp::from_micros(i64::MAX)).await?;
+        tx.commit().await?;
+        if released > 0 {
+            tracing::warn!(jobs = released, "jobs that a process left behind are tried again");
+        }
+        Ok(())
     }
 
     async fn claim_or_warn(&self, limit: usize) -> Vec<Claimed> {

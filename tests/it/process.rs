@@ -127,6 +127,8 @@ async fn money_that_was_acknowledged_survives_a_kill_and_counts_once() {
         ("amount_net", "516.83"),
         ("merchant_id", options.merchant_id.as_str()),
     ];
+    // The first test to come installs it for all.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let body = signed_body(&itn, options.passphrase());
     let answer = http.post(format!("{}/payfast/itn", node.url)).body(body).send().await.unwrap();

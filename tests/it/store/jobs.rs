@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use capecontrol::db::Scope;
+use capecontrol::db::{Engine, Scope};
 use capecontrol::jobs::{self, Failure, Job, Registry, State, Worker, store};
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
-use crate::support::{Fixture, on_both};
+use crate::support::{Fixture, Start as _, on_both};
 
 const SCOPE: Scope = Scope::System("test");
 
@@ -165,4 +166,27 @@ on_both! {
         assert_eq!(attempts.load(Ordering::SeqCst), 1);
         assert!(count(&t).await.is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_process_on_a_sqlite_file_takes_over_at_once_from_one_that_was_killed() {
+    let t = Fixture::start(Engine::Sqlite).await;
+    push(&t, 1).await;
+    let stuck = t.worker(|registry| {
+        registry.on::<Note, _>(|_, _| std::future::pending::<Result<(), Failure>>());
+    });
+    let _ = tokio::time::timeout(Duration::from_millis(300), stuck.run_due()).await;
+    assert_eq!(count(&t).await, [(State::Running, 1)]);
+    let (seen, stop) = (Seen::default(), CancellationToken::new());
+    let worker = t.worker(record(&seen));
+    // The clock stands still: the claim does not run out.
+    let done = async {
+        while !count(&t).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        stop.cancel();
+    };
+    let both = async { tokio::join!(worker.run(stop.clone()), done) };
+    tokio::time::timeout(Duration::from_secs(10), both).await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), [1]);
 }
