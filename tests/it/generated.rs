@@ -1,10 +1,11 @@
 //! Files of the repository that are written from the code. The tests compare them; `make gen` writes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use capecontrol::base::fault::{self, Code, Reason};
+use capecontrol::config::{Config, Sources};
 use capecontrol::{ai, auth, chat, idempotency, market, payments, rpc};
 
 use crate::tidy::source;
@@ -83,6 +84,20 @@ fn every_reason_is_registered_once() {
 fn reason_made(declaration: &str) -> Option<String> {
     let value = declaration.split_once(": Reason =")?.1.trim_start().strip_prefix("Reason::new(")?;
     value.split('"').nth(1).map(str::to_owned)
+}
+
+/// The page of settings is written by hand, for its words say more than the program's; which settings there are, the
+/// program says.
+#[test]
+fn every_setting_is_on_the_page_of_settings() {
+    let (_, effective) = Config::read(Sources::default()).unwrap();
+    let settings: BTreeSet<&str> = effective.iter().map(|setting| setting.key).collect();
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap();
+    let (_, section) = page.split_once("## Settings").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let told: BTreeSet<&str> =
+        section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(told, settings);
 }
 
 /// Compares a file of the repository with what it must hold, or writes it.
