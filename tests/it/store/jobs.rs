@@ -7,6 +7,7 @@ use std::time::Duration;
 use capecontrol::db::{Engine, Scope};
 use capecontrol::jobs::{self, Failure, Job, Registry, State, Worker, store};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{Fixture, Start as _, on_both};
@@ -40,6 +41,22 @@ fn record(seen: &Seen) -> impl FnOnce(&mut Registry) {
             seen.lock().unwrap().push(job.0);
             std::future::ready(Ok(()))
         });
+    }
+}
+
+/// A worker that is cut while its handler runs: nothing is noted, as when the process is killed.
+async fn claim_and_die(t: &Fixture) {
+    let begun = Arc::new(Notify::new());
+    let begins = Arc::clone(&begun);
+    let worker = t.worker(move |registry| {
+        registry.on::<Note, _>(move |_, _| {
+            begins.notify_one();
+            std::future::pending::<Result<(), Failure>>()
+        });
+    });
+    tokio::select! {
+        ended = worker.run_due() => panic!("the handler never ends, and yet: {ended:?}"),
+        () = begun.notified() => {}
     }
 }
 
@@ -93,11 +110,7 @@ on_both! {
 
     async fn a_worker_that_dies_loses_the_job_to_another(t: Fixture) {
         push(&t, 1).await;
-        let stuck = t.worker(|registry| {
-            registry.on::<Note, _>(|_, _| std::future::pending::<Result<(), Failure>>());
-        });
-        // Cut while the handler runs: nothing is noted, as when the process is killed.
-        let _ = tokio::time::timeout(Duration::from_millis(300), stuck.run_due()).await;
+        claim_and_die(&t).await;
         assert_eq!(count(&t).await, [(State::Running, 1)]);
         let seen = Seen::default();
         let other = t.worker(record(&seen));
@@ -161,7 +174,7 @@ on_both! {
         let options = jobs::Options { lease: Duration::from_millis(300), ..jobs::Options::default() };
         let worker = Worker::new(t.db.clone(), t.world.clone(), options, registry);
         // Longer than this, and the renewal and the work waited for each other.
-        let ran = tokio::time::timeout(Duration::from_secs(3), worker.run_due()).await;
+        let ran = tokio::time::timeout(Duration::from_secs(30), worker.run_due()).await;
         assert_eq!(ran.unwrap().unwrap(), 1);
         assert_eq!(attempts.load(Ordering::SeqCst), 1);
         assert!(count(&t).await.is_empty());
@@ -172,10 +185,7 @@ on_both! {
 async fn a_process_on_a_sqlite_file_takes_over_at_once_from_one_that_was_killed() {
     let t = Fixture::start(Engine::Sqlite).await;
     push(&t, 1).await;
-    let stuck = t.worker(|registry| {
-        registry.on::<Note, _>(|_, _| std::future::pending::<Result<(), Failure>>());
-    });
-    let _ = tokio::time::timeout(Duration::from_millis(300), stuck.run_due()).await;
+    claim_and_die(&t).await;
     assert_eq!(count(&t).await, [(State::Running, 1)]);
     let (seen, stop) = (Seen::default(), CancellationToken::new());
     let worker = t.worker(record(&seen));
@@ -187,6 +197,6 @@ async fn a_process_on_a_sqlite_file_takes_over_at_once_from_one_that_was_killed(
         stop.cancel();
     };
     let both = async { tokio::join!(worker.run(stop.clone()), done) };
-    tokio::time::timeout(Duration::from_secs(10), both).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
     assert_eq!(*seen.lock().unwrap(), [1]);
 }
