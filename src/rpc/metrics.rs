@@ -109,10 +109,11 @@ impl Observation {
 impl Drop for Observation {
     fn drop(&mut self) {
         let inner = &self.metrics.0;
-        inner.under_way.dec();
         let took = now().saturating_duration_since(self.began).as_secs_f64();
         inner.seconds.get_or_create(&Method { method: Arc::clone(&self.method) }).observe(took);
         inner.calls.get_or_create(&Call { method: Arc::clone(&self.method), code: name(self.code) }).inc();
+        // Last: whoever sees that nothing is under way sees all of it counted.
+        inner.under_way.dec();
     }
 }
 
