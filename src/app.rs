@@ -106,8 +106,9 @@ pub struct App {
     pub payments: Arc<payments::Service>,
     /// The catalogue of agents.
     pub market: Arc<market::Service>,
-    /// Runs the jobs of this node.
-    pub worker: Worker,
+    /// Run the jobs of this node: one those that are quick, among them whatever moves money; the other the agents'
+    /// turns, which last as long as a provider takes.
+    workers: [Worker; 2],
     /// What the node counts.
     pub metrics: Metrics,
     world: World,
@@ -186,12 +187,14 @@ impl App {
             &mut registry,
             Arc::new(mail::FileMailer::new(config.mail.folder.clone(), &config.mail.from)?),
         );
-        chat::turn::register(&mut registry, Arc::clone(&chat));
         payments::register(&mut registry, &payments);
         if let Some(simulator) = &simulator {
             simulator::register(&mut registry, simulator);
         }
-        let worker = Worker::new(db.clone(), world.clone(), config.bounds.jobs.clone(), registry);
+        let mut slow = Registry::default();
+        chat::turn::register(&mut slow, Arc::clone(&chat));
+        let worker = |registry| Worker::new(db.clone(), world.clone(), config.bounds.jobs.clone(), registry);
+        let workers = [worker(registry), worker(slow)];
         let pages = Pages::new(root.derive("page-tokens"));
         let (metrics, ready) = (Metrics::default(), watch::Sender::new(false));
         Ok(Self {
@@ -200,7 +203,7 @@ impl App {
             chat,
             payments,
             market,
-            worker,
+            workers,
             metrics,
             world,
             config,
@@ -212,6 +215,23 @@ impl App {
             tasks,
             ready,
         })
+    }
+
+    /// Runs every job that is due by the clock, and those that they push, and tells how many attempts were made.
+    ///
+    /// # Errors
+    /// When the queue cannot be read.
+    pub async fn run_due_jobs(&self) -> Result<usize, db::Error> {
+        let mut attempts = 0;
+        loop {
+            let before = attempts;
+            for worker in &self.workers {
+                attempts += worker.run_due().await?;
+            }
+            if attempts == before {
+                return Ok(attempts);
+            }
+        }
     }
 
     /// The settings that the node runs with.
@@ -229,7 +249,8 @@ impl App {
         let options = server::Options { drain_max, ..self.config.bounds.connections.clone() };
         // Operators can still read the counters while clients are drained.
         let operations_stop = CancellationToken::new();
-        let operations = crate::http::operations(self.metrics.clone(), self.worker.clone(), self.platform());
+        let operations =
+            crate::http::operations(self.metrics.clone(), self.workers[0].clone(), self.platform());
         self.tasks.spawn(server::serve(
             listeners.operations,
             operations,
@@ -261,9 +282,13 @@ impl App {
     /// What runs beside the listeners until `stop`: news to streams, jobs, health, maintenance, and the goodbye.
     fn start_tasks(&self, health: routes::Health, stop: &CancellationToken) {
         self.tasks.spawn({
-            let (chat, worker, stop) = (Arc::clone(&self.chat), self.worker.clone(), stop.clone());
-            async move { tokio::join!(chat.run(), worker.run(stop)) }
+            let chat = Arc::clone(&self.chat);
+            async move { chat.run().await }
         });
+        for worker in self.workers.clone() {
+            let stop = stop.clone();
+            self.tasks.spawn(async move { worker.run(stop).await });
+        }
         self.tasks.spawn(health.follow(stop.clone()));
         self.tasks.spawn(maintenance::run(self.db.clone(), self.world.clone(), stop.clone()));
         self.tasks.spawn({

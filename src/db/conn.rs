@@ -1,8 +1,6 @@
 //! Sessions and transactions: who may read, who may write, and for whom.
 
-use std::sync::Arc;
-
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::lease::Lease;
 use super::statement::{Sql, Statement};
@@ -62,7 +60,7 @@ pub struct Tx {
     scope: Scope,
     failed: bool,
     after_commit: Vec<Box<dyn FnOnce() + Send>>,
-    announcements: Arc<Notify>,
+    announcements: watch::Sender<()>,
     announce: bool,
 }
 
@@ -72,7 +70,7 @@ impl Tx {
     pub(super) async fn begin(
         mut lease: Lease,
         scope: Scope,
-        announcements: Arc<Notify>,
+        announcements: watch::Sender<()>,
     ) -> Result<Self, Error> {
         // Set first: a begin that is cut short may have taken effect.
         lease.in_transaction = true;
@@ -96,7 +94,7 @@ impl Tx {
             action();
         }
         if self.announce {
-            self.announcements.notify_one();
+            self.announcements.send_replace(());
         }
         Ok(())
     }
@@ -107,7 +105,7 @@ impl Tx {
         self.after_commit.push(Box::new(action));
     }
 
-    /// Wakes whoever waits in [`super::Db::announced`] once the transaction is committed.
+    /// Tells whoever listens to [`super::Db::announcements`] once the transaction is committed.
     pub const fn announce(&mut self) {
         self.announce = true;
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::lease::{Lease, Wire};
 use super::{Error, Scope, Session, Tx, sqlite};
@@ -59,7 +59,7 @@ pub enum Engine {
 #[derive(Clone)]
 pub struct Db {
     pub(super) pools: Arc<Pools>,
-    announcements: Arc<Notify>,
+    announcements: watch::Sender<()>,
 }
 
 pub(super) enum Pools {
@@ -77,7 +77,7 @@ impl Db {
             Some(path) => open_sqlite(&path, options).await?,
             None => open_postgres(options)?,
         };
-        Ok(Self { pools: Arc::new(pools), announcements: Arc::default() })
+        Ok(Self { pools: Arc::new(pools), announcements: watch::Sender::new(()) })
     }
 
     /// Which engine this is.
@@ -110,12 +110,13 @@ impl Db {
             Pools::Sqlite { writer, .. } => Wire::Sqlite(writer.lend().await?),
             Pools::Postgres(pool) => Wire::Postgres(pool.acquire().await?),
         };
-        Tx::begin(Lease::new(wire), scope, Arc::clone(&self.announcements)).await
+        Tx::begin(Lease::new(wire), scope, self.announcements.clone()).await
     }
 
-    /// Waits until a transaction that called [`Tx::announce`] is committed on this node.
-    pub async fn announced(&self) {
-        self.announcements.notified().await;
+    /// Tells of every transaction on this node that called [`Tx::announce`] and was committed.
+    #[must_use]
+    pub fn announcements(&self) -> watch::Receiver<()> {
+        self.announcements.subscribe()
     }
 
     /// Asks the database for a sign of life.

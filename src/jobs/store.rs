@@ -47,16 +47,18 @@ pub async fn push_at<J: Job>(
     Ok(())
 }
 
-/// Claims up to `limit` jobs that are due, the longest due first.
+/// Claims up to `limit` jobs of these kinds that are due, the longest due first.
 pub(super) async fn claim(
     tx: &mut Tx,
     now: Timestamp,
     lease_until: Timestamp,
     limit: i64,
+    kinds: impl Iterator<Item = &'static str>,
 ) -> Result<Vec<Claimed>, db::Error> {
     tx.shared_sql(db::claim!(
         "WITH due AS (
-           SELECT id FROM jobs WHERE state = 'ready' AND run_at <= $1 ORDER BY run_at, id LIMIT $3",
+           SELECT id FROM jobs WHERE state = 'ready' AND run_at <= $1 AND kind IN $list
+           ORDER BY run_at, id LIMIT $3",
         ")
          UPDATE jobs SET state = 'running', lease_until = $2, attempts = attempts + 1, fence = fence + 1
          WHERE id IN (SELECT id FROM due)
@@ -65,16 +67,23 @@ pub(super) async fn claim(
     .bind(now)
     .bind(lease_until)
     .bind(limit)
+    .list(kinds)
     .all()
     .await
 }
 
-/// Makes jobs ready again whose worker did not end them in time.
-pub(super) async fn release_expired(tx: &mut Tx, now: Timestamp) -> Result<u64, db::Error> {
+/// Makes jobs of these kinds ready again whose worker did not end them in time.
+pub(super) async fn release_expired(
+    tx: &mut Tx,
+    now: Timestamp,
+    kinds: impl Iterator<Item = &'static str>,
+) -> Result<u64, db::Error> {
     tx.shared_sql(
-        "UPDATE jobs SET state = 'ready', lease_until = NULL WHERE state = 'running' AND lease_until <= $1",
+        "UPDATE jobs SET state = 'ready', lease_until = NULL
+         WHERE state = 'running' AND lease_until <= $1 AND kind IN $list",
     )
     .bind(now)
+    .list(kinds)
     .execute()
     .await
 }

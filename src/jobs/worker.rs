@@ -80,7 +80,8 @@ impl Registry {
     }
 }
 
-/// Runs the jobs of one node.
+/// Runs jobs of one node: those of the kinds in its registry. Jobs that may take long get a worker of their own, so
+/// that quick ones do not wait for them.
 #[derive(Clone)]
 pub struct Worker {
     db: Db,
@@ -99,10 +100,13 @@ impl Worker {
     /// Runs jobs as they come, until `stop`. Jobs that run then are finished first.
     pub async fn run(&self, stop: CancellationToken) {
         let mut running = tokio::task::JoinSet::new();
+        let mut pushed = self.db.announcements();
         if let Err(error) = self.inherit().await {
             tracing::warn!(error = %error.chain(), "jobs of the process before wait until their claims run out");
         }
         while !stop.is_cancelled() {
+            // What is pushed from here on is news, also when it is claimed below.
+            pushed.mark_unchanged();
             let free = self.options.concurrency.saturating_sub(running.len());
             let claimed = self.claim_or_warn(free).await;
             let full = !claimed.is_empty() && claimed.len() == free;
@@ -115,7 +119,7 @@ impl Worker {
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.db.announced() => {}
+                _ = pushed.changed() => {}
                 () = tokio::time::sleep(self.options.poll) => {}
                 Some(_) = running.join_next(), if !running.is_empty() => {}
             }
@@ -160,7 +164,8 @@ impl Worker {
             return Ok(());
         }
         let mut tx = self.db.begin(SCOPE).await?;
-        let released = store::release_expired(&mut tx, Timestamp::from_micros(i64::MAX)).await?;
+        let released =
+            store::release_expired(&mut tx, Timestamp::from_micros(i64::MAX), self.kinds()).await?;
         tx.commit().await?;
         if released > 0 {
             tracing::warn!(jobs = released, "jobs that a process left behind are tried again");
@@ -185,14 +190,18 @@ impl Worker {
         }
         let now = self.world.now();
         let mut tx = self.db.begin(SCOPE).await?;
-        let released = store::release_expired(&mut tx, now).await?;
+        let released = store::release_expired(&mut tx, now, self.kinds()).await?;
         if released > 0 {
             tracing::warn!(jobs = released, "jobs whose worker did not end them are tried again");
         }
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let claimed = store::claim(&mut tx, now, now.plus(self.options.lease), limit).await?;
+        let claimed = store::claim(&mut tx, now, now.plus(self.options.lease), limit, self.kinds()).await?;
         tx.commit().await?;
         Ok(claimed)
+    }
+
+    fn kinds(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.registry.handlers.keys().copied()
     }
 
     async fn something_due(&self) -> Result<bool, db::Error> {

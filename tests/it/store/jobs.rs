@@ -120,6 +120,15 @@ on_both! {
         assert_eq!(*seen.lock().unwrap(), [1]);
     }
 
+    async fn a_worker_takes_only_the_kinds_that_it_knows(t: Fixture) {
+        push(&t, 1).await;
+        let stranger = t.worker(|_| {});
+        assert_eq!(stranger.run_due().await.unwrap(), 0);
+        assert_eq!(count(&t).await, [(State::Ready, 1)]);
+        let seen = Seen::default();
+        assert_eq!(t.worker(record(&seen)).run_due().await.unwrap(), 1);
+    }
+
     async fn a_lost_claim_cannot_have_an_effect(t: Fixture) {
         push(&t, 1).await;
         let (db, clock) = (t.db.clone(), Arc::clone(&t.clock));

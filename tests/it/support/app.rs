@@ -104,7 +104,7 @@ impl App {
 
     /// Runs every job that is due by the clock.
     pub async fn run_jobs(&self) -> usize {
-        self.node.worker.run_due().await.unwrap()
+        self.node.run_due_jobs().await.unwrap()
     }
 
     /// Moves the clock on.
