@@ -5,5 +5,6 @@ mod chat;
 mod db;
 mod idempotency;
 mod jobs;
+mod ledger;
 mod market;
 pub mod payments;

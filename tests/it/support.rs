@@ -8,8 +8,11 @@ pub use app::{App, Person};
 
 use std::sync::Arc;
 
-use capecontrol::base::{ManualClock, SeededRng, Timestamp, World};
-use capecontrol::db::{Db, Engine, Options};
+use capecontrol::auth::caller::Proof;
+use capecontrol::auth::store::{account, organization};
+use capecontrol::auth::{Caller, Email, Origin, Role};
+use capecontrol::base::{ManualClock, OrganizationId, SeededRng, Timestamp, World};
+use capecontrol::db::{Db, Engine, Options, Scope};
 use capecontrol::jobs::{self, Registry, Worker};
 
 /// 2026-11-20T10:00:00Z, where the clock of every test begins.
@@ -48,6 +51,28 @@ impl Fixture {
         register(&mut registry);
         Worker::new(self.db.clone(), self.world.clone(), jobs::Options::default(), registry)
     }
+}
+
+/// Registers somebody with a personal organisation.
+pub async fn somebody(t: &Fixture, email: &str) -> Caller {
+    let new = account::NewAccount {
+        id: t.world.id(),
+        email: Email::parse(email).unwrap(),
+        role: Role::Customer,
+        password_hash: "none".to_owned(),
+        one_time_issued_at: None,
+        terms_version: "1".to_owned(),
+        display_name: "Somebody".to_owned(),
+        at: t.world.now(),
+    };
+    let personal: OrganizationId = t.world.id();
+    let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
+    assert!(account::insert(&mut tx, &new).await.unwrap());
+    organization::insert_personal(&mut tx, personal, new.id, "Somebody", new.at).await.unwrap();
+    tx.commit().await.unwrap();
+    let expires_at = Timestamp::from_micros(i64::MAX);
+    let proof = Proof { account: new.id, session: t.world.id(), role: Role::Customer, personal, expires_at };
+    Caller::signed_in(proof, Origin::default())
 }
 
 /// The address of an empty database.

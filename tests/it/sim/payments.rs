@@ -18,8 +18,8 @@ use capecontrol::payments::payfast::itn::Itn;
 use capecontrol::payments::payfast::verdict::amount_text;
 use capecontrol::payments::provider::Confirm;
 
-use crate::store::payments::{balances, itn, node, post, somebody, wish};
-use crate::support::{Fixture, on_both};
+use crate::store::payments::{balances, itn, node, post, wish};
+use crate::support::{Fixture, on_both, somebody};
 
 const SEEDS: u64 = 6;
 const STEPS: usize = 60;

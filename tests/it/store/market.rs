@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use capecontrol::auth::caller::Proof;
-use capecontrol::auth::store::{account, organization};
-use capecontrol::auth::{self, Caller, Email, Origin, Role};
+use capecontrol::auth::{self, Caller, Origin};
+use capecontrol::base::Timestamp;
 use capecontrol::base::fault::{Fault as _, NOT_FOUND};
-use capecontrol::base::{OrganizationId, Timestamp};
 use capecontrol::db::{self, Conn as _, Json, Scope};
 use capecontrol::idempotency::{IDEMPOTENCY_KEY_REUSED, RequestKey};
 use capecontrol::market::error::{ALREADY_INSTALLED, Error};
@@ -14,32 +12,10 @@ use capecontrol::market::manifest::Category;
 use capecontrol::market::service::{InstallListing, ListInstallations, ListListings};
 use capecontrol::market::{Installation, ListingId, Manifest, Service, store};
 
-use crate::support::{Fixture, on_both};
+use crate::support::{Fixture, on_both, somebody};
 
 /// The catalogue in its order.
 const SLUGS: [&str; 6] = ["content", "developer", "finance", "guide", "onboarding", "support"];
-
-/// Registers somebody with a personal organisation.
-async fn somebody(t: &Fixture, email: &str) -> Caller {
-    let new = account::NewAccount {
-        id: t.world.id(),
-        email: Email::parse(email).unwrap(),
-        role: Role::Customer,
-        password_hash: "none".to_owned(),
-        one_time_issued_at: None,
-        terms_version: "1".to_owned(),
-        display_name: "Somebody".to_owned(),
-        at: t.world.now(),
-    };
-    let personal: OrganizationId = t.world.id();
-    let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
-    assert!(account::insert(&mut tx, &new).await.unwrap());
-    organization::insert_personal(&mut tx, personal, new.id, "Somebody", new.at).await.unwrap();
-    tx.commit().await.unwrap();
-    let expires_at = Timestamp::from_micros(i64::MAX);
-    let proof = Proof { account: new.id, session: t.world.id(), role: Role::Customer, personal, expires_at };
-    Caller::signed_in(proof, Origin::default())
-}
 
 fn service(t: &Fixture) -> Service {
     Service::new(t.db.clone(), t.world.clone())

@@ -4,12 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use capecontrol::auth::caller::Proof;
-use capecontrol::auth::store::{account, organization};
-use capecontrol::auth::{Caller, Email, Origin, Role};
+use capecontrol::auth::Caller;
+use capecontrol::base::Id;
 use capecontrol::base::fault::{ETAG_MISMATCH, Fault as _, NOT_FOUND};
-use capecontrol::base::{Id, OrganizationId, Timestamp};
-use capecontrol::db::{Conn as _, Error as DbError, Scope};
+use capecontrol::db::Scope;
 use capecontrol::idempotency::{IDEMPOTENCY_KEY_REUSED, RequestKey};
 use capecontrol::jobs::Worker;
 use capecontrol::payments::model::ledger::Account;
@@ -25,7 +23,7 @@ use capecontrol::payments::service::{
 };
 use capecontrol::payments::{Error, Options, PLAN_IS_FREE, Service, register, store};
 
-use crate::support::{Fixture, START, on_both};
+use crate::support::{Fixture, START, on_both, somebody};
 
 /// A provider that says what a test tells it to, and `VALID` when it was told nothing.
 #[derive(Default)]
@@ -42,28 +40,6 @@ impl Confirm for Told {
     async fn confirm(&self, _: &Itn) -> Confirmation {
         self.0.lock().unwrap().pop().unwrap_or(Confirmation::Valid)
     }
-}
-
-/// Registers somebody with a personal organisation.
-pub async fn somebody(t: &Fixture, email: &str) -> Caller {
-    let new = account::NewAccount {
-        id: t.world.id(),
-        email: Email::parse(email).unwrap(),
-        role: Role::Customer,
-        password_hash: "none".to_owned(),
-        one_time_issued_at: None,
-        terms_version: "1".to_owned(),
-        display_name: "Somebody".to_owned(),
-        at: t.world.now(),
-    };
-    let personal: OrganizationId = t.world.id();
-    let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
-    assert!(account::insert(&mut tx, &new).await.unwrap());
-    organization::insert_personal(&mut tx, personal, new.id, "Somebody", new.at).await.unwrap();
-    tx.commit().await.unwrap();
-    let expires_at = Timestamp::from_micros(i64::MAX);
-    let proof = Proof { account: new.id, session: t.world.id(), role: Role::Customer, personal, expires_at };
-    Caller::signed_in(proof, Origin::default())
 }
 
 /// The domain with a provider, and a worker for its jobs.
@@ -459,48 +435,6 @@ on_both! {
         balances(&service).await;
     }
 
-    async fn the_database_keeps_the_books_balanced(t: Fixture) {
-        let refused = |result: Result<u64, DbError>, name: &str| {
-            let error = result.unwrap_err();
-            assert!(error.violates(name), "{name}: {error:?}");
-        };
-        let begin = || t.db.begin(Scope::System("test"));
-        // A head without its posting cannot be committed.
-        let mut tx = begin().await.unwrap();
-        head(&mut tx, 1).await.unwrap();
-        assert!(matches!(tx.commit().await, Err(DbError::Constraint(_))));
-        // Entries that do not balance, in one currency or in each of two, cannot be posted.
-        for entries in [vec![(1, "ZAR", 5)], vec![(1, "ZAR", 5), (2, "ZAR", -4)], vec![(1, "ZAR", 5), (2, "USD", -5)]] {
-            let mut tx = begin().await.unwrap();
-            head(&mut tx, 1).await.unwrap();
-            for (position, currency, amount) in entries {
-                entry(&mut tx, 1, position, currency, amount).await.unwrap();
-            }
-            refused(posting(&mut tx, 1).await, "ledger_unbalanced");
-        }
-        // What is posted takes nothing more and is never changed.
-        let mut tx = begin().await.unwrap();
-        head(&mut tx, 1).await.unwrap();
-        entry(&mut tx, 1, 1, "ZAR", 5).await.unwrap();
-        entry(&mut tx, 1, 2, "ZAR", -5).await.unwrap();
-        posting(&mut tx, 1).await.unwrap();
-        tx.commit().await.unwrap();
-        let mut tx = begin().await.unwrap();
-        refused(entry(&mut tx, 1, 3, "ZAR", 5).await, "ledger_posted");
-        drop(tx);
-        for text in [
-            "UPDATE ledger_entries SET amount_minor = 6 WHERE position = 1",
-            "DELETE FROM ledger_entries WHERE position = 1",
-            "UPDATE ledger_transactions SET memo = 'x'",
-            "DELETE FROM ledger_transactions",
-            "UPDATE ledger_postings SET posted_at = posted_at",
-            "DELETE FROM ledger_postings",
-        ] {
-            let mut tx = begin().await.unwrap();
-            refused(tx.sql(text).execute().await, "ledger_immutable");
-        }
-    }
-
     async fn a_checkout_is_the_callers_alone(t: Fixture) {
         let (service, worker) = plain(&t);
         let (ada, bob) = (somebody(&t, "ada@example.com").await, somebody(&t, "bob@example.com").await);
@@ -618,43 +552,4 @@ impl Confirm for Overtaken {
         self.faster.run_due().await.unwrap();
         Confirmation::Valid
     }
-}
-
-fn numbered(number: u128) -> Id<()> {
-    Id::from_uuid(uuid::Uuid::from_u128(number))
-}
-
-async fn head(tx: &mut capecontrol::db::Tx, id: u128) -> Result<u64, DbError> {
-    tx.sql("INSERT INTO ledger_transactions (id, kind, memo, created_at) VALUES ($1, 'settlement', '', $2)")
-        .bind(numbered(id))
-        .bind(START)
-        .execute()
-        .await
-}
-
-async fn entry(
-    tx: &mut capecontrol::db::Tx,
-    id: u128,
-    position: i64,
-    currency: &str,
-    amount: i64,
-) -> Result<u64, DbError> {
-    tx.sql(
-        "INSERT INTO ledger_entries (transaction_id, position, account_id, currency, amount_minor)
-         VALUES ($1, $2, 'revenue', $3, $4)",
-    )
-    .bind(numbered(id))
-    .bind(position)
-    .bind(currency.to_owned())
-    .bind(amount)
-    .execute()
-    .await
-}
-
-async fn posting(tx: &mut capecontrol::db::Tx, id: u128) -> Result<u64, DbError> {
-    tx.sql("INSERT INTO ledger_postings (transaction_id, posted_at) VALUES ($1, $2)")
-        .bind(numbered(id))
-        .bind(START)
-        .execute()
-        .await
 }
