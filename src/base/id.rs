@@ -86,7 +86,7 @@ impl<T> fmt::Display for Id<T> {
 }
 impl<T> FromStr for Id<T> {
     type Err = uuid::Error;
-    /// Reads the hyphenated form only: one id has one spelling.
+    /// Reads the hyphenated form only, in either case.
     fn from_str(text: &str) -> Result<Self, uuid::Error> {
         let hyphenated: uuid::fmt::Hyphenated = text.parse()?;
         Ok(Self::from_uuid(hyphenated.into_uuid()))
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn one_id_has_one_spelling() {
+    fn an_id_is_read_in_its_hyphenated_form_only() {
         let id = AccountId::mint(1_000, &[7; 10]);
         assert_eq!(id.to_string().parse::<AccountId>().unwrap(), id);
         assert!(id.uuid().simple().to_string().parse::<AccountId>().is_err());

@@ -1,6 +1,8 @@
 //! Bounded text: what people type, checked once where it comes in.
 
-use super::Violations;
+use super::{Id, Violations};
+
+const NOT_AN_ID: &str = "must be a UUID such as 0198c0de-0000-7000-8000-000000000000";
 
 /// Checks a line that people type (a name, a title): not blank, no control characters, at most `chars_max` characters
 /// (Unicode scalar values). Returns it without surrounding white space.
@@ -33,6 +35,22 @@ pub fn paragraphs(violations: &mut Violations, field: &'static str, text: &str, 
     bounded(violations, field, text, chars_max)
 }
 
+/// Reads a required id. When it is wrong that is noted.
+pub fn id<T>(violations: &mut Violations, field: &str, text: &str) -> Option<Id<T>> {
+    violations.check(!text.is_empty(), field, "must not be empty");
+    optional_id(violations, field, text)
+}
+
+/// Reads an id that may be left empty. When it is wrong that is noted.
+pub fn optional_id<T>(violations: &mut Violations, field: &str, text: &str) -> Option<Id<T>> {
+    if text.is_empty() {
+        return None;
+    }
+    let read = text.parse().ok();
+    violations.check(read.is_some(), field, NOT_AN_ID);
+    read
+}
+
 fn bounded(violations: &mut Violations, field: &'static str, text: &str, chars_max: usize) -> String {
     if text.chars().nth(chars_max).is_some() {
         violations.add(field, format!("must have at most {chars_max} characters"));
@@ -43,6 +61,18 @@ fn bounded(violations: &mut Violations, field: &'static str, text: &str, chars_m
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_are_read_or_their_field_is_named() {
+        let mut violations = Violations::new();
+        assert!(id::<()>(&mut violations, "a", "0198c0de-0000-7000-8000-00000000000a").is_some());
+        assert!(optional_id::<()>(&mut violations, "b", "").is_none());
+        assert!(violations.is_empty());
+        assert!(id::<()>(&mut violations, "c", "").is_none());
+        assert!(optional_id::<()>(&mut violations, "d", "x").is_none());
+        let fields: Vec<_> = violations.as_slice().iter().map(|violation| &*violation.field).collect();
+        assert_eq!(fields, ["c", "d"]);
+    }
 
     #[test]
     fn lines_are_trimmed_and_bounded() {

@@ -167,8 +167,8 @@ impl Draft {
         client_message_id: &str,
         body: &str,
     ) -> Option<Self> {
-        let thread_id = id(violations, "thread_id", thread_id);
-        let key: Option<Id<Self>> = id(violations, "client_message_id", client_message_id);
+        let thread_id = text::id(violations, "thread_id", thread_id);
+        let key: Option<Id<Self>> = text::id(violations, "client_message_id", client_message_id);
         let before = violations.len();
         violations.check(!body.trim().is_empty(), "text", "must not be empty");
         let text = text::paragraphs(violations, "text", body, TEXT_CHARS_MAX);
@@ -182,13 +182,6 @@ impl Draft {
     pub fn digest(&self) -> [u8; 32] {
         Sha256::digest(self.text.as_bytes()).into()
     }
-}
-
-/// Reads an id; notes the violation when it is not a UUID.
-pub fn id<T>(violations: &mut Violations, field: &str, text: &str) -> Option<Id<T>> {
-    let id = text.parse().ok();
-    violations.check(id.is_some(), field, "must be a UUID such as 0198c0de-0000-7000-8000-000000000000");
-    id
 }
 
 #[cfg(test)]

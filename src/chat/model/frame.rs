@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::feed::{Cursor, Notice};
 use super::{ConnectionId, Draft, MessageId, ThreadId};
-use crate::base::{Timestamp, Violations};
+use crate::base::{Timestamp, Violations, text};
 
 /// How many threads one stream may follow.
 pub const THREADS_MAX: usize = 100;
@@ -33,7 +33,7 @@ impl Wish {
         path: &str,
         (thread_id, after_seq, epoch, newest): (&str, i64, i64, i32),
     ) -> Option<Self> {
-        let thread_id = super::id(violations, &format!("{path}thread_id"), thread_id);
+        let thread_id = text::id(violations, &format!("{path}thread_id"), thread_id);
         for (field, value) in [("after_seq", after_seq), ("epoch", epoch), ("newest", i64::from(newest))] {
             violations.check(value >= 0, format!("{path}{field}"), "must not be negative");
         }

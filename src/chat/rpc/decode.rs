@@ -1,6 +1,6 @@
 //! Reading what clients say.
 
-use crate::base::Violations;
+use crate::base::{Violations, text};
 use crate::chat::model::frame::{ClientBody, ClientFrame, REQUEST_ID_CHARS_MAX, Wish};
 use crate::chat::model::{self, Draft};
 use crate::chat::stream::Inbound;
@@ -49,7 +49,7 @@ pub(super) fn word(frame: wire::ClientFrame) -> Inbound {
             wish(&mut violations, "subscribe.", &cursor).map(ClientBody::Subscribe)
         }
         Some(Frame::Unsubscribe(frame)) => {
-            model::id(&mut violations, "unsubscribe.thread_id", &frame.thread_id).map(ClientBody::Unsubscribe)
+            text::id(&mut violations, "unsubscribe.thread_id", &frame.thread_id).map(ClientBody::Unsubscribe)
         }
         Some(Frame::SendMessage(draft)) => {
             let read = Draft::parse(&mut violations, &draft.thread_id, &draft.client_message_id, &draft.text);
@@ -77,7 +77,7 @@ fn echo(client_message_id: String) -> String {
 fn positions(violations: &mut Violations, ack: &wire::AckCursors) -> Option<Vec<(model::ThreadId, i64)>> {
     let read = |(index, position): (usize, &wire::ThreadPosition)| {
         let thread_id =
-            model::id(violations, &format!("ack.positions[{index}].thread_id"), &position.thread_id);
+            text::id(violations, &format!("ack.positions[{index}].thread_id"), &position.thread_id);
         thread_id.map(|thread_id| (thread_id, position.seq))
     };
     ack.positions.iter().enumerate().map(read).collect()
