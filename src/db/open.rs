@@ -6,6 +6,8 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tokio::sync::watch;
@@ -96,7 +98,7 @@ impl Db {
     pub async fn conn(&self, scope: Scope) -> Result<Session, Error> {
         let wire = match &*self.pools {
             Pools::Sqlite { readers, .. } => Wire::Sqlite(readers.lend().await?),
-            Pools::Postgres(pool) => Wire::Postgres(pool.acquire().await?),
+            Pools::Postgres(pool) => Wire::Postgres(acquire(pool).await?),
         };
         Ok(Session { lease: Lease::new(wire), scope })
     }
@@ -108,7 +110,7 @@ impl Db {
     pub async fn begin(&self, scope: Scope) -> Result<Tx, Error> {
         let wire = match &*self.pools {
             Pools::Sqlite { writer, .. } => Wire::Sqlite(writer.lend().await?),
-            Pools::Postgres(pool) => Wire::Postgres(pool.acquire().await?),
+            Pools::Postgres(pool) => Wire::Postgres(acquire(pool).await?),
         };
         Tx::begin(Lease::new(wire), scope, self.announcements.clone()).await
     }
@@ -139,6 +141,15 @@ impl Db {
             }
             Pools::Postgres(pool) => pool.close().await,
         }
+    }
+}
+
+/// A connection to the server. The future of a connect is large, and every call of the platform would carry room for it:
+/// it gets a box of its own, which only those need who find no idle connection.
+async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    match pool.try_acquire() {
+        Some(conn) => Ok(conn),
+        None => Box::pin(pool.acquire()).await,
     }
 }
 

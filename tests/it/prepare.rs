@@ -114,9 +114,10 @@ fn expanded(text: &str) -> Result<String, String> {
     }
 }
 
-/// How many columns stand in the parentheses before `VALUES $rows`.
+/// How many columns stand in the parentheses before `VALUES $rows`, or before `IN (VALUES $rows)`.
 fn columns(text: &str) -> Option<usize> {
     let before = text.split_once("$rows")?.0.trim_end().strip_suffix("VALUES")?.trim_end();
+    let before = before.strip_suffix("IN (").map_or(before, str::trim_end);
     let (_, list) = before.strip_suffix(')')?.rsplit_once('(')?;
     Some(list.split(',').count())
 }
@@ -169,5 +170,6 @@ fn lists_and_rows_are_expanded_after_the_other_values() {
         expanded("INSERT INTO t (a, b) VALUES $rows").unwrap(),
         "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4)"
     );
+    assert_eq!(expanded("(a, b) IN (VALUES $rows)").unwrap(), "(a, b) IN (VALUES ($1, $2), ($3, $4))");
     assert!(expanded("IN $list AND b IN $list").is_err());
 }

@@ -32,11 +32,28 @@ enum Pools {
     Postgres(PgPool),
 }
 
-/// The columns of an account that its owner is shown.
-pub type AccountRow = (Uuid, String, String, String, String, String, String, i64, Timestamp, Timestamp);
+/// What an account's owner is shown.
+#[derive(sqlx::FromRow)]
+pub struct AccountRow {
+    pub id: Uuid,
+    pub email: String,
+    pub email_verified_at: Option<Timestamp>,
+    pub personal_organization_id: Uuid,
+    pub display_name: String,
+    pub bio: String,
+    pub company: String,
+    pub website: String,
+    pub skills: Json<Vec<String>>,
+    pub interests: Json<Vec<String>>,
+    pub version: i64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
 
-const ACCOUNT: &str = "SELECT id, email, role, display_name, bio, company, website, version, created_at, updated_at
-                       FROM accounts WHERE id = $1";
+const ACCOUNT: &str = "SELECT a.id, a.email, a.email_verified_at, a.role, o.id AS personal_organization_id,
+                       a.display_name, a.bio, a.company, a.website, a.skills, a.interests, a.preferences, a.version,
+                       a.created_at, a.updated_at
+                       FROM accounts a JOIN organizations o ON o.personal_account_id = a.id WHERE a.id = $1";
 const ADVANCE: &str = "UPDATE threads SET last_seq = last_seq + 1, updated_at = $2 WHERE id = $1
                        RETURNING organization_id, last_seq";
 const INSERT_MESSAGE: &str = "INSERT INTO messages (id, thread_id, organization_id, seq, author_kind, author_id,

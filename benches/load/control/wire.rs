@@ -49,15 +49,19 @@ impl auth::account_service_server::AccountService for Accounts {
         let id: Uuid = id.and_then(|id| id.parse().ok()).ok_or_else(|| Status::unauthenticated("who?"))?;
         let row = self.store.account(id).await.map_err(|error| Status::internal(error.to_string()))?;
         let account = auth::Account {
-            id: row.0.to_string(),
-            email: row.1,
-            display_name: row.3,
-            bio: row.4,
-            company: row.5,
-            website: row.6,
-            etag: row.7.to_string(),
-            create_time: Some(timestamp(row.8)),
-            update_time: Some(timestamp(row.9)),
+            id: row.id.to_string(),
+            email: row.email,
+            email_verified: row.email_verified_at.is_some(),
+            personal_organization_id: row.personal_organization_id.to_string(),
+            display_name: row.display_name,
+            bio: row.bio,
+            company: row.company,
+            website: row.website,
+            skills: row.skills.0,
+            interests: row.interests.0,
+            etag: row.version.to_string(),
+            create_time: Some(timestamp(row.created_at)),
+            update_time: Some(timestamp(row.updated_at)),
             ..auth::Account::default()
         };
         Ok(Response::new(auth::GetAccountResponse { account: Some(account) }))

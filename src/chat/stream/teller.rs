@@ -19,11 +19,12 @@ use crate::chat::model::frame::{Ack, ClientBody, ClientFrame, Frame, Nack, Recei
 use crate::chat::model::{Change, Draft, MessageId, ThreadId};
 use crate::chat::service::Service;
 
-/// Decides what a stream says next.
+/// Decides what a stream says next. Most streams are idle most of the time: what waits for the database is in boxes, so
+/// that an idle stream keeps no room for it.
 pub(super) struct Teller {
     pub(super) service: Arc<Service>,
     pub(super) caller: Caller,
-    pub(super) registration: Arc<Registration>,
+    pub(super) registration: Registration,
     feed: Feed,
     /// The client's side, until it has said its last word.
     words: Option<Words>,
@@ -58,7 +59,7 @@ impl Teller {
         Self {
             service,
             caller,
-            registration: Arc::new(registration),
+            registration,
             feed,
             converses: words.is_some(),
             words,
@@ -75,7 +76,7 @@ impl Teller {
     /// Tells until the client has heard everything it asked for, or something fails.
     pub(super) async fn run(&mut self, outlet: &Outlet) -> Result<(), Error> {
         if self.converses {
-            self.hello().await?;
+            Box::pin(self.hello()).await?;
         }
         self.ready.push_front(Frame::Welcome {
             connection_id: self.registration.id(),
@@ -125,7 +126,7 @@ impl Teller {
             }
             match self.feed.step() {
                 Step::Tell(notice) => return Ok(Some(self.tell(notice))),
-                Step::Read(read) => self.read(read).await?,
+                Step::Read(read) => Box::pin(self.read(read)).await?,
                 Step::Idle if !quiet || !self.ready.is_empty() => {}
                 Step::Idle if self.is_done() => return Ok(None),
                 Step::Idle => self.wait().await?,
@@ -182,14 +183,15 @@ impl Teller {
     }
 
     fn tell(&mut self, notice: Notice) -> Frame {
-        if let Notice::Event(event) = &notice
-            && !self.awaited.is_empty()
-        {
-            let answered = match &event.change {
-                Change::MessageCreated(message) => message.reply_to,
-                Change::AgentTurnFailed { message_id, .. } => Some(*message_id),
-            };
-            answered.map(|message_id| self.awaited.remove(&message_id));
+        if let Notice::Event(event) = &notice {
+            self.registration.told(event.thread_id, event.seq);
+            if !self.awaited.is_empty() {
+                let answered = match &event.change {
+                    Change::MessageCreated(message) => message.reply_to,
+                    Change::AgentTurnFailed { message_id, .. } => Some(*message_id),
+                };
+                answered.map(|message_id| self.awaited.remove(&message_id));
+            }
         }
         Frame::Notice(notice)
     }
@@ -222,7 +224,9 @@ impl Teller {
             Some(Inbound::Bad { request_id, client_message_id, violations }) => {
                 self.refuse(request_id, client_message_id, &violations.into());
             }
-            Some(Inbound::Frame(ClientFrame { request_id, body })) => self.carry_out(request_id, body).await,
+            Some(Inbound::Frame(ClientFrame { request_id, body })) => {
+                Box::pin(self.carry_out(request_id, body)).await;
+            }
         }
         Ok(())
     }
