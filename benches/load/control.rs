@@ -73,7 +73,7 @@ async fn write(
     }
     let insert = move |_, _| {
         let store = Arc::clone(&store);
-        async move { store.insert(&crate::rows::notification()).await }
+        async move { store.insert(crate::rows::notification()).await }
     };
     repeat(senders, time, insert).await
 }

@@ -99,6 +99,9 @@ impl Outlet {
 
     /// Waits for room for one frame.
     async fn room(&self, stall: Duration) -> Result<Permit<'_, Item>, Error> {
+        if let Ok(room) = self.items.try_reserve() {
+            return Ok(room);
+        }
         match timeout(stall, self.items.reserve()).await {
             Ok(Ok(room)) => Ok(room),
             // The client is gone: whoever waits for that ends the stream.

@@ -13,7 +13,6 @@ use tokio::sync::broadcast;
 use tokio_stream::wrappers::{BroadcastStream, TcpListenerStream};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
-use uuid::Uuid;
 
 use super::store::Store;
 use crate::Outcome;
@@ -46,23 +45,24 @@ impl auth::account_service_server::AccountService for Accounts {
         request: Request<auth::GetAccountRequest>,
     ) -> Result<Response<auth::GetAccountResponse>, Status> {
         let id = request.metadata().get(ACCOUNT_HEADER).and_then(|value| value.to_str().ok());
-        let id: Uuid = id.and_then(|id| id.parse().ok()).ok_or_else(|| Status::unauthenticated("who?"))?;
-        let row = self.store.account(id).await.map_err(|error| Status::internal(error.to_string()))?;
+        let id = id.and_then(|id| id.parse().ok()).ok_or_else(|| Status::unauthenticated("who?"))?;
+        let account = self.store.account(id).await.map_err(|error| Status::internal(error.to_string()))?;
         let account = auth::Account {
-            id: row.id.to_string(),
-            email: row.email,
-            email_verified: row.email_verified_at.is_some(),
-            personal_organization_id: row.personal_organization_id.to_string(),
-            display_name: row.display_name,
-            bio: row.bio,
-            company: row.company,
-            website: row.website,
-            skills: row.skills.0,
-            interests: row.interests.0,
-            etag: row.version.to_string(),
-            create_time: Some(timestamp(row.created_at)),
-            update_time: Some(timestamp(row.updated_at)),
-            ..auth::Account::default()
+            id: account.id.to_string(),
+            email: account.email.as_str().to_owned(),
+            email_verified: account.email_verified,
+            role: auth::Role::Customer.into(),
+            personal_organization_id: account.personal_organization.to_string(),
+            display_name: account.profile.display_name,
+            bio: account.profile.bio,
+            company: account.profile.company,
+            website: account.profile.website,
+            skills: account.profile.skills,
+            interests: account.profile.interests,
+            preferences: account.profile.preferences.into_iter().collect(),
+            etag: account.version.to_string(),
+            create_time: Some(timestamp(account.created_at)),
+            update_time: Some(timestamp(account.updated_at)),
         };
         Ok(Response::new(auth::GetAccountResponse { account: Some(account) }))
     }

@@ -2,11 +2,12 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::future::pending;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::{Inbound, Item, Outlet, Words};
 use crate::auth::Caller;
@@ -35,7 +36,10 @@ pub(super) struct Teller {
     ready: VecDeque<Frame>,
     /// Messages of this stream that an agent is to answer.
     awaited: HashSet<MessageId>,
-    silence_ends: Instant,
+    /// When something was last said.
+    said_at: Instant,
+    /// Rings when nothing was said for long. Set again only when it rings, so that a busy stream leaves the timer alone.
+    silence: Pin<Box<Sleep>>,
     nonce: i64,
     pinged_at: Option<Timestamp>,
     round_trip: Option<Duration>,
@@ -66,7 +70,8 @@ impl Teller {
             welcomed: false,
             ready: VecDeque::new(),
             awaited: HashSet::new(),
-            silence_ends: Instant::now(),
+            said_at: Instant::now(),
+            silence: Box::pin(sleep_until(Instant::now())),
             nonce: 0,
             pinged_at: None,
             round_trip: None,
@@ -89,7 +94,7 @@ impl Teller {
             let room = outlet.room(stall).await?;
             let Some(frame) = self.next().await? else { return Ok(()) };
             room.send(Item::Frame(Box::new(frame)));
-            self.silence_ends = Instant::now() + self.service.options().heartbeat;
+            self.said_at = Instant::now();
         }
     }
 
@@ -138,12 +143,12 @@ impl Teller {
         let wake = tokio::select! {
             word = next_word(&mut self.words) => Wake::Word(word),
             () = self.registration.inbox().filled() => Wake::News,
-            () = sleep_until(self.silence_ends) => Wake::Silence,
+            () = self.silence.as_mut() => Wake::Silence,
         };
         match wake {
             Wake::Word(word) => self.answer(word).await?,
             Wake::News => {}
-            Wake::Silence => self.beat(),
+            Wake::Silence => self.break_silence(),
         }
         Ok(())
     }
@@ -151,6 +156,16 @@ impl Teller {
     /// Whether the client has said its last word and everything it asked for is told.
     fn is_done(&self) -> bool {
         self.converses && self.words.is_none() && self.awaited.is_empty() && self.feed.is_settled()
+    }
+
+    /// Says something if nothing was said for as long as is promised, and sets the alarm again.
+    fn break_silence(&mut self) {
+        let heartbeat = self.service.options().heartbeat;
+        if self.said_at.elapsed() >= heartbeat {
+            self.said_at = Instant::now();
+            self.beat();
+        }
+        self.silence.as_mut().reset(self.said_at + heartbeat);
     }
 
     fn beat(&mut self) {
