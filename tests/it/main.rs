@@ -10,6 +10,7 @@
 
 mod coverage;
 mod e2e;
+mod edge;
 mod generated;
 mod prepare;
 mod process;
