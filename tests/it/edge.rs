@@ -34,7 +34,9 @@ const LOGIN: &str = "/capecontrol.auth.v1.AuthService/Login";
 const GET_ACCOUNT: &str = "/capecontrol.auth.v1.AccountService/GetAccount";
 const UPDATE_ACCOUNT: &str = "/capecontrol.auth.v1.AccountService/UpdateAccount";
 const SUBSCRIBE: &str = "/capecontrol.chat.v1.ChatService/Subscribe";
+/// The origin that both the server and Envoy let in, and one that only the server does.
 const SHOP: &str = "https://app.example.com";
+const BACK_DOOR: &str = "https://internal.example.com";
 /// A token that looks like one of ours, of which no key of ours knows the signature.
 const FORGED: &str = "eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCIsImtpZCI6ImsifQ.eyJzdWIiOiJ4In0.AAAA";
 
@@ -42,6 +44,7 @@ const FORGED: &str = "eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCIsImtpZCI6ImsifQ.eyJ
 async fn node() -> App {
     let t = App::start_with(Engine::Sqlite, |config| {
         config.server.trusted_proxies = vec![Network::parse("127.0.0.0/8").unwrap()];
+        config.server.allowed_origins.push(HeaderValue::from_static(BACK_DOOR));
     })
     .await;
     t.clock.set(now());
@@ -106,6 +109,17 @@ async fn every_kind_of_caller_is_served() {
     agreement::with_the_contract(&edge).await;
     agreement::of_what_is_refused_with_the_registry(&edge).await;
     agreement::of_the_routes_with_the_shim(&edge).await;
+    sickness(&t, &edge).await;
+}
+
+/// A node that says that it cannot serve is asked for nothing, though it could be reached.
+async fn sickness(t: &App, edge: &Edge) {
+    t.db.close().await;
+    edge.until_healthz_says(503).await;
+    assert_eq!(t.http.get(format!("{}/healthz", t.url)).send().await.unwrap().status(), 200);
+    assert_eq!(edge.http.get(format!("{}/healthz", edge.url)).send().await.unwrap().status(), 503);
+    let (_, _, body) = post(edge, LIST_PLANS, &[], &json!({})).await;
+    assert_eq!(told(&body), "PLATFORM_UNAVAILABLE");
 }
 
 /// One message, heard on each kind of stream.
@@ -165,6 +179,8 @@ async fn json(edge: &Edge, ada: &Person) {
     let large = json!({ "email": "x".repeat(2 << 20) });
     let (status, _, body) = post(edge, REGISTER, &[], &large).await;
     assert_eq!((status, told(&body)), (413, "REQUEST_TOO_LARGE"));
+    let plain = edge.http.post(format!("{}{LIST_PLANS}", edge.url)).body("{}").send().await.unwrap();
+    assert_eq!(plain.status(), 415);
     let (status, _, body) = post(edge, "/capecontrol.auth.v1.AuthService/NoSuch", &[], &json!({})).await;
     assert_eq!((status, body["code"].as_i64()), (404, Some(12)));
 }
@@ -189,9 +205,12 @@ async fn browsers(t: &App, edge: &Edge) {
         let answer = grpc_web::call(&t.http, url, LIST_PLANS, origin(SHOP), &request).await;
         assert_eq!(once(&answer.headers, "access-control-allow-origin"), Some(SHOP));
         assert_eq!(once(&answer.headers, "access-control-allow-credentials"), Some("true"));
-        let stranger =
-            grpc_web::call(&t.http, url, LIST_PLANS, origin("https://evil.example"), &request).await;
-        assert_eq!(once(&stranger.headers, "access-control-allow-origin"), None);
+    }
+    for (url, caller, allowed) in
+        [(&t.url, BACK_DOOR, true), (&edge.url, BACK_DOOR, false), (&edge.url, "https://evil.example", false)]
+    {
+        let answer = grpc_web::call(&t.http, url, LIST_PLANS, origin(caller), &request).await;
+        assert_eq!(once(&answer.headers, "access-control-allow-origin").is_some(), allowed, "{caller}");
     }
     // A refusal by the server, and one by Envoy: both can be read by the page that called.
     let mut forged = origin(SHOP);
@@ -269,14 +288,15 @@ async fn tokens(t: &App, edge: &Edge) {
         let refused = account(person).await.unwrap_err();
         assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unauthenticated, why));
         let bearer = format!("Bearer {}", person.token);
-        // Whoever passes for the transcoder is answered as what they are.
-        for headers in
-            [&[("authorization", bearer.as_str())][..], &[("authorization", &bearer), ("x-envoy-x", "1")]]
-        {
-            let (status, _, body) = post(edge, GET_ACCOUNT, headers, &json!({})).await;
-            assert_eq!((status, body["code"].as_i64(), told(&body)), (401, Some(16), why));
-        }
+        let (status, _, body) = post(edge, GET_ACCOUNT, &[("authorization", &bearer)], &json!({})).await;
+        assert_eq!((status, body["code"].as_i64(), told(&body)), (401, Some(16), why));
     }
+    // Envoy marks what it translated; nobody else can.
+    let http = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    let request = http.post(format!("{}{GET_ACCOUNT}", edge.url)).header("content-type", "application/grpc");
+    let request = request.header("te", "trailers").header("x-envoy-original-path", "/x");
+    let answer = request.header("authorization", format!("Bearer {FORGED}")).send().await.unwrap();
+    assert!(once(answer.headers(), "grpc-status-details-bin").is_some());
     let counted = metrics(t).await;
     assert!(!counted.contains(GET_ACCOUNT), "a refused token reached the server: {counted}");
     // Where anybody may call, a stale token is in nobody's way; and none is asked for.

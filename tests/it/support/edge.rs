@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::process::{Child, Command};
 use tonic::transport::{Channel, Endpoint};
@@ -123,10 +123,10 @@ impl Edge {
     pub async fn raw(&self, request: &str) -> u16 {
         let mut socket = TcpStream::connect(self.url.trim_start_matches("http://")).await.unwrap();
         socket.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        socket.read_to_end(&mut answer).await.unwrap();
-        let answer = String::from_utf8(answer).unwrap();
-        answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{answer}"))
+        // Only the first line: Envoy waits a while before it closes what it refused.
+        let mut line = String::new();
+        BufReader::new(socket).read_line(&mut line).await.unwrap();
+        line.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{line}"))
     }
 
     async fn port(&mut self) -> u64 {
