@@ -1,5 +1,5 @@
-//! Envoy in front of a node, as it is handed out: what comes through it, what it refuses and in whose words, and what it
-//! says when the node goes away.
+//! Envoy in front of a node, as it is handed out: what comes through it, what it refuses and in whose words, and what
+//! it says when the node goes away.
 
 mod agreement;
 

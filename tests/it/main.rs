@@ -9,6 +9,7 @@
 )]
 
 mod coverage;
+mod deploy;
 mod e2e;
 mod edge;
 mod generated;
