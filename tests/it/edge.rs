@@ -429,6 +429,11 @@ async fn a_node_that_goes_away_is_told_cleanly() {
     let mut stream = ada.chat().subscribe(chat::SubscribeRequest { threads }).await.unwrap().into_inner();
     stream.message().await.unwrap().unwrap();
 
+    // An Envoy that never got the keys signs nobody out for it.
+    let alone = Edge::start_alone(&t).await;
+    let refused = account(&ada.over(alone.channel())).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unavailable, "PLATFORM_UNAVAILABLE"));
+
     t.stop().await;
     let mut goodbye = false;
     let end = loop {

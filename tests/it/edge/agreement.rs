@@ -65,7 +65,7 @@ pub(super) async fn of_what_is_refused_with_the_registry(edge: &Edge) {
     for body in mappers.iter().map(|mapper| &mapper["body_format_override"]["json_format"]) {
         let Some(name) = body["details"][0]["reason"].as_str() else { continue };
         let registered = reason(name).unwrap_or_else(|| panic!("{name} is not registered"));
-        let code = body["code"].as_f64().unwrap() as i32;
+        let code: i32 = format!("{:.0}", body["code"].as_f64().unwrap()).parse().unwrap();
         assert_eq!(format!("{:?}", tonic::Code::from(code)), format!("{:?}", registered.code), "{name}");
         by_json.insert((code, name.to_owned(), body["message"].as_str().unwrap().to_owned()));
     }

@@ -55,23 +55,36 @@ impl Edge {
     /// Envoy in front of a node, ready to serve.
     pub async fn start(t: &App, settings: &[(&str, &str)]) -> Self {
         let http = client().build().unwrap();
-        Self::start_with(t, settings, "http", http).await
+        Self::start_with(t, settings, "http", http, 200).await
+    }
+
+    /// Envoy that reaches no node.
+    pub async fn start_alone(t: &App) -> Self {
+        let http = client().build().unwrap();
+        Self::start_with(t, &[("EDGE_UPSTREAM", "127.0.0.1:1")], "http", http, 503).await
     }
 
     /// Envoy with a certificate of its own.
     pub async fn start_with_tls(t: &App, settings: &[(&str, &str)], http: reqwest::Client) -> Self {
-        Self::start_with(t, settings, "https", http).await
+        Self::start_with(t, settings, "https", http, 200).await
     }
 
-    async fn start_with(t: &App, settings: &[(&str, &str)], scheme: &str, http: reqwest::Client) -> Self {
+    async fn start_with(
+        t: &App,
+        settings: &[(&str, &str)],
+        scheme: &str,
+        http: reqwest::Client,
+        health: u16,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let mut command = script(folder.path(), "run", settings);
+        let mut command = script(folder.path(), "run", &[]);
         command
             .args(["--concurrency", "1"])
             .env("EDGE_UPSTREAM", t.url.trim_start_matches("http://"))
             .env("CAPECONTROL_SERVER__PUBLIC_URL", &t.url)
             .env("CAPECONTROL_SERVER__ALLOWED_ORIGINS", "https://app.example.com")
+            .envs(settings.iter().copied())
             .stdout(Stdio::null())
             .stderr(log);
         let child = command.spawn().unwrap();
@@ -79,7 +92,7 @@ impl Edge {
         let started = async {
             let port = edge.port().await;
             edge.url = format!("{scheme}://127.0.0.1:{port}");
-            edge.until_healthz_says(200).await;
+            edge.until_healthz_says(health).await;
         };
         assert!(tokio::time::timeout(PATIENCE, started).await.is_ok(), "{}", edge.log());
         edge
