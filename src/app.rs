@@ -344,6 +344,7 @@ fn payments_options(config: &Config) -> payments::Options {
         public_url: config.server.public_url.clone(),
         return_origins: origins.filter_map(|origin| origin.to_str().ok()).map(str::to_owned).collect(),
         supplier: config.supplier.clone(),
+        confirmation_max: config.bounds.confirmation_max,
         ..payments::Options::default()
     }
 }

@@ -5,3 +5,4 @@ mod chat;
 mod market;
 mod payments;
 mod platform;
+mod simulator;
