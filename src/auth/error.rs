@@ -56,7 +56,13 @@ pub enum Error {
     /// Fields of the request are wrong.
     #[error(transparent)]
     Invalid(#[from] Violations),
-    /// The platform is set up wrongly. Only the start can meet this.
+    /// What only the platform itself or an administrator may do.
+    #[error("Only an administrator of the platform may do this.")]
+    NotAnAdministrator,
+    /// No account has this address.
+    #[error("There is no account with this e-mail address.")]
+    AccountNotFound,
+    /// The platform is set up wrongly. Only the start and the command line can meet this.
     #[error("{0}")]
     Setup(String),
     /// A fault of ours: a stored hash or key that cannot be read.
@@ -91,8 +97,8 @@ impl Fault for Error {
             Self::RefreshTokenReused => &REFRESH_TOKEN_REUSED,
             Self::RefreshRaced => &REFRESH_RACED,
             Self::HashingBusy => &HASHING_BUSY,
-            Self::OrganizationNotFound => &fault::NOT_FOUND,
-            Self::NotAnOwner => &fault::PERMISSION_DENIED,
+            Self::OrganizationNotFound | Self::AccountNotFound => &fault::NOT_FOUND,
+            Self::NotAnOwner | Self::NotAnAdministrator => &fault::PERMISSION_DENIED,
             Self::EtagMismatch => &fault::ETAG_MISMATCH,
             Self::Invalid(violations) => violations.reason(),
             Self::Setup(_) | Self::Internal(_) => &fault::INTERNAL,

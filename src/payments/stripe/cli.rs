@@ -14,7 +14,9 @@ use super::signature::{self, TOLERANCE_SECONDS};
 #[must_use]
 pub fn verify_webhook(input: &str) -> Value {
     match verify_webhook_or(input) {
-        Ok(()) => json!({ "accept": true, "reason": "a v1 signature is that of this payload, and its time is near" }),
+        Ok(()) => {
+            json!({ "accept": true, "reason": "a v1 signature is that of this payload, and its time is near" })
+        }
         Err(reason) => json!({ "accept": false, "reason": reason }),
     }
 }

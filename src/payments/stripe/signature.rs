@@ -110,10 +110,7 @@ fn read(header: &str) -> Result<(&str, Vec<&str>), Refusal> {
     let pairs = || header.split(',').filter_map(|part| part.trim_matches([' ', '\t']).split_once('='));
     let of = |wanted: &'static str| pairs().filter(move |(name, _)| *name == wanted).map(|(_, value)| value);
     let mut times = of(TIME);
-    let time = match (times.next(), times.next()) {
-        (Some(time), None) => time,
-        _ => return Err(Refusal::Time),
-    };
+    let (Some(time), None) = (times.next(), times.next()) else { return Err(Refusal::Time) };
     let digits = !time.is_empty() && time.bytes().all(|byte| byte.is_ascii_digit());
     if !digits || time.parse::<i64>().is_err() {
         return Err(Refusal::Time);
