@@ -36,28 +36,28 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the platform until Ctrl-C or SIGTERM, then drain and stop. A second signal stops at once.
-    #[command(after_long_help = serve::SERVE)]
+    #[command(verbatim_doc_comment, after_long_help = serve::SERVE)]
     Serve,
     /// Bring the database to the level that this program needs.
     ///
     /// On SQLite the start of the platform does it by itself. On PostgreSQL it is done once before a new version is
     /// served, by a role that may create tables. A database that is not there is made, on SQLite.
-    #[command(after_long_help = database::MIGRATE)]
+    #[command(verbatim_doc_comment, after_long_help = database::MIGRATE)]
     Migrate {
         #[command(flatten)]
         output: Output,
     },
     /// Ask a running node whether it can serve; exit code 0 says yes.
-    #[command(after_long_help = health::HEALTHCHECK)]
+    #[command(verbatim_doc_comment, after_long_help = health::HEALTHCHECK)]
     Healthcheck(health::Arguments),
     /// Look at the settings.
-    #[command(subcommand)]
+    #[command(subcommand, after_long_help = GROUP)]
     Config(config::Command),
     /// Make and list administrators.
-    #[command(subcommand)]
+    #[command(subcommand, after_long_help = GROUP)]
     Admin(admin::Command),
     /// Issue access tokens, look into them, and end sessions.
-    #[command(subcommand)]
+    #[command(subcommand, after_long_help = GROUP)]
     Token(token::Command),
     /// Write a backup of the database to a folder, also while a node serves from it.
     ///
@@ -66,7 +66,7 @@ enum Command {
     /// behind it, forced to the disk and renamed, and never overwrites anything. SQLite is copied by this program,
     /// PostgreSQL by pg_dump, which must be of the server's version or newer. Letters that were written to files are
     /// not in it. Progress is told on standard error.
-    #[command(after_long_help = backup::BACKUP)]
+    #[command(verbatim_doc_comment, after_long_help = backup::BACKUP)]
     Backup(backup::BackupArguments),
     /// Restore a backup to a place where nothing is.
     ///
@@ -74,13 +74,13 @@ enum Command {
     /// level, the soundness of the data, and that the root key opens it are verified before anything is put in place;
     /// then all of it is, or nothing. On PostgreSQL run it as the role that is to own the tables, and grant the serving
     /// role its rights again.
-    #[command(after_long_help = backup::RESTORE)]
+    #[command(verbatim_doc_comment, after_long_help = backup::RESTORE)]
     Restore(backup::RestoreArguments),
     /// Work out PayFast's signatures and verdicts: one JSON object from standard input, one JSON object out.
-    #[command(subcommand)]
+    #[command(subcommand, after_long_help = GROUP)]
     Payfast(payfast::Command),
     /// Judge Stripe's signatures: one JSON object from standard input, one JSON object out.
-    #[command(subcommand)]
+    #[command(subcommand, after_long_help = GROUP)]
     Stripe(stripe::Command),
 }
 
@@ -92,6 +92,9 @@ Start here:
 Exit codes: 0 done, 1 failed, 2 wrong arguments. What people read goes to standard output, errors, logs and progress to
 standard error. Settings come from capecontrol.toml and the environment (CAPECONTROL_<SECTION>__<KEY>); secrets come by
 settings or standard input, never by arguments.";
+
+const GROUP: &str =
+    "Each of these commands tells by --help what it does, with an example and its exit codes.";
 
 /// How an answer is printed.
 #[derive(Clone, Copy, Debug, clap::Args)]

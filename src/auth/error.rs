@@ -18,7 +18,10 @@ pub enum Error {
     #[error("The e-mail address or the password is wrong.")]
     InvalidCredentials,
     /// The one-time password was right, and used or too old.
-    #[error("This one-time password was used or has expired; restart the platform to be given another one.")]
+    #[error(
+        "This one-time password was used or has expired; a restart of the platform gives its first administrator \
+         another one."
+    )]
     OneTimePasswordSpent,
     /// The access token's time is over.
     #[error("The access token has expired; exchange the refresh token for another one.")]
@@ -149,7 +152,7 @@ pub static INVALID_CREDENTIALS: Reason = Reason::new(
 pub static ONE_TIME_PASSWORD_SPENT: Reason = Reason::new(
     Code::Unauthenticated,
     "ONE_TIME_PASSWORD_SPENT",
-    "The first administrator's one-time password was right but was used or has expired; a restart issues another one.",
+    "An administrator's one-time password was right but was used or has expired; a restart issues another to the first.",
 );
 /// The access token's time is over.
 pub static TOKEN_EXPIRED: Reason = Reason::new(

@@ -69,7 +69,8 @@ impl Draft {
     /// Writes the manifest and gives the folder its name.
     pub(super) fn finish(mut self, manifest: &Manifest) -> Result<(), Error> {
         // A manifest is plain data; its JSON cannot fail.
-        let json = serde_json::to_vec_pretty(manifest).unwrap_or_default();
+        let mut json = serde_json::to_vec_pretty(manifest).unwrap_or_default();
+        json.push(b'\n');
         self.put(FILE, &json)?;
         let named = || {
             sync_folder(&self.folder)?;

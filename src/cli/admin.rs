@@ -38,7 +38,7 @@ pub(super) enum Command {
     /// --password-stdin it is made with the password that comes by standard input. Who is an administrator already is
     /// told so, and nothing is changed, not even the password. An address that has an ordinary account is refused. Use
     /// the settings of the node; it may be serving meanwhile.
-    #[command(after_long_help = CREATE)]
+    #[command(verbatim_doc_comment, after_long_help = CREATE)]
     Create {
         /// The address to sign in with.
         #[arg(long, value_name = "ADDRESS")]
@@ -52,7 +52,7 @@ pub(super) enum Command {
     /// List the administrators and how they can sign in.
     ///
     /// Reads only; the node may be serving meanwhile.
-    #[command(after_long_help = LIST)]
+    #[command(verbatim_doc_comment, after_long_help = LIST)]
     List {
         #[command(flatten)]
         output: Output,

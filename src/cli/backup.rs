@@ -123,10 +123,10 @@ pub(super) async fn restore(config: Config, arguments: RestoreArguments) -> Resu
         );
     }
     say(
-        "What happened after that time is not in it, and others know of it: PayFast of payments, people of what they",
+        "What happened since is not in it, but others know of it: PayFast of payments, people of what they wrote.",
     );
     say(
-        "wrote, revoked sessions of their end. docs/operations.md, \"After a restore\", tells what to do before serving.",
+        "Sessions that were ended since stand again. See \"After a restore\" in docs/operations.md before serving.",
     );
     Ok(ExitCode::SUCCESS)
 }

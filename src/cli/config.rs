@@ -27,13 +27,13 @@ pub(super) enum Command {
     /// Say whether the settings can be used, and everything that is wrong with them.
     ///
     /// Nothing is opened or made; only the settings are read.
-    #[command(after_long_help = CHECK)]
+    #[command(verbatim_doc_comment, after_long_help = CHECK)]
     Check {
         #[command(flatten)]
         output: Output,
     },
     /// Print what each setting came out as, where it came from and what it means. Secrets are not shown.
-    #[command(after_long_help = PRINT)]
+    #[command(verbatim_doc_comment, after_long_help = PRINT)]
     Print {
         #[command(flatten)]
         output: Output,

@@ -47,7 +47,7 @@ pub(super) enum Command {
     ///
     /// The fields may come in any order; they are told in PayFast's. Fields that PayFast does not sign are told in
     /// `left_out`. What cannot be signed is told as {"error"}.
-    #[command(after_long_help = SIGN_FORM)]
+    #[command(verbatim_doc_comment, after_long_help = SIGN_FORM)]
     SignForm(Input),
     /// Judge a notification: {"body_base64", "passphrase", "merchant_id", …} → {"accept", "effect", …}.
     ///
@@ -55,16 +55,16 @@ pub(super) enum Command {
     /// `processed_payment_ids` are those of PayFast's ids that were settled before. The answer is {"signature_valid",
     /// "accept", "effect", "reason"}: accepted is what is authentic and fits our record; the effect is settle, cancel
     /// or none. PayFast is not asked, so that this works offline.
-    #[command(after_long_help = VERIFY_ITN)]
+    #[command(verbatim_doc_comment, after_long_help = VERIFY_ITN)]
     VerifyItn(Input),
     /// Sign a call of PayFast's API: {"headers", "query", "body", "passphrase"} → {"signature"}.
-    #[command(after_long_help = SIGN_API)]
+    #[command(verbatim_doc_comment, after_long_help = SIGN_API)]
     SignApi(Input),
     /// Say whether an address is one that PayFast sends from: {"address"} → {"accept"}.
-    #[command(after_long_help = CHECK_SOURCE)]
+    #[command(verbatim_doc_comment, after_long_help = CHECK_SOURCE)]
     CheckSource(Input),
     /// Read PayFast's answer to a confirmation: {"status", "body"} → {"verdict": valid, invalid or retry}.
-    #[command(after_long_help = READ_CONFIRMATION)]
+    #[command(verbatim_doc_comment, after_long_help = READ_CONFIRMATION)]
     ReadConfirmation(Input),
 }
 

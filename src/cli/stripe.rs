@@ -24,7 +24,7 @@ pub(super) enum Command {
     /// its v1 signatures may match any of the secrets, for Stripe signs with two while one replaces the other. `now` is
     /// in seconds since 1970; a signature is refused that is more than `tolerance_s` (300 when it is not given) older
     /// than that, or as much ahead of it.
-    #[command(after_long_help = VERIFY_WEBHOOK)]
+    #[command(verbatim_doc_comment, after_long_help = VERIFY_WEBHOOK)]
     VerifyWebhook(Input),
 }
 

@@ -38,7 +38,8 @@ Examples:
   capecontrol token revoke --account ada@example.com
   capecontrol token revoke --everyone
 
-Exit codes: 0 done, also when no session stood; 1 not done, or there is no such session that stands; 2 wrong arguments.";
+Exit codes: 0 done, also when no session stood; 1 not done, or there is no such session that stands; 2 wrong
+arguments.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -47,7 +48,7 @@ pub(super) enum Command {
     /// The token has a session of its own, named "command line", which ends with it and has no refresh token. Only the
     /// token goes to standard output; what belongs to it is told on standard error. Use the settings of the node, for
     /// SERVER__PUBLIC_URL is the issuer; it may be serving meanwhile.
-    #[command(after_long_help = ISSUE)]
+    #[command(verbatim_doc_comment, after_long_help = ISSUE)]
     Issue {
         /// The address of the account.
         #[arg(long, value_name = "ADDRESS")]
@@ -62,13 +63,13 @@ pub(super) enum Command {
     ///
     /// Told one by one: the signature, the issuer, the audience, the expiry, and whether its session stands. Reads
     /// only; the node may be serving meanwhile.
-    #[command(after_long_help = INSPECT)]
+    #[command(verbatim_doc_comment, after_long_help = INSPECT)]
     Inspect {
         #[command(flatten)]
         output: Output,
     },
     /// End sessions, with all their tokens. A node that serves refuses them within five seconds.
-    #[command(after_long_help = REVOKE)]
+    #[command(verbatim_doc_comment, after_long_help = REVOKE)]
     Revoke {
         #[command(flatten)]
         whose: Whose,
@@ -133,9 +134,9 @@ async fn inspect(config: &Config, output: Output) -> Result<ExitCode, Failure> {
         inspected.map_err(|error| format!("{error} What came by standard input is no token of ours."))?;
     let holds = inspected.holds();
     if output.json {
-        say(told(&inspected))
+        say(told(&inspected));
     } else {
-        show(&inspected)
+        show(&inspected);
     }
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,9 +1,9 @@
 //! A PayFast that is built in: its hosted page, its notifications, its confirmation. Only in simulator mode.
 //!
 //! It can be told to lie ([`faults`]). What it was told, and what it sent lately, are rows, so that all nodes lie alike
-//! and a restart between a notification and its confirmation changes nothing. All else it keeps nowhere: the page carries
-//! the signed form, and whether a notification is its own is told by the signature. Late deliveries are jobs like any
-//! other. It knows the provider's side only: forms and notifications, not invoices.
+//! and a restart between a notification and its confirmation changes nothing. All else it keeps nowhere: the page
+//! carries the signed form, and whether a notification is its own is told by the signature. Late deliveries are jobs
+//! like any other. It knows the provider's side only: forms and notifications, not invoices.
 
 pub mod faults;
 pub mod page;

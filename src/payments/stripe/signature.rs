@@ -1,13 +1,13 @@
 //! The signature of Stripe's webhooks: `Stripe-Signature: t=<unix time>,v1=<hex>[,v1=<hex>…][,<scheme>=…]`.
 //!
 //! A `v1` is the HMAC-SHA-256 of `<t>.<payload>` under the endpoint's secret, whole, its `whsec_` included. While a
-//! secret is replaced Stripe signs with both, so that any `v1` may match any secret that we hold. Other schemes (`v0` is
-//! for test events) prove nothing and are passed over. The payload is the bytes as they came: whoever parses first and
-//! verifies what was written again verifies something else.
+//! secret is replaced Stripe signs with both, so that any `v1` may match any secret that we hold. Other schemes (`v0`
+//! is for test events) prove nothing and are passed over. The payload is the bytes as they came: whoever parses first
+//! and verifies what was written again verifies something else.
 //!
 //! Time counts both ways. Stripe's own libraries refuse what is older than the tolerance and take any future; here the
-//! future has the same bound, because what is signed for later could be repeated until then. A clock that is off by more
-//! than the tolerance is a fault to be seen, whichever way.
+//! future has the same bound, because what is signed for later could be repeated until then. A clock that is off by
+//! more than the tolerance is a fault to be seen, whichever way.
 
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
