@@ -3,8 +3,8 @@
 //! A backup is written beside its place under a temporary name, forced to the disk and only then given its name, so
 //! that a folder without `.partial` behind its name is whole. A restore verifies all that it can before it touches
 //! anything, and refuses a place that holds something already. SQLite is copied and checked here; PostgreSQL's own
-//! tools do its part. The root key is no part of a backup unless it is asked for: the two together are all that somebody
-//! needs to be the platform.
+//! tools do its part. The root key is no part of a backup unless it is asked for: the two together are all that
+//! somebody needs to be the platform.
 //!
 //! This module knows where the data is and what makes it whole; of what is in it, only the signing keys, which tell
 //! whether a root key fits, and the epoch of threads, which a return to an older state must end.

@@ -152,7 +152,7 @@ pub static INVALID_CREDENTIALS: Reason = Reason::new(
 pub static ONE_TIME_PASSWORD_SPENT: Reason = Reason::new(
     Code::Unauthenticated,
     "ONE_TIME_PASSWORD_SPENT",
-    "An administrator's one-time password was right but was used or has expired; a restart issues another to the first.",
+    "An administrator's one-time password was right but was used or has expired; a restart gives the first another.",
 );
 /// The access token's time is over.
 pub static TOKEN_EXPIRED: Reason = Reason::new(

@@ -43,10 +43,10 @@ Exit codes: 0 answered, whatever the answer; 1 standard input could not be read;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Sign a checkout form: {"fields": {name: value}, "passphrase": text or null} → {"signature", "fields"}.
+    /// Sign a checkout form: {"fields": {name: value}, "passphrase"} → {"signature", "fields"}.
     ///
-    /// The fields may come in any order; they are told in PayFast's. Fields that PayFast does not sign are told in
-    /// `left_out`. What cannot be signed is told as {"error"}.
+    /// The fields ({name: value}) may come in any order; they are told in PayFast's. The passphrase may be null. Fields
+    /// that PayFast does not sign are told in `left_out`. What cannot be signed is told as {"error"}.
     #[command(verbatim_doc_comment, after_long_help = SIGN_FORM)]
     SignForm(Input),
     /// Judge a notification: {"body_base64", "passphrase", "merchant_id", …} → {"accept", "effect", …}.

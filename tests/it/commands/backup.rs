@@ -27,11 +27,7 @@ fn on(folder: &tempfile::TempDir, url: &str, arguments: &[&str]) -> tokio::proce
 }
 
 async fn send(person: &Person, thread_id: &str, text: String, id: String) {
-    let request = chat::SendMessageRequest {
-        thread_id: thread_id.to_owned(),
-        text,
-        client_message_id: id,
-    };
+    let request = chat::SendMessageRequest { thread_id: thread_id.to_owned(), text, client_message_id: id };
     person.chat().send_message(request).await.unwrap();
 }
 
@@ -324,7 +320,7 @@ async fn tools_that_are_missing_or_old_are_named() {
         assert!(!folder.path().join("backup").exists() && !folder.path().join("backup.partial").exists());
     }
     // The password is in no argument of theirs.
-    let script = "#!/bin/sh\ncase $1 in --version) echo 'pg_dump (PostgreSQL) 99.1';; *) echo \"$@\" >&2; exit 3;; esac";
+    let script = "#!/bin/sh\ncase $1 in --version) echo 'pg_dump 99.1';; *) echo \"$@\" >&2; exit 3;; esac";
     std::fs::write(tools.join("pg_dump"), script).unwrap();
     let (_, _, error) = run(on(&folder, &t.database_url, &backup)).await;
     let password = t.database_url.split(':').nth(2).unwrap().split('@').next().unwrap();
