@@ -17,6 +17,7 @@ mod tools;
 mod write;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use error::Error;
 pub use manifest::{Kind, Manifest};
@@ -34,6 +35,8 @@ const SQLITE_FILE: &str = "database.sqlite";
 const POSTGRES_FILE: &str = "database.pgdump";
 /// The file of the root key, in a backup that has one.
 const ROOT_KEY_FILE: &str = "root.key";
+/// How long a statement may run on PostgreSQL: one touches every thread.
+const STATEMENT_MAX: Duration = Duration::from_hours(1);
 /// What tells one root key from another without telling the key.
 const MARK_PURPOSE: &str = "backup-mark";
 
@@ -58,7 +61,12 @@ impl Place<'_> {
     }
 
     async fn open(&self, access: Access) -> Result<Db, Error> {
-        let options = db::Options { access, connections_max: 2, ..db::Options::new(self.url.expose()) };
+        let options = db::Options {
+            access,
+            connections_max: 2,
+            statement_max: STATEMENT_MAX,
+            ..db::Options::new(self.url.expose())
+        };
         Ok(Db::open(&options).await?)
     }
 

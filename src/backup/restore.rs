@@ -81,11 +81,10 @@ fn check_key(manifest: &Manifest, root: Option<&RootKey>) -> Result<(), Error> {
 fn put_key(place: &Place<'_>, carried: Option<&Carried>, file: &Path) -> Result<(), Error> {
     let (None, Some(Carried { text, .. })) = (&place.root, carried) else { return Ok(()) };
     let put = || {
-        // One that a restore left that was cut short is the same.
-        if std::fs::read(file).is_ok_and(|there| there == *text.expose()) {
-            return Ok(());
-        }
-        folder::write_new(file, text.expose())?;
+        let staged = with_ending(file, ".restoring");
+        clear_file(&staged)?;
+        folder::write_new(&staged, text.expose())?;
+        std::fs::rename(&staged, file)?;
         folder::sync_folder(&folder::parent(file))
     };
     put().map_err(Error::io(format!("{} cannot be written", file.display())))
@@ -257,15 +256,14 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 /// Removes what a restore works in, also what one left that was cut short.
 fn clear(staged: &Path) -> Result<(), Error> {
     for path in std::iter::once(staged.to_owned()).chain(companions(staged)) {
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::Io {
-                    what: format!("{} cannot be removed", path.display()),
-                    cause: error,
-                });
-            }
-            _ => {}
-        }
+        clear_file(&path).map_err(Error::io(format!("{} cannot be removed", path.display())))?;
     }
     Ok(())
+}
+
+fn clear_file(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

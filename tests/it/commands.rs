@@ -209,6 +209,7 @@ async fn programs_are_answered_in_json() {
     let mut wrong = command(&folder, &["config", "check", "--json"]);
     wrong.env("CAPECONTROL_SERVER__LISTEN", "nowhere").env("CAPECONTROL_LOG__FORMAT", "loud");
     let (code, out, _) = run(wrong).await;
+    assert_eq!(read(&out)["usable"], false);
     let problems = read(&out)["problems"].clone();
     let keys: Vec<_> = problems.as_array().unwrap().iter().map(|problem| problem["key"].clone()).collect();
     assert_eq!((code, keys), (1, vec![json!("SERVER__LISTEN"), json!("LOG__FORMAT")]));
