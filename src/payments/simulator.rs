@@ -36,6 +36,8 @@ const DELIVERIES_MAX: u64 = 10;
 const DELAY_SECONDS_MAX: u64 = 86_400;
 /// How long PayFast waits before it sends a notification again that was not answered with 200.
 const AGAIN_AFTER: Duration = Duration::from_mins(10);
+/// The longest id of the shop's that PayFast takes, and more than any status has, in bytes.
+const WORD_BYTES_MAX: usize = 100;
 /// How many notifications are remembered.
 const DELIVERIES_KEPT: i64 = 1_000;
 /// How many notifications are told at once.
@@ -222,6 +224,7 @@ impl Simulator {
     pub async fn deliveries(&self, payment: Option<&str>) -> Result<Vec<Delivery>, db::Error> {
         let mut conn = self.db.conn(SCOPE).await?;
         match payment {
+            Some(payment) if !is_word(payment) => Ok(Vec::new()),
             Some(payment) => memory::newest_of(&mut conn, payment, DELIVERIES_TOLD).await,
             None => memory::newest(&mut conn, DELIVERIES_TOLD).await,
         }
@@ -241,6 +244,12 @@ impl Simulator {
             }
         }
         given("item_name").ok_or(Rejection::Field("item_name"))?;
+        // What is written down is short and plain.
+        for (part, name) in [(&fields, "m_payment_id"), (&controls, page::STATUS)] {
+            if part.get(name).is_some_and(|word| !is_word(word)) {
+                return Err(Rejection::Field(name));
+            }
+        }
         let amount = given("amount").and_then(|amount| amount_minor(amount));
         let amount = amount.filter(|amount| *amount >= AMOUNT_MINOR_MIN).ok_or(Rejection::Field("amount"))?;
         let expected = form::sign(&fields, self.options.passphrase()).signature;
@@ -456,6 +465,10 @@ pub fn register(registry: &mut jobs::Registry, simulator: &Arc<Simulator>) {
         let simulator = Arc::clone(&simulator);
         async move { simulator.resend(job, lease).await }
     });
+}
+
+fn is_word(text: &str) -> bool {
+    text.len() <= WORD_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 type Fields = BTreeMap<String, String>;

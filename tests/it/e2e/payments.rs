@@ -53,7 +53,7 @@ fn form(pairs: &[(String, String)]) -> String {
 }
 
 /// What a browser that follows no redirect gets.
-async fn submit(t: &App, url: &str, pairs: &[(String, String)]) -> (u16, String, String) {
+pub async fn submit(t: &App, url: &str, pairs: &[(String, String)]) -> (u16, String, String) {
     let client =
         reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let request =
@@ -64,7 +64,7 @@ async fn submit(t: &App, url: &str, pairs: &[(String, String)]) -> (u16, String,
     (answer.status().as_u16(), location.unwrap_or_default(), answer.text().await.unwrap())
 }
 
-fn posted(checkout: &wire::CreateCheckoutResponse) -> Vec<(String, String)> {
+pub fn posted(checkout: &wire::CreateCheckoutResponse) -> Vec<(String, String)> {
     checkout.fields.iter().map(|field| (field.name.clone(), field.value.clone())).collect()
 }
 

@@ -10,7 +10,7 @@ use capecontrol::proto::capecontrol::payments::v1 as wire;
 use serde_json::{Value, json};
 use wire::{PaymentStatus as Payment, ProviderEventStatus as Event};
 
-use super::payments::{checkout, events, ledger, payment, press};
+use super::payments::{checkout, events, ledger, payment, posted, press, submit};
 use crate::support::app::{App, PASSWORD, Person};
 use crate::support::{Start, on_both};
 
@@ -101,6 +101,21 @@ on_both! {
         let sent = deliveries(&t, &checkout.payment_id).await;
         assert_eq!((sent.len(), &sent[0]["payment"], &sent[0]["faults"]), (1, &json!(0), &json!([])));
         assert_eq!((&sent[0]["sends"], &sent[0]["last_answer"]), (&json!(1), &json!(200)));
+    }
+
+    async fn what_cannot_be_written_down_is_refused(t: App) {
+        let ada = t.register("ada@example.com").await;
+        let checkout = checkout(&ada, PRODUCT).await;
+        for wrong in ["\0".to_owned(), "a b".to_owned(), "A".repeat(3_000)] {
+            let mut pairs = posted(&checkout);
+            pairs.extend([("simulator_action", "pay"), ("simulator_status", &wrong)].map(|(name, value)| {
+                (name.to_owned(), value.to_owned())
+            }));
+            let (status, _, html) = submit(&t, &format!("{}/simulator/payfast/eng/pay", t.url), &pairs).await;
+            assert!(status == 400 && html.contains("simulator_status"), "{html}");
+        }
+        assert_eq!(deliveries(&t, "%00").await.len(), 0);
+        assert_eq!(deliveries(&t, &checkout.payment_id).await.len(), 0);
     }
 
     async fn late_means_paid_later(t: App) {
