@@ -26,12 +26,18 @@ use crate::rpc::policy::{self, Policies};
 use crate::rpc::{Pages, server};
 use crate::{ai, auth, chat, mail, market, payments, proto};
 
+mod console;
+mod descriptors;
 mod maintenance;
 pub mod real;
 mod routes;
 mod start;
 
-pub use start::{Lock, describe_database, lock, one_time_password_file, prepare_folder};
+pub use console::{Console, must_exist};
+pub use descriptors::descriptors;
+pub use start::{
+    Lock, describe_database, existing_root_key, lock, one_time_password_file, prepare_folder, root_key_file,
+};
 
 /// How long the database's connections may take to close.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
@@ -81,6 +87,11 @@ pub enum Error {
         "{0} is missing, and the database holds keys that only it opens: restore it from a backup of the data folder"
     )]
     RootKeyLost(PathBuf),
+    /// A command was to work with a database that is not there.
+    #[error(
+        "{0} does not exist: was the right one named (DATA_DIR, DATABASE__URL)? `capecontrol serve` makes a new one"
+    )]
+    NoDatabase(PathBuf),
     /// A key cannot be used.
     #[error("the root key in {0} cannot be used: {1}")]
     RootKey(PathBuf, crate::keyring::NotAKey),
@@ -344,6 +355,6 @@ fn payments_options(config: &Config) -> payments::Options {
         public_url: config.server.public_url.clone(),
         return_origins: origins.filter_map(|origin| origin.to_str().ok()).map(str::to_owned).collect(),
         supplier: config.supplier.clone(),
-        ..payments::Options::default()
+        confirmation_max: config.bounds.confirmation_max,
     }
 }

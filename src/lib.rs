@@ -3,6 +3,7 @@
 pub mod ai;
 pub mod app;
 pub mod auth;
+pub mod backup;
 pub mod base;
 pub mod bus;
 pub mod chat;

@@ -2,6 +2,7 @@
 
 mod account;
 mod administrator;
+mod operator;
 mod registration;
 mod session;
 
@@ -25,6 +26,8 @@ use super::verified::{Mark, Statement, Verified};
 use super::{Caller, Email, Error, Origin};
 
 pub use account::UpdateAccount;
+pub use administrator::{CreateAdministrator, Created, OneTime, SeenAdministrator};
+pub use operator::{Check, Inspection, Revoke, Token};
 pub use registration::Register;
 pub use session::{Login, Transport};
 
@@ -143,6 +146,14 @@ impl Service {
     /// [`Error::Setup`] when the root key does not open them.
     pub async fn prepare(&self) -> Result<(), Error> {
         self.keys.prepare().await
+    }
+
+    /// Reads the signing keys and makes none. `false` when there are none, for the platform was never served.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when the root key does not open them.
+    pub async fn read_keys(&self) -> Result<bool, Error> {
+        self.keys.read().await
     }
 
     /// Who sends this access token. Every call that carries one comes through here.

@@ -237,6 +237,15 @@ const fn actor(kind: ActorKind, id: Uuid) -> Actor {
     }
 }
 
+/// Begins another epoch of every thread: what clients saw after the state that is stored now never was, so that they
+/// read their threads anew. Tells how many threads there are.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn begin_epoch(tx: &mut Tx) -> Result<u64, db::Error> {
+    tx.shared_sql("UPDATE threads SET epoch = epoch + 1").execute().await
+}
+
 #[derive(db::Row)]
 struct ThreadRow {
     id: ThreadId,

@@ -27,6 +27,19 @@ pub struct Options {
     pub wait_max: Duration,
     /// How long a statement may run on PostgreSQL when its call has no deadline of its own.
     pub statement_max: Duration,
+    /// What may be done with it.
+    pub access: Access,
+}
+
+/// What may be done with a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everything; a SQLite file that is not there is made.
+    Create,
+    /// Everything; a SQLite file must be there.
+    Write,
+    /// Reading; a SQLite file must be there, and a transaction to write in is refused by the engine.
+    Read,
 }
 
 impl Options {
@@ -38,6 +51,7 @@ impl Options {
             connections_max: 8,
             wait_max: Duration::from_secs(5),
             statement_max: Duration::from_secs(30),
+            access: Access::Create,
         }
     }
 
@@ -154,33 +168,38 @@ async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error>
 }
 
 async fn open_sqlite(path: &std::path::Path, options: &Options) -> Result<Pools, Error> {
-    let file = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
+    let size = usize::try_from(options.connections_max).unwrap_or(usize::MAX).max(1);
+    let file = SqliteConnectOptions::new().filename(path).foreign_keys(true).busy_timeout(options.wait_max);
+    if options.access == Access::Read {
+        // Another process may have it open, and may be an older program: nothing of it is changed, not even its mode.
+        let readers = sqlite::Pool::new(file.read_only(true), size, options.wait_max);
+        readers.lend().await?.give_back();
+        return Ok(Pools::Sqlite { writer: Arc::clone(&readers), readers });
+    }
+    let file = file
         .journal_mode(SqliteJournalMode::Wal)
         // An acknowledged payment survives the loss of power.
         .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        // For other processes on the same file; in this one there is a single writer.
-        .busy_timeout(options.wait_max)
         .statement_cache_capacity(256);
     let writer = sqlite::Pool::new(file.clone(), 1, options.wait_max);
-    create_private(path).map_err(sqlx::Error::Io)?;
+    if options.access == Access::Create {
+        create_private(path).map_err(sqlx::Error::Io)?;
+    }
     // The writer makes the tables, which a reader may not.
     writer.lend().await?.give_back();
-    let size = usize::try_from(options.connections_max).unwrap_or(usize::MAX).max(1);
-    let readers = sqlite::Pool::new(file.read_only(true).create_if_missing(false), size, options.wait_max);
+    let readers = sqlite::Pool::new(file.read_only(true), size, options.wait_max);
     Ok(Pools::Sqlite { readers, writer })
 }
 
 /// Makes the file readable by its owner only, wherever it lies. SQLite gives its companions (`-wal`, `-shm`) the same
 /// mode. A file that is there keeps its mode: somebody may have chosen it.
-fn create_private(path: &std::path::Path) -> std::io::Result<()> {
+pub(super) fn create_private(path: &std::path::Path) -> std::io::Result<()> {
     std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(drop)
 }
 
 fn open_postgres(options: &Options) -> Result<Pools, Error> {
     let statement_max = options.statement_max.as_millis().to_string();
+    let read_only = if options.access == Access::Read { "on" } else { "off" };
     let connect = PgConnectOptions::from_str(&options.url)?
         .application_name("capecontrol")
         .statement_cache_capacity(256)
@@ -191,6 +210,7 @@ fn open_postgres(options: &Options) -> Result<Pools, Error> {
             // A connection closed on an abandoned statement stops it within this time.
             ("client_connection_check_interval", "1000"),
             ("timezone", "UTC"),
+            ("default_transaction_read_only", read_only),
         ]);
     let pool = PgPoolOptions::new()
         .max_connections(options.connections_max)

@@ -23,10 +23,10 @@ use tonic::transport::{Channel, Endpoint};
 use crate::support::app::{Bearer, PASSWORD};
 
 /// How long a process may take before a test gives up on it. Nothing is measured with it.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program with settings of its own, in a folder of its own.
-fn program(folder: &tempfile::TempDir, arguments: &[&str]) -> Command {
+pub fn program(folder: &tempfile::TempDir, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_capecontrol"));
     command
         .args(arguments)
@@ -44,14 +44,14 @@ fn program(folder: &tempfile::TempDir, arguments: &[&str]) -> Command {
 }
 
 /// A node that serves.
-struct Node {
+pub struct Node {
     child: Child,
-    url: String,
+    pub url: String,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Node {
-    async fn start(mut command: Command) -> Self {
+    pub async fn start(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
@@ -61,20 +61,20 @@ impl Node {
         Self { child, url, lines }
     }
 
-    fn signal(&self, signal: &str) {
+    pub fn signal(&self, signal: &str) {
         let process = self.child.id().unwrap().to_string();
         assert!(std::process::Command::new("kill").args([signal, &process]).status().unwrap().success());
     }
 
-    async fn ended(&mut self) -> std::process::ExitStatus {
+    pub async fn ended(&mut self) -> std::process::ExitStatus {
         tokio::time::timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap()
     }
 
-    async fn channel(&self) -> Channel {
+    pub async fn channel(&self) -> Channel {
         Endpoint::new(self.url.clone()).unwrap().connect().await.unwrap()
     }
 
-    async fn sign_in(&self) -> InterceptedService<Channel, Bearer> {
+    pub async fn sign_in(&self) -> InterceptedService<Channel, Bearer> {
         let request = LoginRequest {
             email: "ada@example.com".to_owned(),
             password: PASSWORD.to_owned(),
@@ -87,7 +87,7 @@ impl Node {
         InterceptedService::new(self.channel().await, Bearer::new(&session.access_token))
     }
 
-    async fn register(&self) {
+    pub async fn register(&self) {
         let request = RegisterRequest {
             email: "ada@example.com".to_owned(),
             password: PASSWORD.to_owned(),
@@ -99,7 +99,7 @@ impl Node {
     }
 }
 
-async fn run(mut command: Command) -> (i32, String, String) {
+pub async fn run(mut command: Command) -> (i32, String, String) {
     let output = tokio::time::timeout(PATIENCE, command.output()).await.unwrap().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))

@@ -20,12 +20,12 @@ fn wish(plan_id: &str, cycle: wire::BillingCycle) -> wire::CreateCheckoutRequest
     wire::CreateCheckoutRequest { item: Some(Item::Plan(plan)), ..wire::CreateCheckoutRequest::default() }
 }
 
-async fn checkout(person: &Person, plan_id: &str) -> wire::CreateCheckoutResponse {
+pub async fn checkout(person: &Person, plan_id: &str) -> wire::CreateCheckoutResponse {
     let request = wish(plan_id, wire::BillingCycle::Monthly);
     person.payments().create_checkout(request).await.unwrap().into_inner()
 }
 
-async fn payment(person: &Person, payment_id: &str) -> Result<wire::Payment, Status> {
+pub async fn payment(person: &Person, payment_id: &str) -> Result<wire::Payment, Status> {
     let request = wire::GetPaymentRequest { payment_id: payment_id.to_owned() };
     person.payments().get_payment(request).await.map(|answer| answer.into_inner().payment.unwrap())
 }
@@ -35,12 +35,12 @@ async fn subscription(person: &Person) -> wire::Subscription {
     person.subscriptions().get_subscription(request).await.unwrap().into_inner().subscription.unwrap()
 }
 
-async fn events(admin: &Person) -> Vec<wire::ProviderEvent> {
+pub async fn events(admin: &Person) -> Vec<wire::ProviderEvent> {
     let request = wire::ListProviderEventsRequest::default();
     admin.operations().list_provider_events(request).await.unwrap().into_inner().provider_events
 }
 
-async fn ledger(admin: &Person) -> wire::VerifyLedgerResponse {
+pub async fn ledger(admin: &Person) -> wire::VerifyLedgerResponse {
     admin.operations().verify_ledger(wire::VerifyLedgerRequest {}).await.unwrap().into_inner()
 }
 
@@ -53,7 +53,7 @@ fn form(pairs: &[(String, String)]) -> String {
 }
 
 /// What a browser that follows no redirect gets.
-async fn submit(t: &App, url: &str, pairs: &[(String, String)]) -> (u16, String, String) {
+pub async fn submit(t: &App, url: &str, pairs: &[(String, String)]) -> (u16, String, String) {
     let client =
         reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let request =
@@ -64,7 +64,7 @@ async fn submit(t: &App, url: &str, pairs: &[(String, String)]) -> (u16, String,
     (answer.status().as_u16(), location.unwrap_or_default(), answer.text().await.unwrap())
 }
 
-fn posted(checkout: &wire::CreateCheckoutResponse) -> Vec<(String, String)> {
+pub fn posted(checkout: &wire::CreateCheckoutResponse) -> Vec<(String, String)> {
     checkout.fields.iter().map(|field| (field.name.clone(), field.value.clone())).collect()
 }
 
@@ -86,7 +86,7 @@ fn read_page(html: &str) -> (String, Vec<(String, String)>) {
 }
 
 /// Opens the page for a checkout and presses a button, with what the page can be asked for.
-async fn press(t: &App, checkout: &wire::CreateCheckoutResponse, controls: &[(&str, &str)]) -> String {
+pub async fn press(t: &App, checkout: &wire::CreateCheckoutResponse, controls: &[(&str, &str)]) -> String {
     let (status, _, html) = submit(t, &checkout.action_url, &posted(checkout)).await;
     assert_eq!(status, 200, "{html}");
     assert!(html.contains("TEST"));

@@ -118,6 +118,7 @@ pub const MODULES: &[(&str, &[&str])] = &[
         &["base", "db", "jobs", "mail", "audit", "idempotency", "keyring", "auth", "market", "ai", "bus"],
     ),
     ("payments", &["base", "db", "jobs", "mail", "audit", "idempotency", "keyring", "auth", "bus"]),
+    ("backup", &["base", "db", "keyring", "auth", "chat"]),
 ];
 
 /// What stands above all of them and may name each.
