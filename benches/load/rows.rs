@@ -21,9 +21,8 @@ const TURN: Duration = Duration::from_millis(2_000);
 pub const MESSAGE: &str = "The quarterly figures are in; could somebody check the VAT of the March invoices before \
                            they go out on Friday? I have put the open questions below the table.";
 
-/// Measures the rows whose name holds one of the words, or all of them, and writes the report.
+/// Measures the rows that the words ask for, and writes the report.
 pub async fn run(words: &[String]) -> Outcome<()> {
-    let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
     let machine = machine::describe();
     println!("{machine}");
     println!("{ROUNDS} rounds a row, the platform and its control in turn; the middle of {ROUNDS} is shown");
@@ -31,16 +30,15 @@ pub async fn run(words: &[String]) -> Outcome<()> {
     report::heading();
     let mut rows = Vec::new();
     for engine in [Engine::Sqlite, Engine::Postgres] {
-        if !NAMES.iter().any(|name| wanted(&title(engine, name))) {
+        let names: Vec<&str> = NAMES.into_iter().filter(|name| wanted(words, engine, name)).collect();
+        if names.is_empty() {
             continue;
         }
         let places = Places::set(engine).await?;
-        for name in NAMES {
-            if wanted(&title(engine, name)) {
-                for row in measure(name, &places).await? {
-                    report::line(&row);
-                    rows.push(row);
-                }
+        for name in names {
+            for row in measure(name, &places).await? {
+                report::line(&row);
+                rows.push(row);
             }
         }
     }
@@ -55,8 +53,13 @@ const STREAMS: &str = "streams";
 const START: &str = "start";
 const NAMES: [&str; 6] = [GET_ACCOUNT, SEND_MESSAGE, NOTIFICATION, FAN_OUT, STREAMS, START];
 
-fn title(engine: Engine, name: &str) -> String {
-    format!("{} {name}", engine.name())
+/// Whether a row is asked for: of the engines those that are named, of the rows those whose name holds a word; all of
+/// either when none is named.
+fn wanted(words: &[String], engine: Engine, name: &str) -> bool {
+    let is_engine = |word: &&String| [Engine::Sqlite, Engine::Postgres].iter().any(|one| one.name() == *word);
+    let (engines, names): (Vec<_>, Vec<_>) = words.iter().partition(is_engine);
+    (engines.is_empty() || engines.iter().any(|word| *word == engine.name()))
+        && (names.is_empty() || names.iter().any(|word| name.contains(word.as_str())))
 }
 
 async fn measure(name: &str, places: &Places) -> Outcome<Vec<Row>> {
