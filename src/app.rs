@@ -24,7 +24,7 @@ use crate::payments::simulator::{self, Simulator};
 use crate::rpc::metrics::Metrics;
 use crate::rpc::policy::{self, Policies};
 use crate::rpc::{Pages, server};
-use crate::{ai, auth, chat, mail, market, payments, proto};
+use crate::{ai, auth, chat, mail, market, payments, proto, tools};
 
 mod maintenance;
 pub mod real;
@@ -167,18 +167,19 @@ impl App {
             Arc::new(auth::Service::new(db.clone(), world.clone(), auth_options(&config), root.clone())?);
         auth.prepare().await?;
         let market = Arc::new(market::Service::new(db.clone(), world.clone()));
+        let provider = Arc::new(Http::new(&payments_options(&config))?);
+        let options = payments_options(&config);
+        let payments = Arc::new(payments::Service::new(db.clone(), world.clone(), options, provider.clone()));
         let outside = chat::Outside {
             auth: Arc::clone(&auth),
             bus: Arc::new(Local::default()),
             provider: Arc::new(ai::local::Local::new()),
+            tools: tools::toolbox(&db, &payments),
             drain: drain.clone(),
             tasks: tasks.clone(),
         };
         let options = config.bounds.chat.clone();
         let chat = Arc::new(chat::Service::new(db.clone(), world.clone(), options, outside));
-        let provider = Arc::new(Http::new(&payments_options(&config))?);
-        let options = payments_options(&config);
-        let payments = Arc::new(payments::Service::new(db.clone(), world.clone(), options, provider.clone()));
         let simulator = (config.payfast.mode == payments::Mode::Simulator).then(|| {
             Arc::new(Simulator::new(db.clone(), world.clone(), payments_options(&config), provider))
         });

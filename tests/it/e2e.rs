@@ -3,5 +3,6 @@
 mod auth;
 mod chat;
 mod market;
-mod payments;
+pub mod payments;
 mod platform;
+mod tools;
