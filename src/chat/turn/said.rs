@@ -43,8 +43,8 @@ impl<'a> Said<'a> {
         self.push(text);
     }
 
-    /// What was said in the present round is what was journalled of it: of two attempts at once the first counts. Pieces
-    /// that were passed on of the other are replaced by the answer's event, as those of any attempt are.
+    /// What was said in the present round is what was journalled of it: of two attempts at once the first counts.
+    /// Pieces that were passed on of the other are replaced by the answer's event, as those of any attempt are.
     pub(super) fn correct(&mut self, text: &str) {
         if self.in_round() != text {
             self.text.truncate(self.round);
