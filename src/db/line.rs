@@ -11,27 +11,21 @@ pub(super) struct Line {
 }
 
 /// A place in the line; free again when it is dropped.
-struct Place<'a>(&'a Line);
+pub(super) struct Place<'a>(&'a Line);
 
 impl Line {
     pub(super) const fn new(waiting_max: usize) -> Self {
         Self { waiting: AtomicUsize::new(0), waiting_max }
     }
 
-    /// Waits for a connection in the line.
+    /// Takes a place, to be held while waiting for a connection.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] at once when the line is full.
-    pub(super) async fn wait<T, E: Into<Error>>(
-        &self,
-        connection: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, Error> {
+    /// [`Error::Unavailable`] when the line is full.
+    pub(super) fn enter(&self) -> Result<Place<'_>, Error> {
         let before = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _place = Place(self);
-        if before >= self.waiting_max {
-            return Err(Error::Unavailable(sqlx::Error::PoolTimedOut));
-        }
-        connection.await.map_err(Into::into)
+        let place = Place(self);
+        if before < self.waiting_max { Ok(place) } else { Err(Error::Unavailable(sqlx::Error::PoolTimedOut)) }
     }
 }
 
@@ -43,21 +37,17 @@ impl Drop for Place<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::future::{pending, ready};
-
-    use futures_util::FutureExt as _;
-
     use super::*;
 
     #[test]
     fn whoever_finds_the_line_full_is_told_so_and_a_place_is_free_again() {
-        let line = Line::new(1);
-        let mut waits = Box::pin(line.wait(pending::<Result<(), Error>>()));
-        assert!(waits.as_mut().now_or_never().is_none());
-        let refused = line.wait(ready(Ok::<(), Error>(()))).now_or_never();
-        assert!(matches!(refused, Some(Err(Error::Unavailable(_)))));
-        drop(waits);
-        assert!(matches!(line.wait(ready(Ok::<(), Error>(()))).now_or_never(), Some(Ok(()))));
+        let line = Line::new(2);
+        let (first, second) = (line.enter().unwrap(), line.enter().unwrap());
+        assert!(matches!(line.enter(), Err(Error::Unavailable(_))));
+        drop(first);
+        let third = line.enter().unwrap();
+        assert!(line.enter().is_err());
+        drop((second, third));
         assert_eq!(line.waiting.load(Ordering::Relaxed), 0);
     }
 }

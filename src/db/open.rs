@@ -100,8 +100,14 @@ impl Db {
     /// [`Error::Unavailable`] when none is free in time.
     pub async fn conn(&self, scope: Scope) -> Result<Session, Error> {
         let wire = match &*self.pools {
-            Pools::Sqlite { readers: (pool, line), .. } => Wire::Sqlite(line.wait(pool.lend()).await?),
-            Pools::Postgres(pool, line) => Wire::Postgres(line.wait(pool.acquire()).await?),
+            Pools::Sqlite { readers: (pool, line), .. } => {
+                let _place = line.enter()?;
+                Wire::Sqlite(pool.lend().await?)
+            }
+            Pools::Postgres(pool, line) => {
+                let _place = line.enter()?;
+                Wire::Postgres(pool.acquire().await?)
+            }
         };
         Ok(Session { lease: Lease::new(wire), scope })
     }
@@ -112,8 +118,14 @@ impl Db {
     /// [`Error::Unavailable`] when no connection is free in time.
     pub async fn begin(&self, scope: Scope) -> Result<Tx, Error> {
         let wire = match &*self.pools {
-            Pools::Sqlite { writer: (pool, line), .. } => Wire::Sqlite(line.wait(pool.lend()).await?),
-            Pools::Postgres(pool, line) => Wire::Postgres(line.wait(pool.acquire()).await?),
+            Pools::Sqlite { writer: (pool, line), .. } => {
+                let _place = line.enter()?;
+                Wire::Sqlite(pool.lend().await?)
+            }
+            Pools::Postgres(pool, line) => {
+                let _place = line.enter()?;
+                Wire::Postgres(pool.acquire().await?)
+            }
         };
         Tx::begin(Lease::new(wire), scope, self.announcements.clone()).await
     }
