@@ -9,8 +9,8 @@ mod turn;
 
 pub use event::{events_after, events_before, insert_event};
 pub use message::{insert_message, message, message_by_key, newest_messages, organization_of_message};
-pub use tool::{end_call, insert_round, rounds};
-pub use turn::{Turn, TurnState, answered, end_turn, insert_turn, turn};
+pub use tool::{end_call, insert_round, rounds, rounds_entered};
+pub use turn::{Turn, TurnState, answered, end_turn, insert_turn, lock_turn, turn};
 
 use uuid::Uuid;
 

@@ -56,6 +56,8 @@ struct Answer {
     text: String,
     /// The tokens of all prompts and of all answers of the turn, as far as they were reported.
     tokens: Option<(i64, i64)>,
+    /// How many rounds it rests on.
+    rounds: usize,
 }
 
 /// Why an attempt comes to no answer.
@@ -94,13 +96,20 @@ impl Service {
     async fn take_turn(&self, job: AgentTurn, lease: Lease) -> Result<(), Failure> {
         let Some(turn) = self.turn(&job).await.map_err(Failure::retry)? else { return Ok(()) };
         let limit = self.options().turn.timeout;
-        let answer = timeout(limit, self.answer(&turn, lease)).await;
-        let answer = answer.unwrap_or_else(|elapsed| {
-            Err(Stop::Provider(ai::Error::Interrupted { cause: Some(elapsed.into()) }))
-        });
-        let stop = match answer {
-            Ok(answer) => return self.finish(&turn, lease, answer).await.map_err(Failure::retry),
-            Err(stop) => stop,
+        let stop = loop {
+            let answer = timeout(limit, self.answer(&turn, lease)).await;
+            let answer = answer.unwrap_or_else(|elapsed| {
+                Err(Stop::Provider(ai::Error::Interrupted { cause: Some(elapsed.into()) }))
+            });
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(stop) => break stop,
+            };
+            if self.finish(&turn, lease, answer).await.map_err(Failure::retry)? {
+                return Ok(());
+            }
+            // Another attempt journalled a further round meanwhile: this one goes on from there. There are so many
+            // rounds at most.
         };
         match stop {
             Stop::Ended => Ok(()),
@@ -140,7 +149,8 @@ impl Service {
             let ended = said.ask(prompt.clone()).await.map_err(Stop::Provider)?;
             let tokens = ended.finish.map(|finish| (finish.input_tokens, finish.output_tokens));
             if ended.calls.is_empty() || ended.full || !prompt.may_call {
-                return answered(said, prompt.may_call, sum(spent.tokens, tokens));
+                spent.tokens = sum(spent.tokens, tokens);
+                return answered(said, prompt.may_call, &spent);
             }
             let number = i64::try_from(spent.rounds).unwrap_or(i64::MAX).saturating_add(1);
             let calls = plan(ended.calls, spent.calls, limits);
@@ -182,13 +192,19 @@ impl Service {
         Ok(turns.map(turn).collect())
     }
 
-    /// Writes the answer, and ends the turn and the job with it.
-    async fn finish(&self, turn: &Turn, lease: Lease, answer: Answer) -> Result<(), Error> {
+    /// Writes the answer, and ends the turn and the job with it. False when it does not rest on all that is journalled:
+    /// a call that is made must be told.
+    async fn finish(&self, turn: &Turn, lease: Lease, answer: Answer) -> Result<bool, Error> {
         let now = self.world().now();
         let mut tx = self.db().begin(Scope::Organization(turn.organization_id)).await?;
         let seq = advance(self, &mut tx, turn).await?;
         if !store::end_turn(&mut tx, turn, TurnState::Answered, answer.tokens, now).await? {
-            return Ok(()); // another attempt was first; the position taken is dropped with the transaction
+            return Ok(true); // another attempt was first; the position taken is dropped with the transaction
+        }
+        // The turn's row is locked now, and whoever journals a round asks for it first.
+        let rounds = store::rounds_entered(&mut tx, turn).await?;
+        if usize::try_from(rounds).ok() != Some(answer.rounds) {
+            return Ok(false);
         }
         let message = Message {
             id: turn.answer_id,
@@ -202,7 +218,8 @@ impl Service {
         };
         self.write(&mut tx, turn.organization_id, &message, None).await?;
         lease.complete(&mut tx).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Says in the thread that there will be no answer, and ends the turn and the job with it.
@@ -249,9 +266,9 @@ impl Spent {
 }
 
 /// The answer that was given when no more is called.
-fn answered(said: Said<'_>, might_call: bool, tokens: Option<(i64, i64)>) -> Result<Answer, Stop> {
+fn answered(said: Said<'_>, might_call: bool, spent: &Spent) -> Result<Answer, Stop> {
     if !said.in_round().trim().is_empty() {
-        return Ok(Answer { text: said.text, tokens });
+        return Ok(Answer { text: said.text, tokens: spent.tokens, rounds: spent.rounds });
     }
     // Asking again may help where the provider failed, but not where the model would only go on calling.
     Err(if might_call {

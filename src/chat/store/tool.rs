@@ -87,6 +87,17 @@ pub async fn end_call(
     Ok(ended == 1)
 }
 
+/// How many rounds of a turn are journalled.
+pub async fn rounds_entered(tx: &mut Tx, turn: &Turn) -> Result<i64, db::Error> {
+    let (count,): (i64,) = tx
+        .sql("SELECT count(*) FROM agent_rounds WHERE organization_id = $1 AND message_id = $2")
+        .bind(turn.organization_id)
+        .bind(turn.message_id)
+        .one()
+        .await?;
+    Ok(count)
+}
+
 /// What is journalled of a turn, in order.
 pub async fn rounds(
     conn: &mut impl Conn,

@@ -68,6 +68,22 @@ pub async fn turn(
     .await
 }
 
+/// The same, locked: nobody ends it until the transaction does.
+pub async fn lock_turn(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    message_id: MessageId,
+) -> Result<Option<Turn>, db::Error> {
+    tx.sql(db::lock!(
+        "SELECT message_id, thread_id, organization_id, listing_id, answer_id, state
+         FROM agent_turns WHERE organization_id = $1 AND message_id = $2"
+    ))
+    .bind(organization_id)
+    .bind(message_id)
+    .optional()
+    .await
+}
+
 /// Whether an agent has answered in any thread of the account's in the organisation.
 pub async fn answered(
     conn: &mut impl Conn,

@@ -69,7 +69,7 @@ impl Service {
     pub(super) async fn enter(&self, turn: &Turn, round: Round) -> Result<Round, Stop> {
         let now = self.world().now();
         let mut tx = self.db().begin(Scope::Organization(turn.organization_id)).await?;
-        // The thread first, as everywhere.
+        // The thread first and then the turn, as where a turn ends.
         let mut events = Vec::new();
         for call in &round.calls {
             if let Some(outcome) = &call.outcome {
@@ -77,7 +77,7 @@ impl Service {
                 events.push(self.told(turn, round.number, call, outcome.clone(), seq));
             }
         }
-        let current = store::turn(&mut tx, turn.organization_id, turn.message_id).await?;
+        let current = store::lock_turn(&mut tx, turn.organization_id, turn.message_id).await?;
         current.filter(|turn| turn.state == TurnState::Pending).ok_or(Stop::Ended)?;
         if store::insert_round(&mut tx, turn, &round, now).await? {
             for event in events {
