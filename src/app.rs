@@ -26,11 +26,13 @@ use crate::rpc::policy::{self, Policies};
 use crate::rpc::{Pages, server};
 use crate::{ai, auth, chat, mail, market, payments, proto, tools};
 
+mod descriptors;
 mod maintenance;
 pub mod real;
 mod routes;
 mod start;
 
+pub use descriptors::descriptors;
 pub use start::{Lock, describe_database, lock, one_time_password_file, prepare_folder};
 
 /// How long the database's connections may take to close.

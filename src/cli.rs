@@ -3,6 +3,7 @@
 
 mod config;
 mod database;
+mod descriptors;
 mod health;
 mod log;
 mod payfast;
@@ -38,6 +39,9 @@ enum Command {
     /// Look at the settings.
     #[command(subcommand)]
     Config(config::Command),
+    /// Write the contract to standard output as a binary FileDescriptorSet, as Envoy's JSON transcoder and other tools
+    /// read it: capecontrol descriptors > capecontrol.binpb
+    Descriptors,
     /// Work out PayFast's signatures and verdicts: one JSON object from standard input, one JSON object out.
     #[command(subcommand)]
     Payfast(payfast::Command),
@@ -75,6 +79,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Migrate => in_runtime(database::migrate(settings()?.0)),
         Command::Healthcheck(arguments) => in_runtime(health::run(settings()?.0, arguments)),
         Command::Config(command) => config::run(&command, settings()),
+        Command::Descriptors => descriptors::run(),
         Command::Payfast(command) => payfast::run(&command),
     }
 }

@@ -92,8 +92,21 @@ pub static REQUEST_UNREADABLE: Reason = Reason::new(
 /// A body that is too large.
 pub static REQUEST_TOO_LARGE: Reason =
     Reason::new(Code::InvalidArgument, "REQUEST_TOO_LARGE", "The request message is larger than 1 MiB.");
+/// More calls from one address than the proxy lets through. Envoy answers it (envoy/envoy.yaml).
+pub static RATE_LIMITED: Reason = Reason::new(
+    Code::ResourceExhausted,
+    "RATE_LIMITED",
+    "The proxy in front of the platform lets no more calls from this address through; repeat the call after the delay \
+     in RetryInfo.",
+);
+/// No node that the proxy could ask. Envoy answers it (envoy/envoy.yaml).
+pub static PLATFORM_UNAVAILABLE: Reason = Reason::new(
+    Code::Unavailable,
+    "PLATFORM_UNAVAILABLE",
+    "The proxy in front of the platform reaches no node that can serve; repeat the call after the delay in RetryInfo.",
+);
 
-/// What the gate answers.
+/// What the gate answers, and the proxy in front of it.
 pub static REASONS: &[&Reason] = &[
     &TWO_CREDENTIALS,
     &CREDENTIAL_MALFORMED,
@@ -103,6 +116,8 @@ pub static REASONS: &[&Reason] = &[
     &TIMEOUT_MALFORMED,
     &REQUEST_UNREADABLE,
     &REQUEST_TOO_LARGE,
+    &RATE_LIMITED,
+    &PLATFORM_UNAVAILABLE,
 ];
 
 impl Fault for Refusal {

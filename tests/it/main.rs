@@ -9,7 +9,9 @@
 )]
 
 mod coverage;
+mod deploy;
 mod e2e;
+mod edge;
 mod generated;
 mod prepare;
 mod process;

@@ -225,6 +225,10 @@ pub struct Person {
 }
 
 impl Person {
+    /// The same person on another way to the node.
+    pub fn over(&self, channel: Channel) -> Self {
+        Self { channel, ..self.clone() }
+    }
     fn signed(&self) -> Signed {
         InterceptedService::new(self.channel.clone(), Bearer::new(&self.token))
     }
