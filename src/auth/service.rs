@@ -9,7 +9,7 @@ mod session;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::base::{Secret, SessionId, Timestamp, World};
+use crate::base::{AccountId, Secret, SessionId, Timestamp, World};
 use crate::db::{Db, Scope};
 use crate::keyring::RootKey;
 
@@ -170,6 +170,17 @@ impl Service {
             expires_at: claims.expires_at(),
         };
         Ok(Caller::signed_in(proof, origin))
+    }
+
+    /// Somebody in whose name an agent acts, with the power of a customer and no more. `request_id` is how logs speak
+    /// of what it does.
+    ///
+    /// # Errors
+    /// [`Error::SessionRevoked`] when there is no such account any more.
+    pub async fn on_behalf_of(&self, account: AccountId, request_id: String) -> Result<Caller, Error> {
+        let mut conn = self.db.conn(Scope::System("agent's caller")).await?;
+        let account = store::account::get(&mut conn, account).await?.ok_or(Error::SessionRevoked)?;
+        Ok(Caller::on_behalf_of(account.id, account.personal_organization, request_id))
     }
 
     /// Whether what [`Service::authenticate`] found still holds. Standing streams ask every two seconds.

@@ -18,7 +18,7 @@ use super::model::{Actor, Draft, Event, Message, MessageId, TITLE_CHARS_MAX, Thr
 use super::store::{self, ThreadsAfter, Turn, TurnState};
 use super::stream::{self, Frames, Words};
 use super::turn::AgentTurn;
-use crate::ai::Provider;
+use crate::ai::{Provider, Toolbox};
 use crate::auth::{self, Caller};
 use crate::base::{AccountId, OrganizationId, Violations, World, text};
 use crate::bus::Bus;
@@ -35,6 +35,8 @@ pub struct Outside {
     pub bus: Arc<dyn Bus>,
     /// Whoever writes the agents' answers.
     pub provider: Arc<dyn Provider>,
+    /// What agents may have done.
+    pub tools: Toolbox,
     /// Cancelled when the server shuts down: every stream says goodbye and ends.
     pub drain: CancellationToken,
     /// Where the streams' tasks are tracked.
@@ -430,6 +432,10 @@ impl Service {
 
     pub(super) fn provider(&self) -> &dyn Provider {
         &*self.outside.provider
+    }
+
+    pub(super) const fn tools(&self) -> &Toolbox {
+        &self.outside.tools
     }
 
     pub(super) const fn drain(&self) -> &CancellationToken {

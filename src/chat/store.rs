@@ -4,11 +4,13 @@
 
 mod event;
 mod message;
+mod tool;
 mod turn;
 
 pub use event::{events_after, events_before, insert_event};
 pub use message::{insert_message, message, message_by_key, newest_messages, organization_of_message};
-pub use turn::{Turn, TurnState, end_turn, insert_turn, turn};
+pub use tool::{end_call, insert_round, rounds, rounds_entered};
+pub use turn::{Turn, TurnState, answered, end_turn, insert_turn, lock_turn, turn};
 
 use uuid::Uuid;
 
@@ -105,6 +107,21 @@ pub async fn thread_of_member(
         .optional()
         .await?;
     Ok(row.map(Thread::from))
+}
+
+/// Whether an account is a member of any thread of the organisation.
+pub async fn has_thread(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    account_id: AccountId,
+) -> Result<bool, db::Error> {
+    let row: Option<(ThreadId,)> = conn
+        .sql("SELECT thread_id FROM thread_members WHERE organization_id = $1 AND account_id = $2 LIMIT 1")
+        .bind(organization_id)
+        .bind(account_id)
+        .optional()
+        .await?;
+    Ok(row.is_some())
 }
 
 /// Those of the threads named that the account is a member of.

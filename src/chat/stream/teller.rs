@@ -188,6 +188,7 @@ impl Teller {
             let answered = match &event.change {
                 Change::MessageCreated(message) => message.reply_to,
                 Change::AgentTurnFailed { message_id, .. } => Some(*message_id),
+                Change::AgentToolCalled(_) => None,
             };
             answered.map(|message_id| self.awaited.remove(&message_id));
         }
