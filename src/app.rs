@@ -24,7 +24,7 @@ use crate::payments::simulator::{self, Simulator};
 use crate::rpc::metrics::Metrics;
 use crate::rpc::policy::{self, Policies};
 use crate::rpc::{Pages, server};
-use crate::{ai, auth, chat, mail, market, payments, proto};
+use crate::{ai, auth, chat, mail, market, payments, proto, tools};
 
 mod console;
 mod descriptors;
@@ -41,6 +41,10 @@ pub use start::{
 
 /// How long the database's connections may take to close.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
+
+/// How long before the end of the drain what is still under way is told to end: long enough to say so over a
+/// connection, and to give a job back. A quarter of a drain that is shorter than four times this.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +133,8 @@ pub struct App {
     root: RootKey,
     simulator: Option<Arc<Simulator>>,
     drain: CancellationToken,
+    /// Cancelled shortly before the drain is over: what still runs says so, or gives its job back.
+    closing: CancellationToken,
     tasks: TaskTracker,
     ready: watch::Sender<bool>,
 }
@@ -178,18 +184,19 @@ impl App {
             Arc::new(auth::Service::new(db.clone(), world.clone(), auth_options(&config), root.clone())?);
         auth.prepare().await?;
         let market = Arc::new(market::Service::new(db.clone(), world.clone()));
+        let provider = Arc::new(Http::new(&payments_options(&config))?);
+        let options = payments_options(&config);
+        let payments = Arc::new(payments::Service::new(db.clone(), world.clone(), options, provider.clone()));
         let outside = chat::Outside {
             auth: Arc::clone(&auth),
             bus: Arc::new(Local::default()),
             provider: Arc::new(ai::local::Local::new()),
+            tools: tools::toolbox(&db, &payments),
             drain: drain.clone(),
             tasks: tasks.clone(),
         };
         let options = config.bounds.chat.clone();
         let chat = Arc::new(chat::Service::new(db.clone(), world.clone(), options, outside));
-        let provider = Arc::new(Http::new(&payments_options(&config))?);
-        let options = payments_options(&config);
-        let payments = Arc::new(payments::Service::new(db.clone(), world.clone(), options, provider.clone()));
         let simulator = (config.payfast.mode == payments::Mode::Simulator).then(|| {
             Arc::new(Simulator::new(db.clone(), world.clone(), payments_options(&config), provider))
         });
@@ -223,6 +230,7 @@ impl App {
             root,
             simulator,
             drain,
+            closing: CancellationToken::new(),
             tasks,
             ready,
         })
@@ -269,6 +277,7 @@ impl App {
             operations_stop.clone(),
         ));
         self.start_tasks(health, &stop);
+        let last_words = self.close_before(drain_max, &stop);
         let finished = async {
             server::serve(listeners.clients, app, options, stop.clone()).await;
             operations_stop.cancel();
@@ -281,13 +290,22 @@ impl App {
         };
         tokio::select! {
             () = finished => {}
+            () = last_words => {}
             () = overdue => tracing::warn!(
-                after = ?drain_max, "what did not end was left; its jobs run again at the next start"
+                after = ?drain_max, "what did not end was left"
             ),
         }
         // A connection that a left task still holds is closed with the process.
         let _ = tokio::time::timeout(CLOSE_MAX, self.db.close()).await;
         Ok(())
+    }
+
+    /// Announces the end shortly before the drain is over. Never comes back.
+    async fn close_before(&self, drain_max: Duration, stop: &CancellationToken) {
+        stop.cancelled().await;
+        tokio::time::sleep(drain_max.saturating_sub(LAST_WORDS.min(drain_max / 4))).await;
+        self.closing.cancel();
+        std::future::pending::<()>().await;
     }
 
     /// What runs beside the listeners until `stop`: news to streams, jobs, health, maintenance, and the goodbye.
@@ -297,8 +315,8 @@ impl App {
             async move { chat.run().await }
         });
         for worker in self.workers.clone() {
-            let stop = stop.clone();
-            self.tasks.spawn(async move { worker.run(stop).await });
+            let (stop, closing) = (stop.clone(), self.closing.clone());
+            self.tasks.spawn(async move { worker.run(stop, closing).await });
         }
         self.tasks.spawn(health.follow(stop.clone()));
         self.tasks.spawn(maintenance::run(self.db.clone(), self.world.clone(), stop.clone()));

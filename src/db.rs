@@ -9,6 +9,7 @@ mod conn;
 pub mod deadline;
 mod error;
 mod lease;
+mod line;
 mod migrate;
 mod open;
 mod sqlite;

@@ -19,3 +19,4 @@ pub mod market;
 pub mod payments;
 pub mod proto;
 pub mod rpc;
+pub mod tools;

@@ -178,7 +178,8 @@ async fn register(program: &Program) -> Outcome<Vec<AccountId>> {
             session_transport: auth::SessionTransport::Token.into(),
             request_id: String::new(),
         };
-        let Some(auth::login_response::Result::Session(session)) = client.login(request).await?.into_inner().result
+        let Some(auth::login_response::Result::Session(session)) =
+            client.login(request).await?.into_inner().result
         else {
             return Err("no session in the answer".into());
         };

@@ -83,6 +83,7 @@ impl App {
             self.config.bounds.calls.clone(),
             InFlight::new(self.root.derive("request-bodies")),
             self.metrics.clone(),
+            self.closing.clone(),
         );
         let auth = auth::rpc::Rpc::new(self.auth.clone(), self.pages.clone());
         let chat = chat::rpc::Rpc::new(self.chat.clone(), self.pages.clone());

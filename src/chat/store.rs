@@ -4,11 +4,13 @@
 
 mod event;
 mod message;
+mod tool;
 mod turn;
 
 pub use event::{events_after, events_before, insert_event};
 pub use message::{insert_message, message, message_by_key, newest_messages, organization_of_message};
-pub use turn::{Turn, TurnState, end_turn, insert_turn, turn};
+pub use tool::{end_call, insert_round, rounds, rounds_entered};
+pub use turn::{Turn, TurnState, answered, end_turn, insert_turn, lock_turn, turn};
 
 use uuid::Uuid;
 
@@ -107,6 +109,41 @@ pub async fn thread_of_member(
     Ok(row.map(Thread::from))
 }
 
+/// Whether an account is a member of any thread of the organisation.
+pub async fn has_thread(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    account_id: AccountId,
+) -> Result<bool, db::Error> {
+    let row: Option<(ThreadId,)> = conn
+        .sql("SELECT thread_id FROM thread_members WHERE organization_id = $1 AND account_id = $2 LIMIT 1")
+        .bind(organization_id)
+        .bind(account_id)
+        .optional()
+        .await?;
+    Ok(row.is_some())
+}
+
+/// Those of the threads named that the account is a member of.
+pub async fn threads_of_member(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    account_id: AccountId,
+    threads: &[ThreadId],
+) -> Result<Vec<ThreadId>, db::Error> {
+    let rows: Vec<(ThreadId,)> = conn
+        .sql(
+            "SELECT thread_id FROM thread_members
+             WHERE organization_id = $1 AND account_id = $2 AND thread_id IN $list",
+        )
+        .bind(organization_id)
+        .bind(account_id)
+        .list(threads.iter().copied())
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(thread_id,)| thread_id).collect())
+}
+
 /// Those of the pairs that are memberships of threads. Asked in the platform's own scope, for streams of all tenants;
 /// at most some thousands.
 pub async fn members_among(
@@ -116,7 +153,9 @@ pub async fn members_among(
     conn.sql(
         "SELECT thread_id, account_id FROM thread_members WHERE (thread_id, account_id) IN (VALUES $rows)",
     )
-    .rows(pairs.iter().copied(), |statement, (thread_id, account_id)| statement.bind(thread_id).bind(account_id))
+    .rows(pairs.iter().copied(), |statement, (thread_id, account_id)| {
+        statement.bind(thread_id).bind(account_id)
+    })
     .all()
     .await
 }
@@ -161,8 +200,8 @@ pub async fn threads(
 /// 9999-12-31, which both engines can store.
 const END_OF_TIME: Timestamp = Timestamp::from_seconds(253_402_214_400);
 
-/// Gives out the next position of a thread to the platform itself, and returns the thread as it stands then. The thread stays locked until the
-/// transaction ends, so positions are committed in their order.
+/// Gives out the next position of a thread to the platform itself, and returns the thread as it stands then. The
+/// thread stays locked until the transaction ends, so positions are committed in their order.
 pub async fn advance(
     tx: &mut Tx,
     organization_id: OrganizationId,

@@ -67,8 +67,8 @@ impl Db {
 
     async fn writer(&self) -> Result<Wire, Error> {
         match &*self.pools {
-            super::open::Pools::Sqlite { writer, .. } => Ok(Wire::Sqlite(writer.lend().await?)),
-            super::open::Pools::Postgres(pool) => Ok(Wire::Postgres(pool.acquire().await?)),
+            super::open::Pools::Sqlite { writer: (writer, _), .. } => Ok(Wire::Sqlite(writer.lend().await?)),
+            super::open::Pools::Postgres(pool, _) => Ok(Wire::Postgres(pool.acquire().await?)),
         }
     }
 }

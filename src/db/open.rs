@@ -13,6 +13,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tokio::sync::watch;
 
 use super::lease::{Lease, Wire};
+use super::line::Line;
 use super::{Error, Scope, Session, Tx, sqlite};
 
 /// Which database, and how many connections to it.
@@ -25,6 +26,9 @@ pub struct Options {
     pub connections_max: u32,
     /// How long a call waits for a connection before it is told UNAVAILABLE.
     pub wait_max: Duration,
+    /// How many calls may wait for one; whoever comes then is told UNAVAILABLE at once. More than the calls that the
+    /// node takes, so that only what they cause beside themselves (words on streams, jobs) can fill it.
+    pub waiting_max: usize,
     /// How long a statement may run on PostgreSQL when its call has no deadline of its own.
     pub statement_max: Duration,
     /// What may be done with it.
@@ -50,6 +54,7 @@ impl Options {
             url: url.into(),
             connections_max: 8,
             wait_max: Duration::from_secs(5),
+            waiting_max: 1_024,
             statement_max: Duration::from_secs(30),
             access: Access::Create,
         }
@@ -79,8 +84,8 @@ pub struct Db {
 }
 
 pub(super) enum Pools {
-    Sqlite { readers: Arc<sqlite::Pool>, writer: Arc<sqlite::Pool> },
-    Postgres(PgPool),
+    Sqlite { readers: (Arc<sqlite::Pool>, Line), writer: (Arc<sqlite::Pool>, Line) },
+    Postgres(PgPool, Line),
 }
 
 impl Db {
@@ -101,7 +106,7 @@ impl Db {
     pub fn engine(&self) -> Engine {
         match &*self.pools {
             Pools::Sqlite { .. } => Engine::Sqlite,
-            Pools::Postgres(_) => Engine::Postgres,
+            Pools::Postgres(..) => Engine::Postgres,
         }
     }
 
@@ -111,8 +116,14 @@ impl Db {
     /// [`Error::Unavailable`] when none is free in time.
     pub async fn conn(&self, scope: Scope) -> Result<Session, Error> {
         let wire = match &*self.pools {
-            Pools::Sqlite { readers, .. } => Wire::Sqlite(readers.lend().await?),
-            Pools::Postgres(pool) => Wire::Postgres(acquire(pool).await?),
+            Pools::Sqlite { readers: (pool, line), .. } => {
+                let _place = line.enter()?;
+                Wire::Sqlite(pool.lend().await?)
+            }
+            Pools::Postgres(pool, line) => {
+                let _place = line.enter()?;
+                Wire::Postgres(acquire(pool).await?)
+            }
         };
         Ok(Session { lease: Lease::new(wire), scope })
     }
@@ -123,8 +134,14 @@ impl Db {
     /// [`Error::Unavailable`] when no connection is free in time.
     pub async fn begin(&self, scope: Scope) -> Result<Tx, Error> {
         let wire = match &*self.pools {
-            Pools::Sqlite { writer, .. } => Wire::Sqlite(writer.lend().await?),
-            Pools::Postgres(pool) => Wire::Postgres(acquire(pool).await?),
+            Pools::Sqlite { writer: (pool, line), .. } => {
+                let _place = line.enter()?;
+                Wire::Sqlite(pool.lend().await?)
+            }
+            Pools::Postgres(pool, line) => {
+                let _place = line.enter()?;
+                Wire::Postgres(acquire(pool).await?)
+            }
         };
         Tx::begin(Lease::new(wire), scope, self.announcements.clone()).await
     }
@@ -149,17 +166,17 @@ impl Db {
     /// Closes all connections; calls that are under way fail.
     pub async fn close(&self) {
         match &*self.pools {
-            Pools::Sqlite { readers, writer } => {
+            Pools::Sqlite { readers: (readers, _), writer: (writer, _) } => {
                 readers.close().await;
                 writer.close().await;
             }
-            Pools::Postgres(pool) => pool.close().await,
+            Pools::Postgres(pool, _) => pool.close().await,
         }
     }
 }
 
-/// A connection to the server. The future of a connect is large, and every call of the platform would carry room for it:
-/// it gets a box of its own, which only those need who find no idle connection.
+/// A connection to the server. The future of a connect is large, and every call of the platform would carry room for
+/// it: it gets a box of its own, which only those need who find no idle connection.
 async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
     match pool.try_acquire() {
         Some(conn) => Ok(conn),
@@ -169,12 +186,13 @@ async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error>
 
 async fn open_sqlite(path: &std::path::Path, options: &Options) -> Result<Pools, Error> {
     let size = usize::try_from(options.connections_max).unwrap_or(usize::MAX).max(1);
+    let line = || Line::new(options.waiting_max);
     let file = SqliteConnectOptions::new().filename(path).foreign_keys(true).busy_timeout(options.wait_max);
     if options.access == Access::Read {
         // Another process may have it open, and may be an older program: nothing of it is changed, not even its mode.
         let readers = sqlite::Pool::new(file.read_only(true), size, options.wait_max);
         readers.lend().await?.give_back();
-        return Ok(Pools::Sqlite { writer: Arc::clone(&readers), readers });
+        return Ok(Pools::Sqlite { writer: (Arc::clone(&readers), line()), readers: (readers, line()) });
     }
     let file = file
         .journal_mode(SqliteJournalMode::Wal)
@@ -188,7 +206,7 @@ async fn open_sqlite(path: &std::path::Path, options: &Options) -> Result<Pools,
     // The writer makes the tables, which a reader may not.
     writer.lend().await?.give_back();
     let readers = sqlite::Pool::new(file.read_only(true), size, options.wait_max);
-    Ok(Pools::Sqlite { readers, writer })
+    Ok(Pools::Sqlite { readers: (readers, line()), writer: (writer, line()) })
 }
 
 /// Makes the file readable by its owner only, wherever it lies. SQLite gives its companions (`-wal`, `-shm`) the same
@@ -218,5 +236,5 @@ fn open_postgres(options: &Options) -> Result<Pools, Error> {
         // Asking each connection whether it lives costs a round trip; a dead one answers UNAVAILABLE once.
         .test_before_acquire(false)
         .connect_lazy_with(connect);
-    Ok(Pools::Postgres(pool))
+    Ok(Pools::Postgres(pool, Line::new(options.waiting_max)))
 }

@@ -6,3 +6,4 @@ mod market;
 pub mod payments;
 mod platform;
 mod simulator;
+mod tools;

@@ -10,7 +10,10 @@ use capecontrol::db::Engine;
 use literals::Call;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{AssertSqlSafe, Connection as _, Either, Executor as _, SqlSafeStr as _, Statement as _};
+use sqlx::{
+    AssertSqlSafe, Connection as _, Either, Executor as _, Postgres, SqlSafeStr as _, Statement as _, Type,
+};
+use uuid::Uuid;
 
 use crate::support::{Fixture, on_both};
 use crate::tidy::source::{self, Source};
@@ -83,7 +86,12 @@ impl Prepared {
         let sql = AssertSqlSafe(text.clone()).into_sql_str();
         let taken = match self {
             Self::Sqlite(conn) => conn.prepare(sql).await.map(|statement| count(statement.parameters())),
-            Self::Postgres(conn) => conn.prepare(sql).await.map(|statement| count(statement.parameters())),
+            Self::Postgres(conn) => {
+                // PostgreSQL takes an untyped value of a list for text. The floor tells the types; here all are ids.
+                let types = if text.contains("IN (VALUES") { placeholders(&text).count() } else { 0 };
+                let types = vec![<Uuid as Type<Postgres>>::type_info(); types];
+                conn.prepare_with(sql, &types).await.map(|statement| count(statement.parameters()))
+            }
         };
         let taken = taken.map_err(|error| format!("{error}\n  {text}"))?;
         let named: std::collections::BTreeSet<usize> = placeholders(&text).collect();

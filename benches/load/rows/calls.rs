@@ -169,9 +169,12 @@ impl Sockets {
         while !answer.ends_with(b"\r\n\r\nOK") {
             let read = socket.read(&mut buffer).await?;
             answer.extend_from_slice(&buffer[..read]);
-            let refused = !answer.starts_with(b"HTTP/1.1 200".get(..answer.len().min(12)).unwrap_or_default());
+            let refused =
+                !answer.starts_with(b"HTTP/1.1 200".get(..answer.len().min(12)).unwrap_or_default());
             if read == 0 || refused {
-                return Err(format!("a notification was refused: {}", String::from_utf8_lossy(&answer)).into());
+                return Err(
+                    format!("a notification was refused: {}", String::from_utf8_lossy(&answer)).into()
+                );
             }
         }
         Ok(())

@@ -199,6 +199,38 @@ on_both! {
         assert!(events(&t.admin().await).await.is_empty());
     }
 
+    async fn an_open_invoice_is_gone_on_with_until_it_is_paid(t: App) {
+        let (ada, eve) = (t.register("ada@example.com").await, t.register("eve@example.com").await);
+        let started = checkout(&ada, "pro").await;
+        let of_invoice = |invoice_id: &str, return_url: &str| wire::CreateCheckoutRequest {
+            item: Some(Item::InvoiceId(invoice_id.to_owned())),
+            return_url: return_url.to_owned(),
+            ..wire::CreateCheckoutRequest::default()
+        };
+        let again = of_invoice(&started.invoice_id, "");
+        assert_eq!(ada.payments().create_checkout(again.clone()).await.unwrap().into_inner(), started);
+        // A browser that came from elsewhere goes back there; nothing else of the form changes.
+        let elsewhere = of_invoice(&started.invoice_id, "https://app.example.com/paid");
+        let checkout = ada.payments().create_checkout(elsewhere).await.unwrap().into_inner();
+        let changed = |one: &wire::CreateCheckoutResponse, other: &wire::CreateCheckoutResponse| -> Vec<String> {
+            let pairs = one.fields.iter().zip(&other.fields).filter(|(one, other)| one != other);
+            pairs.map(|(field, _)| field.name.clone()).collect()
+        };
+        assert_eq!(changed(&started, &checkout), ["return_url", "signature"]);
+        let refused = ada.payments().create_checkout(of_invoice("x", "https://evil.example/")).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        // Another's invoice is none, and the payment's id is no invoice's.
+        for (person, id) in [(&eve, &started.invoice_id), (&ada, &started.payment_id)] {
+            let refused = person.payments().create_checkout(of_invoice(id, "")).await.unwrap_err();
+            assert_eq!((refused.code(), reason(&refused).as_str()), (Code::NotFound, "NOT_FOUND"));
+        }
+        assert_eq!(press(&t, &checkout, &[("simulator_action", "pay")]).await, "https://app.example.com/paid");
+        t.run_jobs().await;
+        assert_eq!(payment(&ada, &started.payment_id).await.unwrap().status(), wire::PaymentStatus::Succeeded);
+        let refused = ada.payments().create_checkout(again).await.unwrap_err();
+        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::FailedPrecondition, "INVOICE_NOT_OPEN"));
+    }
+
     async fn the_page_takes_no_form_that_was_changed(t: App) {
         let ada = t.register("ada@example.com").await;
         let checkout = checkout(&ada, "pro").await;
