@@ -8,7 +8,7 @@ SHELL := /bin/bash
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help run run-edge demo unit test check fmt gen setup image-stages release-contract
+.PHONY: help run run-edge demo unit test check bench fmt gen setup image-stages release-contract
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ check: ## Format, lints, contract, dependency rules, generated files, image and 
 	hadolint Dockerfile
 	scripts/check-schemas
 	cargo deny --locked check --hide-inclusion-graph bans licenses sources
+
+bench: ## What it costs beside bare controls, in one run: a table and a chart in target/bench; WHAT="sqlite fan-out" for some of it
+	scripts/setup postgres
+	scripts/postgres run --durable cargo bench --locked --bench load -- $(WHAT)
 
 fmt: ## Format the code and the contract
 	cargo fmt

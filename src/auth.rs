@@ -24,6 +24,7 @@ pub mod service;
 pub mod standing;
 pub mod store;
 pub mod token;
+pub mod verified;
 
 pub use caller::{Caller, Origin};
 pub use email::Email;

@@ -16,6 +16,7 @@ pub mod service;
 pub mod store;
 pub mod stream;
 pub mod turn;
+mod watch;
 
 pub use error::{Error, REASONS};
 pub use service::{Outside, Service};
@@ -31,7 +32,7 @@ use model::tools;
 pub struct Options {
     /// The longest silence on a stream: a heartbeat breaks it.
     pub heartbeat: Duration,
-    /// How often a stream asks whether its caller may go on.
+    /// How often it is looked whether the callers of streams may go on.
     pub recheck: Duration,
     /// How often the stored positions of all followed threads are looked at, in case a hint was lost.
     pub backstop: Duration,

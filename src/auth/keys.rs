@@ -86,7 +86,7 @@ struct Known {
 #[derive(Default)]
 struct KeySet {
     signing: Option<(String, EncodingKey)>,
-    verifying: HashMap<String, DecodingKey>,
+    verifying: HashMap<KeyId, DecodingKey>,
     public: Vec<(String, [u8; 32])>,
 }
 
@@ -139,18 +139,21 @@ impl Keys {
     ///
     /// # Errors
     /// [`Error::TokenInvalid`] when there is no such key.
-    pub async fn verifying(&self, kid: &str) -> Result<DecodingKey, Error> {
-        if let Some(key) = self.known().set.verifying.get(kid) {
+    pub async fn verifying(&self, id: KeyId) -> Result<DecodingKey, Error> {
+        if let Some(key) = self.known().set.verifying.get(&id) {
             return Ok(key.clone());
         }
-        // Ours are UUIDs: nothing else is worth a look.
-        kid.parse::<KeyId>().map_err(|_| Error::TokenInvalid)?;
         let now = self.world.now();
         let recent = self.known().looked_at.is_some_and(|at| now >= at && now.since(at) < LOOK_EVERY);
         if !recent {
             self.look().await?;
         }
-        self.known().set.verifying.get(kid).cloned().ok_or(Error::TokenInvalid)
+        self.known().set.verifying.get(&id).cloned().ok_or(Error::TokenInvalid)
+    }
+
+    /// Whether this is a key that tokens are checked with, as far as this node knows.
+    pub fn holds(&self, id: KeyId) -> bool {
+        self.known().set.verifying.contains_key(&id)
     }
 
     /// The public halves as a JSON Web Key Set.
@@ -214,7 +217,7 @@ impl Keys {
         if pair.public().as_slice() != row.public_key {
             return Err(unreadable());
         }
-        set.verifying.insert(kid.clone(), pair.decoding());
+        set.verifying.insert(row.id, pair.decoding());
         set.public.push((kid.clone(), pair.public()));
         // The newest comes first.
         set.signing.get_or_insert((kid, pair.encoding()));

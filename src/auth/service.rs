@@ -6,6 +6,7 @@ mod operator;
 mod registration;
 mod session;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,10 +18,11 @@ use super::caller::Proof;
 use super::hashing::{self, Hashing};
 use super::keys::Keys;
 use super::model::Account;
-use super::standing::{Recall, Standings};
+use super::standing::{Asked, Recall, Standings};
 use super::store;
 use super::store::session::Standing;
 use super::token::{self, Terms};
+use super::verified::{Mark, Statement, Verified};
 use super::{Caller, Email, Error, Origin};
 
 pub use account::UpdateAccount;
@@ -78,6 +80,8 @@ impl Default for Options {
     }
 }
 
+/// How many sessions one statement asks for.
+const SESSIONS_AT_ONCE: usize = 500;
 /// Longest time that the answer whether a session stands may be remembered.
 const SESSION_MEMORY_MAX: Duration = Duration::from_secs(3);
 
@@ -104,6 +108,7 @@ pub struct Service {
     hashing: Hashing,
     keys: Keys,
     standings: Standings,
+    verified: Verified,
 }
 
 impl Service {
@@ -127,6 +132,7 @@ impl Service {
             hashing: Hashing::new(&options.hashing, &world)?,
             keys: Keys::new(db.clone(), world.clone(), root),
             standings: Standings::new(options.session_memory),
+            verified: Verified::default(),
             administrator_email,
             db,
             world,
@@ -155,21 +161,41 @@ impl Service {
     /// # Errors
     /// [`Error::TokenInvalid`], [`Error::TokenExpired`] or [`Error::SessionRevoked`].
     pub async fn authenticate(&self, bearer: &str, origin: Origin) -> Result<Caller, Error> {
-        let key = self.keys.verifying(&token::key_id(bearer)?).await?;
-        let claims = self.terms.verify(bearer, &key, self.world.now())?;
-        let standing = self.standing(claims.sid).await?;
+        let statement = self.verify(bearer).await?;
+        let standing = self.standing(statement.session).await?;
         // A session never changes hands; a token that says so was not made by this code.
-        if standing.account_id != claims.sub {
+        if standing.account_id != statement.account {
             return Err(Error::TokenInvalid);
         }
         let proof = Proof {
-            account: claims.sub,
-            session: claims.sid,
+            account: statement.account,
+            session: statement.session,
             role: standing.role,
             personal: standing.personal_organization_id,
-            expires_at: claims.expires_at(),
+            expires_at: statement.expires_at,
         };
         Ok(Caller::signed_in(proof, origin))
+    }
+
+    /// What a token states, if it is one of ours and its time is not over.
+    async fn verify(&self, bearer: &str) -> Result<Statement, Error> {
+        let (mark, now) = (Mark::of(bearer), self.world.now());
+        // A key that is no longer there takes its tokens with it.
+        let known = self.verified.recall(&mark).filter(|statement| self.keys.holds(statement.key));
+        if let Some(statement) = known {
+            return if now < statement.expires_at { Ok(statement) } else { Err(Error::TokenExpired) };
+        }
+        let key_id = token::key_id(bearer)?;
+        let key = Box::pin(self.keys.verifying(key_id)).await?;
+        let claims = self.terms.verify(bearer, &key, now)?;
+        let statement = Statement {
+            key: key_id,
+            account: claims.sub,
+            session: claims.sid,
+            expires_at: claims.expires_at(),
+        };
+        self.verified.remember(mark, statement, now);
+        Ok(statement)
     }
 
     /// Somebody in whose name an agent acts, with the power of a customer and no more. `request_id` is how logs speak
@@ -183,18 +209,22 @@ impl Service {
         Ok(Caller::on_behalf_of(account.id, account.personal_organization, request_id))
     }
 
-    /// Whether what [`Service::authenticate`] found still holds. Standing streams ask every two seconds.
+    /// Those of the sessions that no longer stand. Asked every two seconds for all standing streams.
     ///
     /// # Errors
-    /// [`Error::TokenExpired`] or [`Error::SessionRevoked`].
-    pub async fn recheck(&self, caller: &Caller) -> Result<(), Error> {
-        if caller.expires_at.is_some_and(|at| self.world.now() >= at) {
-            return Err(Error::TokenExpired);
+    /// What the database refuses.
+    pub async fn ended_among(&self, sessions: HashSet<SessionId>) -> Result<HashSet<SessionId>, Error> {
+        let (now, mut ended) = (self.world.now(), sessions);
+        for part in ended.iter().copied().collect::<Vec<_>>().chunks(SESSIONS_AT_ONCE) {
+            let mut conn = self.db.conn(Scope::System("session check")).await?;
+            for standing in store::session::standing_among(&mut conn, part, now).await? {
+                ended.remove(&standing);
+            }
         }
-        match caller.session {
-            Some(session) => self.standing(session).await.map(|_| ()),
-            None => Ok(()),
+        for session in &ended {
+            self.standings.forget(*session);
         }
+        Ok(ended)
     }
 
     /// The public keys that access tokens are checked with, as a JSON Web Key Set.
@@ -222,13 +252,16 @@ impl Service {
         let now = self.world.now();
         let standing = match self.standings.recall(session, now) {
             Recall::Known(standing) => standing,
-            Recall::Unknown(asked) => {
-                let mut conn = self.db.conn(Scope::System("session check")).await?;
-                let standing = store::session::standing(&mut conn, session).await?;
-                self.standings.remember(session, asked, standing);
-                standing
-            }
+            // In a box: every call of the platform would carry room for a question that few of them ask.
+            Recall::Unknown(asked) => Box::pin(self.read_standing(session, asked)).await?,
         };
         standing.filter(|standing| now < standing.expires_at).ok_or(Error::SessionRevoked)
+    }
+
+    async fn read_standing(&self, session: SessionId, asked: Asked) -> Result<Option<Standing>, Error> {
+        let mut conn = self.db.conn(Scope::System("session check")).await?;
+        let standing = store::session::standing(&mut conn, session).await?;
+        self.standings.remember(session, asked, standing);
+        Ok(standing)
     }
 }

@@ -27,3 +27,20 @@ pub async fn membership(
         .await?;
     Ok(row.map(|(role,)| role))
 }
+
+/// Those of the pairs that are memberships. Asked in the platform's own scope, for callers of all tenants; at most some
+/// thousands.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn memberships_among(
+    conn: &mut impl Conn,
+    pairs: &[(OrganizationId, AccountId)],
+) -> Result<Vec<(OrganizationId, AccountId)>, db::Error> {
+    conn.sql(
+        "SELECT organization_id, account_id FROM memberships WHERE (organization_id, account_id) IN (VALUES $rows)",
+    )
+    .rows(pairs.iter().copied(), |statement, (organization, account)| statement.bind(organization).bind(account))
+    .all()
+    .await
+}

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{AccountId, Id, SessionId, Timestamp};
 
 use super::Error;
+use super::keys::KeyId;
 
 /// Longer ones are not looked at.
 const TOKEN_BYTES_MAX: usize = 2_048;
@@ -164,11 +165,11 @@ pub fn sign(claims: &Claims, kid: &str, key: &EncodingKey) -> Result<String, Err
     jsonwebtoken::encode(&header, claims, key).map_err(Error::internal)
 }
 
-/// Which key a token claims to be signed with. Proves nothing yet.
+/// Which key a token claims to be signed with. Proves nothing yet. The ids of our keys are UUIDs.
 ///
 /// # Errors
 /// [`Error::TokenInvalid`] when it cannot be a token of ours.
-pub fn key_id(token: &str) -> Result<String, Error> {
+pub fn key_id(token: &str) -> Result<KeyId, Error> {
     if token.len() > TOKEN_BYTES_MAX {
         return Err(Error::TokenInvalid);
     }
@@ -176,7 +177,7 @@ pub fn key_id(token: &str) -> Result<String, Error> {
     if header.alg != Algorithm::EdDSA || !is_ours(&header) {
         return Err(Error::TokenInvalid);
     }
-    header.kid.ok_or(Error::TokenInvalid)
+    header.kid.and_then(|kid| kid.parse().ok()).ok_or(Error::TokenInvalid)
 }
 
 /// Our headers have a type and a key's id, and nothing that a careless reader would obey.
@@ -200,6 +201,7 @@ mod tests {
 
     use super::*;
 
+    const KID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
     const NOW: Timestamp = Timestamp::from_seconds(1_795_000_000);
 
     fn terms() -> Terms {
@@ -215,7 +217,7 @@ mod tests {
     }
 
     fn signed(claims: &Claims) -> String {
-        sign(claims, "key", &pair(1).encoding()).unwrap()
+        sign(claims, KID, &pair(1).encoding()).unwrap()
     }
 
     fn verify(token: &str) -> Result<Claims, Error> {
@@ -237,7 +239,7 @@ mod tests {
     fn a_token_of_ours_is_read_back() {
         let token = signed(&claims());
         assert_eq!(verify(&token).unwrap(), claims());
-        assert_eq!(key_id(&token).unwrap(), "key");
+        assert_eq!(key_id(&token).unwrap().to_string(), KID);
         assert_eq!(claims().expires_at(), NOW.plus(Duration::from_mins(10)));
     }
 
@@ -253,7 +255,7 @@ mod tests {
     fn another_audience_issuer_or_key_is_refused() {
         assert!(invalid(&signed(&Claims { aud: "other".to_owned(), ..claims() })));
         assert!(invalid(&signed(&Claims { iss: "https://evil.example".to_owned(), ..claims() })));
-        assert!(invalid(&sign(&claims(), "key", &pair(2).encoding()).unwrap()));
+        assert!(invalid(&sign(&claims(), KID, &pair(2).encoding()).unwrap()));
         assert!(Terms::new("", "capecontrol", Duration::from_mins(10)).is_err());
         assert!(Terms::new("https://cape.example", " ", Duration::from_mins(10)).is_err());
     }
@@ -262,7 +264,7 @@ mod tests {
     fn no_algorithm_but_ours_is_taken() {
         let body = serde_json::to_value(claims()).unwrap();
         for alg in ["none", "None", "nOnE", "HS256", "RS256", "ES256"] {
-            let header = json!({"alg": alg, "typ": TYPE, "kid": "key"});
+            let header = json!({"alg": alg, "typ": TYPE, "kid": KID});
             for signature in ["", "AAAA"] {
                 assert!(invalid(&format!("{}.{signature}", forged(&header, &body))), "{alg}");
             }
@@ -270,7 +272,7 @@ mod tests {
         // The public key taken for a shared secret.
         let mut header = Header::new(Algorithm::HS256);
         header.typ = Some(TYPE.to_owned());
-        header.kid = Some("key".to_owned());
+        header.kid = Some(KID.to_owned());
         let confused =
             jsonwebtoken::encode(&header, &claims(), &EncodingKey::from_secret(&pair(1).public())).unwrap();
         assert!(invalid(&confused));
@@ -286,7 +288,7 @@ mod tests {
             |header: &mut Header| header.jku = Some("https://evil.example/jwks".to_owned()),
         ] {
             let mut header = Header::new(Algorithm::EdDSA);
-            (header.typ, header.kid) = (Some(TYPE.to_owned()), Some("key".to_owned()));
+            (header.typ, header.kid) = (Some(TYPE.to_owned()), Some(KID.to_owned()));
             alter(&mut header);
             assert!(invalid(&jsonwebtoken::encode(&header, &claims(), &pair(1).encoding()).unwrap()));
         }
@@ -294,11 +296,8 @@ mod tests {
 
     #[test]
     fn a_claim_that_is_missing_or_doubled_is_refused() {
-        let header = Header {
-            typ: Some(TYPE.to_owned()),
-            kid: Some("key".to_owned()),
-            ..Header::new(Algorithm::EdDSA)
-        };
+        let header =
+            Header { typ: Some(TYPE.to_owned()), kid: Some(KID.to_owned()), ..Header::new(Algorithm::EdDSA) };
         let whole = serde_json::to_value(claims()).unwrap();
         for claim in ["iss", "aud", "sub", "sid", "iat", "exp", "jti"] {
             let mut body = whole.clone();

@@ -4,11 +4,11 @@
 //! while a lock is held. News come over the bus, which may lose them; the backstop reads the stored positions of all
 //! followed threads at a fixed interval and so repairs every loss. The hub decides nothing about what is told.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, SetOnce};
 use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
@@ -16,7 +16,7 @@ use super::model::backlog::{Backlog, Limits, News};
 use super::model::frame::Delta;
 use super::model::{ConnectionId, Event, ThreadId};
 use super::store;
-use crate::base::{AccountId, OrganizationId};
+use crate::base::{AccountId, OrganizationId, SessionId, Timestamp};
 use crate::bus::{self, Bus, Heard, Hint, Passing, Signal};
 use crate::db::{self, Db, Scope};
 
@@ -34,17 +34,75 @@ pub struct Hub {
 #[derive(Default)]
 struct Desk {
     followers: HashMap<ThreadId, Vec<Arc<Inbox>>>,
-    streams: HashMap<AccountId, usize>,
+    streams: HashMap<ConnectionId, Arc<Inbox>>,
+    /// How many streams each account has open.
+    counts: HashMap<AccountId, usize>,
 }
 
-/// Where one stream's news are left.
+/// For whom a stream is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The account.
+    pub account: AccountId,
+    /// The session whose token came with the call.
+    pub session: Option<SessionId>,
+    /// When the token stops being valid.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Why a stream's caller may not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The token's time is over.
+    TokenExpired,
+    /// The session was ended.
+    SessionRevoked,
+}
+
+/// A thread that a stream follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// Its organisation.
+    pub organization_id: OrganizationId,
+    /// The last event that the client was told.
+    told: i64,
+}
+
+/// One stream: for whom it is open, what it follows, and where its news are left.
 pub struct Inbox {
     id: ConnectionId,
+    holder: Holder,
+    /// A few: a list is smaller than a map.
+    followed: Mutex<Vec<Followed>>,
     backlog: Mutex<Backlog>,
     filled: Notify,
+    ended: SetOnce<Ended>,
 }
 
 impl Inbox {
+    /// For whom the stream is open.
+    pub const fn holder(&self) -> Holder {
+        self.holder
+    }
+
+    /// The threads followed.
+    pub fn followed(&self) -> Vec<Followed> {
+        locked(&self.followed).clone()
+    }
+
+    /// Waits until the caller may no longer go on.
+    pub async fn ended(&self) -> Ended {
+        *self.ended.wait().await
+    }
+
+    /// Says that the caller may no longer go on.
+    pub fn end(&self, why: Ended) {
+        // The first reason stands.
+        let _ = self.ended.set(why);
+    }
+
     /// Takes what is to be worked off next.
     pub fn take(&self) -> Option<News> {
         locked(&self.backlog).take()
@@ -65,6 +123,14 @@ impl Inbox {
         self.leave(|backlog| backlog.lost(thread_id));
     }
 
+    /// Leaves how far a thread has come, if the client was not told of that yet.
+    fn leave_head(&self, thread_id: ThreadId, seq: i64) {
+        let behind = |followed: &Followed| followed.thread_id == thread_id && followed.told < seq;
+        if locked(&self.followed).iter().any(behind) {
+            self.leave(|backlog| backlog.head(thread_id, seq));
+        }
+    }
+
     fn leave(&self, news: impl FnOnce(&mut Backlog)) {
         news(&mut locked(&self.backlog));
         self.filled.notify_one();
@@ -74,14 +140,12 @@ impl Inbox {
 /// A stream's place in the hub; gone when it is dropped.
 pub struct Registration {
     hub: Arc<Hub>,
-    account: AccountId,
     inbox: Arc<Inbox>,
-    threads: Mutex<BTreeMap<ThreadId, OrganizationId>>,
 }
 
 impl Registration {
     /// Where this stream's news are left.
-    pub fn inbox(&self) -> &Arc<Inbox> {
+    pub const fn inbox(&self) -> &Arc<Inbox> {
         &self.inbox
     }
 
@@ -92,7 +156,10 @@ impl Registration {
 
     /// Has news of a thread left from now on. To be called before its first page is read.
     pub fn follow(&self, thread_id: ThreadId, organization_id: OrganizationId) {
-        if locked(&self.threads).insert(thread_id, organization_id).is_none() {
+        let mut followed = locked(&self.inbox.followed);
+        if followed.iter().all(|followed| followed.thread_id != thread_id) {
+            followed.push(Followed { thread_id, organization_id, told: 0 });
+            drop(followed);
             let mut desk = locked(&self.hub.desk);
             desk.followers.entry(thread_id).or_default().push(Arc::clone(&self.inbox));
         }
@@ -100,36 +167,44 @@ impl Registration {
 
     /// Has no more news of a thread left.
     pub fn forget(&self, thread_id: ThreadId) {
-        if locked(&self.threads).remove(&thread_id).is_some() {
+        let mut followed = locked(&self.inbox.followed);
+        let before = followed.len();
+        followed.retain(|followed| followed.thread_id != thread_id);
+        let forgotten = followed.len() < before;
+        drop(followed);
+        if forgotten {
             locked(&self.hub.desk).forget(thread_id, self.inbox.id);
         }
     }
 
-    /// The threads followed, each with its organisation.
-    pub fn threads(&self) -> Vec<(ThreadId, OrganizationId)> {
-        locked(&self.threads)
-            .iter()
-            .map(|(thread_id, organization_id)| (*thread_id, *organization_id))
-            .collect()
+    /// Notes that the client knows a thread up to an event.
+    pub fn told(&self, thread_id: ThreadId, seq: i64) {
+        let mut threads = locked(&self.inbox.followed);
+        if let Some(followed) = threads.iter_mut().find(|followed| followed.thread_id == thread_id) {
+            followed.told = seq;
+        }
     }
 
     /// The organisation of a thread that is followed.
     pub fn organization_of(&self, thread_id: ThreadId) -> Option<OrganizationId> {
-        locked(&self.threads).get(&thread_id).copied()
+        let followed = locked(&self.inbox.followed);
+        followed.iter().find(|followed| followed.thread_id == thread_id).map(|found| found.organization_id)
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let threads = std::mem::take(&mut *locked(&self.threads));
+        let followed = std::mem::take(&mut *locked(&self.inbox.followed));
         let mut desk = locked(&self.hub.desk);
-        for thread_id in threads.into_keys() {
+        for Followed { thread_id, .. } in followed {
             desk.forget(thread_id, self.inbox.id);
         }
-        if let Some(streams) = desk.streams.get_mut(&self.account) {
-            *streams = streams.saturating_sub(1);
-            if *streams == 0 {
-                desk.streams.remove(&self.account);
+        desk.streams.remove(&self.inbox.id);
+        let account = self.inbox.holder.account;
+        if let Some(count) = desk.counts.get_mut(&account) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                desk.counts.remove(&account);
             }
         }
     }
@@ -155,24 +230,35 @@ impl Hub {
     /// How many streams are open, and how many threads are followed.
     pub fn census(&self) -> (usize, usize) {
         let desk = locked(&self.desk);
-        (desk.streams.values().sum(), desk.followers.len())
+        (desk.streams.len(), desk.followers.len())
+    }
+
+    /// All streams that are open.
+    pub fn streams(&self) -> Vec<Arc<Inbox>> {
+        locked(&self.desk).streams.values().cloned().collect()
     }
 
     /// Takes a stream in.
     ///
     /// # Errors
     /// [`Error::TooManyStreams`] when the account has too many.
-    pub fn register(self: &Arc<Self>, account: AccountId, id: ConnectionId) -> Result<Registration, Error> {
+    pub fn register(self: &Arc<Self>, holder: Holder, id: ConnectionId) -> Result<Registration, Error> {
         let mut desk = locked(&self.desk);
-        let streams = desk.streams.entry(account).or_default();
-        if *streams >= self.streams_per_account_max {
-            return Err(Error::TooManyStreams(*streams));
+        let count = desk.counts.entry(holder.account).or_default();
+        if *count >= self.streams_per_account_max {
+            return Err(Error::TooManyStreams(*count));
         }
-        *streams = streams.saturating_add(1);
-        drop(desk);
-        let backlog = Mutex::new(Backlog::new(self.limits));
-        let inbox = Arc::new(Inbox { id, backlog, filled: Notify::new() });
-        Ok(Registration { hub: Arc::clone(self), account, inbox, threads: Mutex::default() })
+        *count = count.saturating_add(1);
+        let inbox = Arc::new(Inbox {
+            id,
+            holder,
+            followed: Mutex::default(),
+            backlog: Mutex::new(Backlog::new(self.limits)),
+            filled: Notify::new(),
+            ended: SetOnce::new(),
+        });
+        desk.streams.insert(id, Arc::clone(&inbox));
+        Ok(Registration { hub: Arc::clone(self), inbox })
     }
 
     /// The signal that an event was committed.
@@ -265,7 +351,7 @@ impl Hub {
             drop(conn);
             for (thread_id, seq) in heads {
                 for inbox in self.followers(thread_id) {
-                    inbox.leave(|backlog| backlog.head(thread_id, seq));
+                    inbox.leave_head(thread_id, seq);
                 }
             }
         }

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use super::Options;
 use super::error::Error;
-use super::hub::{Hub, Registration};
+use super::hub::{Holder, Hub, Registration};
 use super::model::feed::{Feed, Read};
 use super::model::frame::Wish;
 use super::model::{Actor, Draft, Event, Message, MessageId, TITLE_CHARS_MAX, Thread, ThreadId};
@@ -112,9 +113,13 @@ impl Service {
         Self { db, world, options, hub: Arc::new(hub), outside }
     }
 
-    /// Carries news to the streams until the drain. To be run once, on a task of its own.
+    /// Carries news to the streams, and looks whether their callers may go on, until the drain. To be run once, on a
+    /// task of its own.
     pub async fn run(&self) {
-        self.hub.run(&self.db, self.options.backstop, &self.outside.drain).await;
+        tokio::join!(
+            self.hub.run(&self.db, self.options.backstop, &self.outside.drain),
+            self.watch(&self.outside.drain)
+        );
     }
 
     /// The streams of this node.
@@ -179,18 +184,19 @@ impl Service {
     }
 
     /// Writes a message, once for its key. In a thread with an agent the same transaction queues the agent's turn.
+    ///
+    /// Every statement between the lock on the thread and the commit keeps others waiting, so that there are no more of
+    /// them than the write needs: the organisation is asked about before, and a key that was used is found by the
+    /// insert.
     pub async fn send(&self, caller: &Caller, draft: Draft) -> Result<Sent, Error> {
         let account = caller.account()?;
-        let organization_id = self.home(draft.thread_id).await?;
+        let organization_id = self.home_of_member(caller, draft.thread_id).await?;
         let mut tx = self.db.begin(Scope::Organization(organization_id)).await?;
-        self.admit(&mut tx, caller, organization_id, draft.thread_id).await?;
         let now = self.world.now();
         // Locks the thread: of two sendings with one key the second waits here, and then finds the first.
-        let thread = store::advance(&mut tx, organization_id, draft.thread_id, now).await?;
+        let thread =
+            store::advance_for_member(&mut tx, organization_id, draft.thread_id, account, now).await?;
         let thread = thread.ok_or(Error::ThreadNotFound)?;
-        if let Some(sent) = self.sent_before(&mut tx, &thread, account, &draft).await? {
-            return Ok(sent); // the transaction is dropped, and with it the position taken
-        }
         let digest = draft.digest();
         let message = Message {
             id: self.world.id(),
@@ -202,7 +208,11 @@ impl Service {
             text: draft.text,
             created_at: now,
         };
-        self.write(&mut tx, organization_id, &message, Some(digest)).await?;
+        if !store::insert_message(&mut tx, organization_id, &message, Some(digest)).await? {
+            // The transaction is dropped, and with it the position taken.
+            return self.sent_before(tx, &thread, account, draft.client_message_id, digest).await;
+        }
+        self.record(&mut tx, organization_id, Event::created(message.clone())).await?;
         if let Some(listing_id) = thread.listing_id {
             self.begin_turn(&mut tx, &thread, &message, listing_id).await?;
         }
@@ -261,7 +271,9 @@ impl Service {
         if self.outside.drain.is_cancelled() {
             return Err(Error::Draining(self.reconnect_after()));
         }
-        self.hub.register(caller.account()?, self.world.id())
+        let holder =
+            Holder { account: caller.account()?, session: caller.session, expires_at: caller.expires_at };
+        self.hub.register(holder, self.world.id())
     }
 
     pub(super) async fn follow(
@@ -273,7 +285,8 @@ impl Service {
     ) -> Result<(), Error> {
         let thread = self.thread(caller, wish.thread_id).await?;
         registration.follow(thread.id, thread.organization_id);
-        feed.follow(wish, thread.last_seq, thread.epoch);
+        let known = feed.follow(wish, thread.last_seq, thread.epoch);
+        registration.told(thread.id, known);
         Ok(())
     }
 
@@ -282,30 +295,6 @@ impl Service {
         let mut conn = self.db.conn(Scope::Organization(home)).await?;
         let limit = i64::try_from(read.limit).unwrap_or(i64::MAX);
         Ok(store::events_after(&mut conn, home, read.thread_id, (read.after, i64::MAX), limit).await?)
-    }
-
-    /// Those of the threads that the caller may no longer see.
-    pub(super) async fn lost(
-        &self,
-        caller: &Caller,
-        threads: &[(ThreadId, OrganizationId)],
-    ) -> Result<Vec<ThreadId>, Error> {
-        let account = caller.account()?;
-        let mut lost = Vec::new();
-        let mut left = threads.to_vec();
-        while let Some((_, home)) = left.first().copied() {
-            let (here, elsewhere): (Vec<_>, Vec<_>) = left.into_iter().partition(|(_, of)| *of == home);
-            left = elsewhere;
-            let here: Vec<ThreadId> = here.into_iter().map(|(thread_id, _)| thread_id).collect();
-            let mut conn = self.db.conn(Scope::Organization(home)).await?;
-            let seen = match auth::access::member(&mut conn, caller, home).await {
-                Ok(_) => store::threads_of_member(&mut conn, home, account, &here).await?,
-                Err(auth::Error::OrganizationNotFound) => Vec::new(),
-                Err(error) => return Err(error.into()),
-            };
-            lost.extend(here.into_iter().filter(|thread_id| !seen.contains(thread_id)));
-        }
-        Ok(lost)
     }
 
     /// Writes a message and the event of it, and hints at it after the commit.
@@ -353,24 +342,25 @@ impl Service {
         Ok(jobs::push(tx, &self.world, Some(thread.organization_id), &job).await?)
     }
 
-    /// What the key was used for before, if it was.
+    /// What became of the message that the key was used for before.
     async fn sent_before(
         &self,
-        tx: &mut Tx,
+        mut tx: Tx,
         thread: &Thread,
         account: AccountId,
-        draft: &Draft,
-    ) -> Result<Option<Sent>, Error> {
+        key: Uuid,
+        digest: [u8; 32],
+    ) -> Result<Sent, Error> {
         let home = thread.organization_id;
-        let used = store::message_by_key(tx, home, thread.id, account, draft.client_message_id).await?;
-        let Some((message_id, digest)) = used else { return Ok(None) };
-        if digest != draft.digest() {
+        let used = store::message_by_key(&mut tx, home, thread.id, account, key).await?;
+        let (message_id, used_for) = used.ok_or(Error::Broken(None))?;
+        if used_for != digest {
             return Err(idempotency::Error::Reused.into());
         }
-        let message = store::message(tx, home, message_id).await?.ok_or(Error::MessageNotFound)?;
-        let turn = store::turn(tx, home, message_id).await?;
+        let message = store::message(&mut tx, home, message_id).await?.ok_or(Error::MessageNotFound)?;
+        let turn = store::turn(&mut tx, home, message_id).await?;
         let awaits_answer = turn.is_some_and(|turn| turn.state == TurnState::Pending);
-        Ok(Some(Sent { message, duplicate: true, awaits_answer }))
+        Ok(Sent { message, duplicate: true, awaits_answer })
     }
 
     /// The organisation that a request names, checked.
@@ -401,17 +391,14 @@ impl Service {
         Ok((conn, thread.ok_or(Error::ThreadNotFound)?))
     }
 
-    /// That the caller may write in a thread.
-    async fn admit(
-        &self,
-        tx: &mut Tx,
-        caller: &Caller,
-        home: OrganizationId,
-        thread_id: ThreadId,
-    ) -> Result<(), Error> {
-        auth::access::member(tx, caller, home).await.map_err(|error| unseen(error, Error::ThreadNotFound))?;
-        let seen = store::threads_of_member(tx, home, caller.account()?, &[thread_id]).await?;
-        if seen.is_empty() { Err(Error::ThreadNotFound) } else { Ok(()) }
+    /// The organisation of a thread, which the caller belongs to.
+    async fn home_of_member(&self, caller: &Caller, thread_id: ThreadId) -> Result<OrganizationId, Error> {
+        let home = self.home(thread_id).await?;
+        let mut conn = self.db.conn(Scope::Organization(home)).await?;
+        auth::access::member(&mut conn, caller, home)
+            .await
+            .map_err(|error| unseen(error, Error::ThreadNotFound))?;
+        Ok(home)
     }
 
     pub(super) const fn db(&self) -> &Db {

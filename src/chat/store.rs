@@ -144,6 +144,22 @@ pub async fn threads_of_member(
     Ok(rows.into_iter().map(|(thread_id,)| thread_id).collect())
 }
 
+/// Those of the pairs that are memberships of threads. Asked in the platform's own scope, for streams of all tenants;
+/// at most some thousands.
+pub async fn members_among(
+    conn: &mut impl Conn,
+    pairs: &[(ThreadId, AccountId)],
+) -> Result<Vec<(ThreadId, AccountId)>, db::Error> {
+    conn.sql(
+        "SELECT thread_id, account_id FROM thread_members WHERE (thread_id, account_id) IN (VALUES $rows)",
+    )
+    .rows(pairs.iter().copied(), |statement, (thread_id, account_id)| {
+        statement.bind(thread_id).bind(account_id)
+    })
+    .all()
+    .await
+}
+
 /// Where a page of threads goes on: after the thread that was used at this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ThreadsAfter {
@@ -184,8 +200,8 @@ pub async fn threads(
 /// 9999-12-31, which both engines can store.
 const END_OF_TIME: Timestamp = Timestamp::from_seconds(253_402_214_400);
 
-/// Gives out the next position of a thread, and returns the thread as it stands then. The thread stays locked until the
-/// transaction ends, so positions are committed in their order.
+/// Gives out the next position of a thread to the platform itself, and returns the thread as it stands then. The
+/// thread stays locked until the transaction ends, so positions are committed in their order.
 pub async fn advance(
     tx: &mut Tx,
     organization_id: OrganizationId,
@@ -201,6 +217,31 @@ pub async fn advance(
         .bind(organization_id)
         .bind(thread_id)
         .bind(at)
+        .optional()
+        .await?;
+    Ok(row.map(Thread::from))
+}
+
+/// Gives out the next position of a thread as [`advance`] does, to an account that is a member of it. Nothing when it
+/// is not: one statement, so that no membership ends between the question and the lock.
+pub async fn advance_for_member(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    thread_id: ThreadId,
+    account_id: AccountId,
+    at: Timestamp,
+) -> Result<Option<Thread>, db::Error> {
+    let row: Option<ThreadRow> = tx
+        .sql(
+            "UPDATE threads SET last_seq = last_seq + 1, updated_at = $3
+             WHERE organization_id = $1 AND id = $2
+                AND EXISTS (SELECT 1 FROM thread_members WHERE thread_id = $2 AND account_id = $4)
+             RETURNING id, organization_id, created_by, title, listing_id, last_seq, epoch, created_at, updated_at",
+        )
+        .bind(organization_id)
+        .bind(thread_id)
+        .bind(at)
+        .bind(account_id)
         .optional()
         .await?;
     Ok(row.map(Thread::from))

@@ -1,11 +1,9 @@
 //! One stream to one client, whatever its kind: the same core tells Subscribe and Converse.
 //!
-//! A stream is a task with two parts. The [`Teller`] decides what is said next; it is asked only when the client has
-//! room, so a client that reads nothing makes its stream read nothing either. The [`Watch`] looks whether the caller
-//! may go on. [`Frames`] is the end that the wire reads. Whatever ends the stream, its registration in the hub goes
-//! with the task.
-//!
-//! Waiting is measured with the runtime's clock; whether a token has expired is decided by the platform's.
+//! A stream is a task. The [`Teller`] decides what is said next; it is asked only when the client has room, so a
+//! client that reads nothing makes its stream read nothing either. Whether the caller may go on, [`super::watch`]
+//! looks for all streams at once. [`Frames`] is the end that the wire reads. Whatever ends the stream, its
+//! registration in the hub goes with the task.
 
 mod teller;
 
@@ -18,10 +16,10 @@ use std::time::Duration;
 use futures_util::Stream;
 use futures_util::stream::BoxStream;
 use tokio::sync::mpsc::{self, OwnedPermit, Permit};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::error::Error;
-use super::hub::Registration;
+use super::hub::{Ended, Registration};
 use super::model::feed::Feed;
 use super::model::frame::{ClientFrame, Frame, GoAway};
 use super::service::Service;
@@ -101,6 +99,9 @@ impl Outlet {
 
     /// Waits for room for one frame.
     async fn room(&self, stall: Duration) -> Result<Permit<'_, Item>, Error> {
+        if let Ok(room) = self.items.try_reserve() {
+            return Ok(room);
+        }
         match timeout(stall, self.items.reserve()).await {
             Ok(Ok(room)) => Ok(room),
             // The client is gone: whoever waits for that ends the stream.
@@ -149,14 +150,11 @@ fn start(service: &Service, teller: Teller) -> Frames {
 }
 
 async fn run(mut teller: Teller, outlet: Outlet) {
-    let watch = Watch {
-        service: Arc::clone(&teller.service),
-        caller: teller.caller.clone(),
-        registration: Arc::clone(&teller.registration),
-    };
+    let (service, inbox) = (Arc::clone(&teller.service), Arc::clone(teller.registration.inbox()));
     let end = tokio::select! {
         biased;
-        end = watch.run() => Some(end),
+        () = service.drain().cancelled() => Some(Error::Draining(service.reconnect_after())),
+        why = inbox.ended() => Some(ended(why)),
         () = outlet.items.closed() => return,
         end = teller.run(&outlet) => end.err(),
     };
@@ -166,6 +164,13 @@ async fn run(mut teller: Teller, outlet: Outlet) {
     // A stream that was never welcomed was refused: its status says all.
     let farewell = end.as_ref().filter(|_| teller.welcomed).map(farewell);
     outlet.end(farewell, end);
+}
+
+fn ended(why: Ended) -> Error {
+    match why {
+        Ended::TokenExpired => auth::Error::TokenExpired.into(),
+        Ended::SessionRevoked => auth::Error::SessionRevoked.into(),
+    }
 }
 
 /// The frame that announces an end.
@@ -178,62 +183,4 @@ fn farewell(error: &Error) -> Frame {
         _ => GoAway::Failed,
     };
     Frame::GoAway { code, reconnect_after: error.retry_after().unwrap_or_default() }
-}
-
-/// Looks whether the caller of a stream may go on.
-struct Watch {
-    service: Arc<Service>,
-    caller: Caller,
-    registration: Arc<Registration>,
-}
-
-impl Watch {
-    /// Ends with the reason why the stream must.
-    async fn run(&self) -> Error {
-        // A database that does not answer must not hold the drain up.
-        tokio::select! {
-            biased;
-            () = self.service.drain().cancelled() => Error::Draining(self.service.reconnect_after()),
-            error = self.look() => error,
-        }
-    }
-
-    async fn look(&self) -> Error {
-        loop {
-            sleep(self.pause()).await;
-            if let Err(error) = self.check().await {
-                return error;
-            }
-        }
-    }
-
-    /// Until the next look: at the latest when the token expires.
-    fn pause(&self) -> Duration {
-        let recheck = self.service.options().recheck;
-        let left = self.caller.expires_at.map(|at| at.since(self.service.world().now()));
-        left.map_or(recheck, |left| left.min(recheck))
-    }
-
-    async fn check(&self) -> Result<(), Error> {
-        let now = self.service.world().now();
-        if self.caller.expires_at.is_some_and(|at| at <= now) {
-            return Err(auth::Error::TokenExpired.into());
-        }
-        match self.service.auth().recheck(&self.caller).await {
-            Err(error) if error.reason().code == Code::Unauthenticated => return Err(error.into()),
-            // What cannot be asked now is asked again soon; meanwhile no event can be read either. The hub warns, once
-            // for all streams.
-            Err(error) => tracing::debug!(%error, "a stream's session cannot be checked"),
-            Ok(()) => {}
-        }
-        match self.service.lost(&self.caller, &self.registration.threads()).await {
-            Ok(lost) => {
-                for thread_id in lost {
-                    self.registration.inbox().lose(thread_id);
-                }
-            }
-            Err(error) => tracing::debug!(%error, "a stream's memberships cannot be checked"),
-        }
-        Ok(())
-    }
 }

@@ -6,6 +6,8 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tokio::sync::watch;
@@ -120,7 +122,7 @@ impl Db {
             }
             Pools::Postgres(pool, line) => {
                 let _place = line.enter()?;
-                Wire::Postgres(pool.acquire().await?)
+                Wire::Postgres(acquire(pool).await?)
             }
         };
         Ok(Session { lease: Lease::new(wire), scope })
@@ -138,7 +140,7 @@ impl Db {
             }
             Pools::Postgres(pool, line) => {
                 let _place = line.enter()?;
-                Wire::Postgres(pool.acquire().await?)
+                Wire::Postgres(acquire(pool).await?)
             }
         };
         Tx::begin(Lease::new(wire), scope, self.announcements.clone()).await
@@ -170,6 +172,15 @@ impl Db {
             }
             Pools::Postgres(pool, _) => pool.close().await,
         }
+    }
+}
+
+/// A connection to the server. The future of a connect is large, and every call of the platform would carry room for
+/// it: it gets a box of its own, which only those need who find no idle connection.
+async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    match pool.try_acquire() {
+        Some(conn) => Ok(conn),
+        None => Box::pin(pool.acquire()).await,
     }
 }
 

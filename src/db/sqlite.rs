@@ -54,7 +54,8 @@ impl Pool {
         let idle = self.idle().pop();
         let slot = match idle {
             Some(slot) => slot,
-            None => Slot::open(&self.options).await?,
+            // Large and rare: in a box, so that not every call carries room for it.
+            None => Box::pin(Slot::open(&self.options)).await?,
         };
         Ok(Lent { slot, pool: Arc::clone(self), permit })
     }

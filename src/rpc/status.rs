@@ -16,9 +16,10 @@ tokio::task_local! {
     static REQUEST_ID: String;
 }
 
-/// Runs `work` for a call with this id, so that its refusals and logs name it.
-pub(super) async fn for_request<F: Future>(request_id: String, work: F) -> F::Output {
-    REQUEST_ID.scope(request_id, work).await
+/// Runs `work` for a call with this id, so that its refusals and logs name it. Not an `async fn`, which would keep room
+/// for `work` twice.
+pub(super) fn for_request<F: Future>(request_id: String, work: F) -> impl Future<Output = F::Output> {
+    REQUEST_ID.scope(request_id, work)
 }
 
 /// Tells a refusal of a call that has left the gate, such as one that ends its stream.

@@ -10,7 +10,10 @@ use capecontrol::db::Engine;
 use literals::Call;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{AssertSqlSafe, Connection as _, Either, Executor as _, SqlSafeStr as _, Statement as _};
+use sqlx::{
+    AssertSqlSafe, Connection as _, Either, Executor as _, Postgres, SqlSafeStr as _, Statement as _, Type,
+};
+use uuid::Uuid;
 
 use crate::support::{Fixture, on_both};
 use crate::tidy::source::{self, Source};
@@ -83,7 +86,12 @@ impl Prepared {
         let sql = AssertSqlSafe(text.clone()).into_sql_str();
         let taken = match self {
             Self::Sqlite(conn) => conn.prepare(sql).await.map(|statement| count(statement.parameters())),
-            Self::Postgres(conn) => conn.prepare(sql).await.map(|statement| count(statement.parameters())),
+            Self::Postgres(conn) => {
+                // PostgreSQL takes an untyped value of a list for text. The floor tells the types; here all are ids.
+                let types = if text.contains("IN (VALUES") { placeholders(&text).count() } else { 0 };
+                let types = vec![<Uuid as Type<Postgres>>::type_info(); types];
+                conn.prepare_with(sql, &types).await.map(|statement| count(statement.parameters()))
+            }
         };
         let taken = taken.map_err(|error| format!("{error}\n  {text}"))?;
         let named: std::collections::BTreeSet<usize> = placeholders(&text).collect();
@@ -114,9 +122,10 @@ fn expanded(text: &str) -> Result<String, String> {
     }
 }
 
-/// How many columns stand in the parentheses before `VALUES $rows`.
+/// How many columns stand in the parentheses before `VALUES $rows`, or before `IN (VALUES $rows)`.
 fn columns(text: &str) -> Option<usize> {
     let before = text.split_once("$rows")?.0.trim_end().strip_suffix("VALUES")?.trim_end();
+    let before = before.strip_suffix("IN (").map_or(before, str::trim_end);
     let (_, list) = before.strip_suffix(')')?.rsplit_once('(')?;
     Some(list.split(',').count())
 }
@@ -169,5 +178,6 @@ fn lists_and_rows_are_expanded_after_the_other_values() {
         expanded("INSERT INTO t (a, b) VALUES $rows").unwrap(),
         "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4)"
     );
+    assert_eq!(expanded("(a, b) IN (VALUES $rows)").unwrap(), "(a, b) IN (VALUES ($1, $2), ($3, $4))");
     assert!(expanded("IN $list AND b IN $list").is_err());
 }

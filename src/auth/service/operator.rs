@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::auth::keys::KeyId;
 use crate::auth::model::SessionEnd;
 use crate::auth::store::session::NewSession;
 use crate::auth::token::{self, Claims};
@@ -61,7 +62,7 @@ pub struct Inspection {
     /// What it states, believed or not.
     pub claims: Claims,
     /// The key that it names.
-    pub key: Option<String>,
+    pub key: Option<KeyId>,
     /// Each check by its name.
     pub checks: [(&'static str, Check); 5],
 }
@@ -113,7 +114,7 @@ impl Service {
         let claims = token::unproved(token).ok_or(Error::TokenInvalid)?;
         let key = token::key_id(token).ok();
         let checks = [
-            ("signature", self.check_signature(token, key.as_deref()).await),
+            ("signature", self.check_signature(token, key).await),
             ("issuer", compare(&claims.iss, self.terms.issuer())),
             ("audience", compare(&claims.aud, self.terms.audience())),
             ("expiry", self.check_expiry(&claims)),
@@ -146,7 +147,7 @@ impl Service {
         Ok(ended)
     }
 
-    async fn check_signature(&self, token: &str, key: Option<&str>) -> Check {
+    async fn check_signature(&self, token: &str, key: Option<KeyId>) -> Check {
         let Some(kid) = key else {
             return Check::new(false, "the header is not that of one of our access tokens");
         };

@@ -234,3 +234,21 @@ pub async fn standing(conn: &mut impl Conn, id: SessionId) -> Result<Option<Stan
     .optional()
     .await
 }
+
+/// Those of the sessions that stand. At most some thousands.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn standing_among(
+    conn: &mut impl Conn,
+    sessions: &[SessionId],
+    now: Timestamp,
+) -> Result<Vec<SessionId>, db::Error> {
+    let rows: Vec<(SessionId,)> = conn
+        .shared_sql("SELECT id FROM sessions WHERE ended_at IS NULL AND expires_at > $1 AND id IN $list")
+        .bind(now)
+        .list(sessions.iter().copied())
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}

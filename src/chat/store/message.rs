@@ -17,18 +17,20 @@ pub async fn organization_of_message(
     Ok(row.map(|(organization_id,)| organization_id))
 }
 
-/// Writes a message. `digest` is what its key was used for; none for an agent's message.
+/// Writes a message. `digest` is what its key was used for; none for an agent's message. False when the key was used in
+/// this thread before: then nothing is written.
 pub async fn insert_message(
     tx: &mut Tx,
     organization_id: OrganizationId,
     message: &Message,
     digest: Option<[u8; 32]>,
-) -> Result<(), db::Error> {
+) -> Result<bool, db::Error> {
     let (author_kind, author_id) = parts(message.author);
-    tx.sql(
+    let written = tx.sql(
         "INSERT INTO messages (id, thread_id, organization_id, seq, author_kind, author_id, client_message_id,
                                body_hash, reply_to, text, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         ON CONFLICT (thread_id, author_id, client_message_id) DO NOTHING",
     )
     .bind(message.id)
     .bind(message.thread_id)
@@ -43,7 +45,7 @@ pub async fn insert_message(
     .bind(message.created_at)
     .execute()
     .await?;
-    Ok(())
+    Ok(written == 1)
 }
 
 /// The message that an account sent to a thread under this key, and the digest of what it sent.

@@ -2,11 +2,12 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::future::pending;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::{Inbound, Item, Outlet, Words};
 use crate::auth::Caller;
@@ -19,11 +20,12 @@ use crate::chat::model::frame::{Ack, ClientBody, ClientFrame, Frame, Nack, Recei
 use crate::chat::model::{Change, Draft, MessageId, ThreadId};
 use crate::chat::service::Service;
 
-/// Decides what a stream says next.
+/// Decides what a stream says next. Most streams are idle most of the time: what waits for the database is in boxes, so
+/// that an idle stream keeps no room for it.
 pub(super) struct Teller {
     pub(super) service: Arc<Service>,
     pub(super) caller: Caller,
-    pub(super) registration: Arc<Registration>,
+    pub(super) registration: Registration,
     feed: Feed,
     /// The client's side, until it has said its last word.
     words: Option<Words>,
@@ -34,7 +36,11 @@ pub(super) struct Teller {
     ready: VecDeque<Frame>,
     /// Messages of this stream that an agent is to answer.
     awaited: HashSet<MessageId>,
-    silence_ends: Instant,
+    /// When something was last said.
+    said_at: Instant,
+    /// Rings when nothing was said for long. Set again only when it rings, so that a busy stream leaves the timer
+    /// alone.
+    silence: Pin<Box<Sleep>>,
     nonce: i64,
     pinged_at: Option<Timestamp>,
     round_trip: Option<Duration>,
@@ -58,14 +64,15 @@ impl Teller {
         Self {
             service,
             caller,
-            registration: Arc::new(registration),
+            registration,
             feed,
             converses: words.is_some(),
             words,
             welcomed: false,
             ready: VecDeque::new(),
             awaited: HashSet::new(),
-            silence_ends: Instant::now(),
+            said_at: Instant::now(),
+            silence: Box::pin(sleep_until(Instant::now())),
             nonce: 0,
             pinged_at: None,
             round_trip: None,
@@ -75,7 +82,7 @@ impl Teller {
     /// Tells until the client has heard everything it asked for, or something fails.
     pub(super) async fn run(&mut self, outlet: &Outlet) -> Result<(), Error> {
         if self.converses {
-            self.hello().await?;
+            Box::pin(self.hello()).await?;
         }
         self.ready.push_front(Frame::Welcome {
             connection_id: self.registration.id(),
@@ -88,7 +95,7 @@ impl Teller {
             let room = outlet.room(stall).await?;
             let Some(frame) = self.next().await? else { return Ok(()) };
             room.send(Item::Frame(Box::new(frame)));
-            self.silence_ends = Instant::now() + self.service.options().heartbeat;
+            self.said_at = Instant::now();
         }
     }
 
@@ -125,7 +132,7 @@ impl Teller {
             }
             match self.feed.step() {
                 Step::Tell(notice) => return Ok(Some(self.tell(notice))),
-                Step::Read(read) => self.read(read).await?,
+                Step::Read(read) => Box::pin(self.read(read)).await?,
                 Step::Idle if !quiet || !self.ready.is_empty() => {}
                 Step::Idle if self.is_done() => return Ok(None),
                 Step::Idle => self.wait().await?,
@@ -137,12 +144,12 @@ impl Teller {
         let wake = tokio::select! {
             word = next_word(&mut self.words) => Wake::Word(word),
             () = self.registration.inbox().filled() => Wake::News,
-            () = sleep_until(self.silence_ends) => Wake::Silence,
+            () = self.silence.as_mut() => Wake::Silence,
         };
         match wake {
             Wake::Word(word) => self.answer(word).await?,
             Wake::News => {}
-            Wake::Silence => self.beat(),
+            Wake::Silence => self.break_silence(),
         }
         Ok(())
     }
@@ -150,6 +157,16 @@ impl Teller {
     /// Whether the client has said its last word and everything it asked for is told.
     fn is_done(&self) -> bool {
         self.converses && self.words.is_none() && self.awaited.is_empty() && self.feed.is_settled()
+    }
+
+    /// Says something if nothing was said for as long as is promised, and sets the alarm again.
+    fn break_silence(&mut self) {
+        let heartbeat = self.service.options().heartbeat;
+        if self.said_at.elapsed() >= heartbeat {
+            self.said_at = Instant::now();
+            self.beat();
+        }
+        self.silence.as_mut().reset(self.said_at + heartbeat);
     }
 
     fn beat(&mut self) {
@@ -182,15 +199,16 @@ impl Teller {
     }
 
     fn tell(&mut self, notice: Notice) -> Frame {
-        if let Notice::Event(event) = &notice
-            && !self.awaited.is_empty()
-        {
-            let answered = match &event.change {
-                Change::MessageCreated(message) => message.reply_to,
-                Change::AgentTurnFailed { message_id, .. } => Some(*message_id),
-                Change::AgentToolCalled(_) => None,
-            };
-            answered.map(|message_id| self.awaited.remove(&message_id));
+        if let Notice::Event(event) = &notice {
+            self.registration.told(event.thread_id, event.seq);
+            if !self.awaited.is_empty() {
+                let answered = match &event.change {
+                    Change::MessageCreated(message) => message.reply_to,
+                    Change::AgentTurnFailed { message_id, .. } => Some(*message_id),
+                    Change::AgentToolCalled(_) => None,
+                };
+                answered.map(|message_id| self.awaited.remove(&message_id));
+            }
         }
         Frame::Notice(notice)
     }
@@ -223,7 +241,9 @@ impl Teller {
             Some(Inbound::Bad { request_id, client_message_id, violations }) => {
                 self.refuse(request_id, client_message_id, &violations.into());
             }
-            Some(Inbound::Frame(ClientFrame { request_id, body })) => self.carry_out(request_id, body).await,
+            Some(Inbound::Frame(ClientFrame { request_id, body })) => {
+                Box::pin(self.carry_out(request_id, body)).await;
+            }
         }
         Ok(())
     }

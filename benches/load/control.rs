@@ -1,0 +1,108 @@
+//! The control: the least that the same job could cost. A bare tonic server, and the bare statements, with none of the
+//! platform's rules: nobody is asked who they are, nothing is bounded, counted or logged.
+
+mod store;
+mod wire;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpListener;
+
+use crate::Outcome;
+use crate::scene::Scene;
+use store::Store;
+use wire::Channels;
+
+/// The argument that makes this program the control.
+pub const ROLE: &str = "control";
+
+/// Serves, and does what standard input says, until that ends or a signal comes.
+pub async fn run(arguments: &[String]) -> Outcome<()> {
+    let [database_url] = arguments else { return Err("the control wants a database".into()) };
+    let store = Arc::new(Store::open(database_url).await?);
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("the control listens on {} .", listener.local_addr()?);
+    let channels = Arc::new(Channels::default());
+    tokio::select! {
+        served = wire::serve(listener, Arc::clone(&store), Arc::clone(&channels)) => served,
+        obeyed = obey(store, channels) => obeyed,
+    }
+}
+
+/// Reads orders line by line, and answers each with a line.
+async fn obey(store: Arc<Store>, channels: Arc<Channels>) -> Outcome<()> {
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let scene = Arc::new(Scene::read(&std::env::current_dir()?).await?);
+    while let Some(line) = lines.next_line().await? {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            [what @ ("send" | "insert"), senders, millis] => {
+                let time = Duration::from_millis(millis.parse()?);
+                let (count, elapsed) = write(what, senders.parse()?, time, &store, &scene).await?;
+                println!("{count} {}", elapsed.as_micros());
+            }
+            ["deliver", whom, events] => {
+                for thread in scene.wave(whom, events.parse()?) {
+                    channels.deliver(&thread.to_string());
+                }
+                println!("delivered");
+            }
+            _ => return Err(format!("what is {line:?}?").into()),
+        }
+    }
+    Ok(())
+}
+
+/// Writes messages or notifications for a time.
+async fn write(
+    what: &str,
+    senders: usize,
+    time: Duration,
+    store: &Arc<Store>,
+    scene: &Arc<Scene>,
+) -> Outcome<(u64, Duration)> {
+    let (store, scene) = (Arc::clone(store), Arc::clone(scene));
+    if what == "send" {
+        let send = move |sender, turn| {
+            let (store, scene) = (Arc::clone(&store), Arc::clone(&scene));
+            async move { store.send(&scene, scene.thread_of(sender, turn)).await }
+        };
+        return repeat(senders, time, send).await;
+    }
+    let insert = move |_, _| {
+        let store = Arc::clone(&store);
+        async move { store.insert(crate::rows::notification()).await }
+    };
+    repeat(senders, time, insert).await
+}
+
+/// Has so many tasks do the same again and again for a time; how often it was done, and in what time.
+pub async fn repeat<F>(
+    tasks: usize,
+    time: Duration,
+    work: impl Fn(usize, usize) -> F + Clone + Send + 'static,
+) -> Outcome<(u64, Duration)>
+where
+    F: Future<Output = Outcome<()>> + Send,
+{
+    let from = Instant::now();
+    let mut set = tokio::task::JoinSet::new();
+    for task in 0..tasks {
+        let work = work.clone();
+        set.spawn(async move {
+            let mut count = 0_u64;
+            while from.elapsed() < time {
+                work(task, count as usize).await?;
+                count += 1;
+            }
+            Outcome::Ok(count)
+        });
+    }
+    let mut all = 0;
+    while let Some(count) = set.join_next().await {
+        all += count??;
+    }
+    Ok((all, from.elapsed()))
+}

@@ -1,0 +1,181 @@
+//! A bare tonic server for the methods that are measured: one handler each, on tonic's own transport.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use capecontrol::base::Timestamp;
+use capecontrol::proto::capecontrol::auth::v1 as auth;
+use capecontrol::proto::capecontrol::chat::v1 as chat;
+use futures_util::{Stream, StreamExt as _, future, stream};
+use tokio::net::TcpListener;
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::{BroadcastStream, TcpListenerStream};
+use tonic::transport::Server;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::store::Store;
+use crate::Outcome;
+use crate::client::{ACCOUNT_HEADER, frame, message};
+
+/// How many frames a reader may lag behind: more than a wave has.
+const LAG_MAX: usize = 256;
+
+/// Serves until it is killed.
+pub async fn serve(listener: TcpListener, store: Arc<Store>, channels: Arc<Channels>) -> Outcome<()> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    Server::builder()
+        .add_service(health)
+        .add_service(auth::account_service_server::AccountServiceServer::new(Accounts { store }))
+        .add_service(chat::chat_service_server::ChatServiceServer::new(Chat { channels }))
+        .serve_with_incoming(TcpListenerStream::new(listener))
+        .await?;
+    Ok(())
+}
+
+struct Accounts {
+    store: Arc<Store>,
+}
+
+#[tonic::async_trait]
+impl auth::account_service_server::AccountService for Accounts {
+    async fn get_account(
+        &self,
+        request: Request<auth::GetAccountRequest>,
+    ) -> Result<Response<auth::GetAccountResponse>, Status> {
+        let id = request.metadata().get(ACCOUNT_HEADER).and_then(|value| value.to_str().ok());
+        let id = id.and_then(|id| id.parse().ok()).ok_or_else(|| Status::unauthenticated("who?"))?;
+        let account = self.store.account(id).await.map_err(|error| Status::internal(error.to_string()))?;
+        let account = auth::Account {
+            id: account.id.to_string(),
+            email: account.email.as_str().to_owned(),
+            email_verified: account.email_verified,
+            role: auth::Role::Customer.into(),
+            personal_organization_id: account.personal_organization.to_string(),
+            display_name: account.profile.display_name,
+            bio: account.profile.bio,
+            company: account.profile.company,
+            website: account.profile.website,
+            skills: account.profile.skills,
+            interests: account.profile.interests,
+            preferences: account.profile.preferences.into_iter().collect(),
+            etag: account.version.to_string(),
+            create_time: Some(timestamp(account.created_at)),
+            update_time: Some(timestamp(account.updated_at)),
+        };
+        Ok(Response::new(auth::GetAccountResponse { account: Some(account) }))
+    }
+
+    async fn update_account(
+        &self,
+        _request: Request<auth::UpdateAccountRequest>,
+    ) -> Result<Response<auth::UpdateAccountResponse>, Status> {
+        Err(not_measured())
+    }
+}
+
+/// A channel for each thread. Every subscriber gets a copy of what is sent.
+#[derive(Default)]
+pub struct Channels {
+    threads: Mutex<HashMap<String, broadcast::Sender<Arc<chat::SubscribeResponse>>>>,
+}
+
+impl Channels {
+    /// Sends a message to everybody who follows a thread.
+    pub fn deliver(&self, thread: &str) {
+        // Nobody may listen.
+        let _ = self.of(thread).send(Arc::new(frame(&message(thread))));
+    }
+
+    fn of(&self, thread: &str) -> broadcast::Sender<Arc<chat::SubscribeResponse>> {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.entry(thread.to_owned()).or_insert_with(|| broadcast::Sender::new(LAG_MAX)).clone()
+    }
+}
+
+struct Chat {
+    channels: Arc<Channels>,
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl chat::chat_service_server::ChatService for Chat {
+    type SubscribeStream = Answers<chat::SubscribeResponse>;
+    type ConverseStream = Answers<chat::ConverseResponse>;
+
+    async fn send_message(
+        &self,
+        _request: Request<chat::SendMessageRequest>,
+    ) -> Result<Response<chat::SendMessageResponse>, Status> {
+        Err(not_measured())
+    }
+
+    async fn subscribe(
+        &self,
+        request: Request<chat::SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let request = request.into_inner();
+        let thread = request.threads.first().ok_or_else(|| Status::invalid_argument("which thread?"))?;
+        let live = chat::Live { thread_id: thread.thread_id.clone(), seq: 0, epoch: 1 };
+        let live = chat::ServerFrame { frame: Some(chat::server_frame::Frame::Live(live)) };
+        let first = stream::once(future::ready(Ok(chat::SubscribeResponse { frame: Some(live) })));
+        let news =
+            BroadcastStream::new(self.channels.of(&thread.thread_id).subscribe()).map(|frame| match frame {
+                Ok(frame) => Ok((*frame).clone()),
+                Err(lagged) => Err(Status::data_loss(lagged.to_string())),
+            });
+        Ok(Response::new(Box::pin(first.chain(news))))
+    }
+
+    async fn create_thread(
+        &self,
+        _request: Request<chat::CreateThreadRequest>,
+    ) -> Result<Response<chat::CreateThreadResponse>, Status> {
+        Err(not_measured())
+    }
+
+    async fn get_thread(
+        &self,
+        _request: Request<chat::GetThreadRequest>,
+    ) -> Result<Response<chat::GetThreadResponse>, Status> {
+        Err(not_measured())
+    }
+
+    async fn list_threads(
+        &self,
+        _request: Request<chat::ListThreadsRequest>,
+    ) -> Result<Response<chat::ListThreadsResponse>, Status> {
+        Err(not_measured())
+    }
+
+    async fn get_message(
+        &self,
+        _request: Request<chat::GetMessageRequest>,
+    ) -> Result<Response<chat::GetMessageResponse>, Status> {
+        Err(not_measured())
+    }
+
+    async fn list_events(
+        &self,
+        _request: Request<chat::ListEventsRequest>,
+    ) -> Result<Response<chat::ListEventsResponse>, Status> {
+        Err(not_measured())
+    }
+
+    async fn converse(
+        &self,
+        _request: Request<Streaming<chat::ConverseRequest>>,
+    ) -> Result<Response<Self::ConverseStream>, Status> {
+        Err(not_measured())
+    }
+}
+
+fn not_measured() -> Status {
+    Status::unimplemented("nobody measures this")
+}
+
+fn timestamp(at: Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds: at.as_seconds(), nanos: 0 }
+}

@@ -1,0 +1,107 @@
+//! The rows of the table, and the order in which they are measured.
+
+mod calls;
+mod fan_out;
+mod start;
+mod streams;
+
+use std::time::Duration;
+
+use capecontrol::payments::Options;
+use capecontrol::payments::payfast::itn::signed_body;
+
+use crate::client::unique;
+use crate::figures::{ROUNDS, Round, Row, Target};
+use crate::scene::{Engine, Places};
+use crate::{Outcome, machine, report};
+
+/// How long a program is loaded in one round.
+const TURN: Duration = Duration::from_millis(2_000);
+/// What people write.
+pub const MESSAGE: &str = "The quarterly figures are in; could somebody check the VAT of the March invoices before \
+                           they go out on Friday? I have put the open questions below the table.";
+
+/// Measures the rows that the words ask for, and writes the report.
+pub async fn run(words: &[String]) -> Outcome<()> {
+    let machine = machine::describe();
+    println!("{machine}");
+    println!("{ROUNDS} rounds a row, the platform and its control in turn; the middle of {ROUNDS} is shown");
+    println!();
+    report::heading();
+    let mut rows = Vec::new();
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let names: Vec<&str> = NAMES.into_iter().filter(|name| wanted(words, engine, name)).collect();
+        if names.is_empty() {
+            continue;
+        }
+        let places = Places::set(engine).await?;
+        for name in names {
+            for row in measure(name, &places).await? {
+                report::line(&row);
+                rows.push(row);
+            }
+        }
+    }
+    report::write(&machine, &rows)
+}
+
+const GET_ACCOUNT: &str = "GetAccount";
+const SEND_MESSAGE: &str = "SendMessage";
+const NOTIFICATION: &str = "ITN";
+const FAN_OUT: &str = "fan-out";
+const STREAMS: &str = "streams";
+const START: &str = "start";
+const NAMES: [&str; 6] = [GET_ACCOUNT, SEND_MESSAGE, NOTIFICATION, FAN_OUT, STREAMS, START];
+
+/// Whether a row is asked for: of the engines those that are named, of the rows those whose name holds a word; all of
+/// either when none is named.
+fn wanted(words: &[String], engine: Engine, name: &str) -> bool {
+    let is_engine = |word: &&String| [Engine::Sqlite, Engine::Postgres].iter().any(|one| one.name() == *word);
+    let (engines, names): (Vec<_>, Vec<_>) = words.iter().partition(is_engine);
+    (engines.is_empty() || engines.iter().any(|word| *word == engine.name()))
+        && (names.is_empty() || names.iter().any(|word| name.contains(word.as_str())))
+}
+
+async fn measure(name: &str, places: &Places) -> Outcome<Vec<Row>> {
+    match name {
+        GET_ACCOUNT => calls::get_account(places).await,
+        SEND_MESSAGE => calls::send_message(places).await,
+        NOTIFICATION => calls::notification_received(places).await,
+        FAN_OUT => fan_out::measure(places).await,
+        STREAMS => streams::measure(places).await,
+        _ => start::measure(places).await,
+    }
+}
+
+/// A row whose rounds were measured.
+fn row(
+    places: &Places,
+    name: impl Into<String>,
+    unit: &'static str,
+    target: Target,
+    rounds: Vec<(Round, Round)>,
+) -> Row {
+    let (ours, control) = rounds.into_iter().unzip();
+    Row { name: name.into(), engine: places.engine.name(), unit, ours, control, target }
+}
+
+/// A signed notification of a payment that nobody asked for, unlike every other.
+pub fn notification() -> Vec<u8> {
+    let [first, second] = [unique(), unique()].map(|id| id.to_string());
+    let fields = [
+        ("m_payment_id", first.as_str()),
+        ("pf_payment_id", second.as_str()),
+        ("payment_status", "PENDING"),
+        ("item_name", "Cape Control Pro, monthly"),
+        ("item_description", ""),
+        ("amount_gross", "529.00"),
+        ("amount_fee", "-12.17"),
+        ("amount_net", "516.83"),
+        ("custom_str1", ""),
+        ("name_first", "Ada"),
+        ("name_last", "Lovelace"),
+        ("email_address", "ada@example.com"),
+        ("merchant_id", "10000100"),
+    ];
+    signed_body(&fields, Options::default().passphrase())
+}

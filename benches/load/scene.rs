@@ -1,0 +1,241 @@
+//! The people and threads that every row works with, made once for each engine and copied for the control.
+
+use std::path::{Path, PathBuf};
+
+use capecontrol::app::real;
+use capecontrol::base::{AccountId, OrganizationId, Timestamp, World};
+use capecontrol::chat::model::{Thread, ThreadId};
+use capecontrol::chat::store;
+use capecontrol::db::{Conn as _, Db, Options, Scope, Tx};
+use capecontrol::proto::capecontrol::auth::v1 as auth;
+use capecontrol::proto::capecontrol::auth::v1::auth_service_client::AuthServiceClient;
+use serde::{Deserialize, Serialize};
+use sqlx::{Connection as _, PgConnection};
+
+use crate::process::{Place, Program};
+use crate::{Outcome, client};
+
+/// A password that everybody here has.
+pub const PASSWORD: &str = "correct horse battery";
+/// People, all members of one organisation. So many that none needs more than 64 streams for 10,000 in all.
+const PEOPLE: usize = 160;
+/// Threads, beside the hall.
+pub const THREADS: usize = 1_000;
+/// Members of each thread.
+pub const MEMBERS: usize = 10;
+/// The terms that are accepted.
+const TERMS: &str = "2026-01";
+const FILE: &str = "scene.json";
+
+/// Which engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+impl Engine {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
+/// Who and what there is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Scene {
+    /// Everybody.
+    pub accounts: Vec<AccountId>,
+    /// The organisation that all belong to.
+    pub organization: OrganizationId,
+    /// Threads with ten members each.
+    pub threads: Vec<ThreadId>,
+    /// A thread that everybody is a member of.
+    pub hall: ThreadId,
+}
+
+/// The platform's place and the control's, with the same in both.
+pub struct Places {
+    pub engine: Engine,
+    pub scene: Scene,
+    pub platform: Place,
+    pub control: Place,
+    _folder: tempfile::TempDir,
+}
+
+impl Scene {
+    /// Reads the scene of a data folder.
+    pub async fn read(folder: &Path) -> Outcome<Self> {
+        Ok(serde_json::from_slice(&tokio::fs::read(folder.join(FILE)).await?)?)
+    }
+
+    /// The thread that a sender writes to in a turn: over time all of them.
+    pub const fn thread_of(&self, sender: usize, turn: usize) -> usize {
+        (sender * 16 + turn) % THREADS
+    }
+
+    /// The threads that get an event each in one wave: the hall so many times, or every other thread.
+    pub fn wave(&self, whom: &str, events: usize) -> Vec<ThreadId> {
+        let threads = if whom == "hall" { std::slice::from_ref(&self.hall) } else { &self.threads };
+        threads.repeat(events)
+    }
+
+    /// A thread's id, and one of its members.
+    pub fn thread_and_author(&self, thread: usize) -> (ThreadId, AccountId) {
+        (self.threads[thread], self.accounts[member(thread, 0)])
+    }
+}
+
+/// The person who is a thread's member of this number.
+pub const fn member(thread: usize, number: usize) -> usize {
+    (thread + 16 * number) % PEOPLE
+}
+
+/// The address of a person.
+pub fn email(person: usize) -> String {
+    format!("person{person}@bench.example")
+}
+
+impl Places {
+    /// Sets the scene on an engine. The folder is gone when this is dropped; the server's databases go with the server.
+    pub async fn set(engine: Engine) -> Outcome<Self> {
+        let folder = tempfile::tempdir()?;
+        let platform = place(folder.path(), engine, "platform").await?;
+        let program = Program::platform(&platform).await?;
+        let accounts = register(&program).await?;
+        program.stop().await?;
+        let db = Db::open(&Options::new(&platform.database_url)).await?;
+        let scene = furnish(&db, accounts).await?;
+        db.close().await;
+        tokio::fs::write(platform.folder.join(FILE), serde_json::to_vec(&scene)?).await?;
+        let control = copy(&platform, folder.path(), engine).await?;
+        Ok(Self { engine, scene, platform, control, _folder: folder })
+    }
+}
+
+/// A place with an empty database.
+pub async fn place(parent: &Path, engine: Engine, name: &str) -> Outcome<Place> {
+    let folder = parent.join(name);
+    tokio::fs::create_dir_all(&folder).await?;
+    let database_url = match engine {
+        Engine::Sqlite => format!("sqlite://{}", folder.join("bench.sqlite").display()),
+        Engine::Postgres => create_database(name, None).await?,
+    };
+    Ok(Place { folder, database_url })
+}
+
+async fn copy(from: &Place, parent: &Path, engine: Engine) -> Outcome<Place> {
+    let folder = parent.join("control");
+    tokio::fs::create_dir_all(&folder).await?;
+    tokio::fs::copy(from.folder.join(FILE), folder.join(FILE)).await?;
+    let database_url = match engine {
+        Engine::Sqlite => {
+            let file: PathBuf = folder.join("bench.sqlite");
+            // The platform was stopped in good order: everything is in the one file.
+            tokio::fs::copy(from.folder.join("bench.sqlite"), &file).await?;
+            format!("sqlite://{}", file.display())
+        }
+        Engine::Postgres => create_database("control", Some("platform")).await?,
+    };
+    Ok(Place { folder, database_url })
+}
+
+/// Makes a database on the server that the environment names, empty or as a copy.
+async fn create_database(name: &str, template: Option<&str>) -> Outcome<String> {
+    let server = std::env::var("CAPECONTROL_TEST_POSTGRES_URL")
+        .map_err(|_| "CAPECONTROL_TEST_POSTGRES_URL is not set: run `make bench`, which starts a server")?;
+    let mut conn = PgConnection::connect(&server).await?;
+    let statement = match template {
+        Some(template) => format!("CREATE DATABASE bench_{name} TEMPLATE bench_{template}"),
+        None => format!("CREATE DATABASE bench_{name}"),
+    };
+    for text in [format!("DROP DATABASE IF EXISTS bench_{name} WITH (FORCE)"), statement] {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut conn).await?;
+    }
+    conn.close().await?;
+    let (server, _) = server.rsplit_once('/').ok_or("the server's address names no database")?;
+    Ok(format!("{server}/bench_{name}"))
+}
+
+async fn register(program: &Program) -> Outcome<Vec<AccountId>> {
+    let channels = client::connect(&program.url, 1).await?;
+    let mut client = AuthServiceClient::new(channels.into_iter().next().ok_or("no connection")?);
+    let mut accounts = Vec::with_capacity(PEOPLE);
+    for person in 0..PEOPLE {
+        let request = auth::RegisterRequest {
+            email: email(person),
+            password: PASSWORD.to_owned(),
+            display_name: format!("Person {person}"),
+            accepted_terms_version: TERMS.to_owned(),
+            request_id: String::new(),
+        };
+        client.register(request).await?;
+        let request = auth::LoginRequest {
+            email: email(person),
+            password: PASSWORD.to_owned(),
+            session_transport: auth::SessionTransport::Token.into(),
+            request_id: String::new(),
+        };
+        let Some(auth::login_response::Result::Session(session)) =
+            client.login(request).await?.into_inner().result
+        else {
+            return Err("no session in the answer".into());
+        };
+        accounts.push(session.account.ok_or("no account in the answer")?.id.parse()?);
+    }
+    Ok(accounts)
+}
+
+/// An organisation of everybody, its threads, and the hall.
+async fn furnish(db: &Db, accounts: Vec<AccountId>) -> Outcome<Scene> {
+    let world = real::world();
+    let now = world.now();
+    let mut tx = db.begin(Scope::System("bench")).await?;
+    let owner = *accounts.first().ok_or("nobody is there")?;
+    let (organization,): (OrganizationId,) = tx
+        .shared_sql("SELECT id FROM organizations WHERE personal_account_id = $1")
+        .bind(owner)
+        .one()
+        .await?;
+    tx.shared_sql("INSERT INTO memberships (organization_id, account_id, role, created_at) VALUES $rows")
+        .rows(accounts.iter().skip(1), |statement, account| {
+            statement.bind(organization).bind(*account).bind("member").bind(now)
+        })
+        .execute()
+        .await?;
+    let mut threads = Vec::with_capacity(THREADS);
+    for thread in 0..THREADS {
+        let members: Vec<AccountId> = (0..MEMBERS).map(|number| accounts[member(thread, number)]).collect();
+        threads.push(open_thread(&mut tx, &world, organization, &members, now).await?);
+    }
+    let hall = open_thread(&mut tx, &world, organization, &accounts, now).await?;
+    tx.commit().await?;
+    Ok(Scene { accounts, organization, threads, hall })
+}
+
+async fn open_thread(
+    tx: &mut Tx,
+    world: &World,
+    organization_id: OrganizationId,
+    members: &[AccountId],
+    now: Timestamp,
+) -> Outcome<ThreadId> {
+    let thread = Thread {
+        id: world.id(),
+        organization_id,
+        created_by: *members.first().ok_or("a thread without members")?,
+        title: String::new(),
+        listing_id: None,
+        last_seq: 0,
+        epoch: 1,
+        created_at: now,
+        updated_at: now,
+    };
+    store::insert_thread(tx, &thread).await?;
+    for account in members {
+        store::insert_member(tx, &thread, *account, now).await?;
+    }
+    Ok(thread.id)
+}

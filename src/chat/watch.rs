@@ -1,0 +1,109 @@
+//! Looks whether the callers of all streams of a node may go on: whether their tokens and sessions stand, and whether
+//! they may still see what they follow.
+//!
+//! One look for all streams, in a few statements: ten thousand that asked for themselves would be all that the database
+//! does. Waiting is measured with the runtime's clock; whether a token has expired is decided by the platform's.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::error::Error;
+use super::hub::{Ended, Followed, Inbox};
+use super::service::Service;
+use super::store;
+use crate::auth;
+use crate::base::{AccountId, SessionId};
+use crate::db::Scope;
+
+/// How many memberships one statement asks for.
+const PAIRS_MAX: usize = 500;
+const SCOPE: Scope = Scope::System("chat.watch");
+
+impl Service {
+    /// Looks at fixed intervals, and whenever a token expires, until `stop`.
+    pub(super) async fn watch(&self, stop: &CancellationToken) {
+        // A database that does not answer must not hold the drain up.
+        let _stopped = stop
+            .run_until_cancelled(async {
+                loop {
+                    tokio::time::sleep(self.until_next_look()).await;
+                    self.look().await;
+                }
+            })
+            .await;
+    }
+
+    /// At the latest until the first token expires.
+    fn until_next_look(&self) -> Duration {
+        let (recheck, now) = (self.options().recheck, self.world().now());
+        let streams = self.hub().streams();
+        let expiries = streams.iter().filter_map(|stream| stream.holder().expires_at);
+        expiries.map(|at| at.since(now)).fold(recheck, Duration::min)
+    }
+
+    async fn look(&self) {
+        let mut streams = self.hub().streams();
+        let now = self.world().now();
+        streams.retain(|stream| {
+            let expired = stream.holder().expires_at.is_some_and(|at| at <= now);
+            if expired {
+                stream.end(Ended::TokenExpired);
+            }
+            !expired
+        });
+        // What cannot be asked now is asked again soon; meanwhile no event can be read either. The hub warns.
+        if let Err(error) = self.look_at_sessions(&streams).await {
+            tracing::debug!(%error, "the sessions of streams cannot be checked");
+        }
+        if let Err(error) = self.look_at_memberships(&streams).await {
+            tracing::debug!(%error, "the memberships of streams cannot be checked");
+        }
+    }
+
+    async fn look_at_sessions(&self, streams: &[Arc<Inbox>]) -> Result<(), Error> {
+        let sessions: HashSet<SessionId> =
+            streams.iter().filter_map(|stream| stream.holder().session).collect();
+        let ended = self.auth().ended_among(sessions).await?;
+        for stream in streams {
+            if stream.holder().session.is_some_and(|session| ended.contains(&session)) {
+                stream.end(Ended::SessionRevoked);
+            }
+        }
+        Ok(())
+    }
+
+    /// A thread is seen by those who are members both of it and of its organisation.
+    async fn look_at_memberships(&self, streams: &[Arc<Inbox>]) -> Result<(), Error> {
+        let seats: Vec<(&Inbox, AccountId, Vec<Followed>)> = streams
+            .iter()
+            .map(|stream| (stream.as_ref(), stream.holder().account, stream.followed()))
+            .collect();
+        let all = || {
+            seats.iter().flat_map(|(_, account, followed)| followed.iter().map(|thread| (*account, *thread)))
+        };
+        let homes: HashSet<_> = all().map(|(account, thread)| (thread.organization_id, account)).collect();
+        let threads: HashSet<_> = all().map(|(account, thread)| (thread.thread_id, account)).collect();
+        let (mut homes_seen, mut threads_seen) = (HashSet::new(), HashSet::new());
+        for part in homes.into_iter().collect::<Vec<_>>().chunks(PAIRS_MAX) {
+            let mut conn = self.db().conn(SCOPE).await?;
+            homes_seen.extend(auth::store::memberships_among(&mut conn, part).await?);
+        }
+        for part in threads.into_iter().collect::<Vec<_>>().chunks(PAIRS_MAX) {
+            let mut conn = self.db().conn(SCOPE).await?;
+            threads_seen.extend(store::members_among(&mut conn, part).await?);
+        }
+        for (stream, account, followed) in &seats {
+            for thread in followed {
+                let seen = homes_seen.contains(&(thread.organization_id, *account))
+                    && threads_seen.contains(&(thread.thread_id, *account));
+                if !seen {
+                    stream.lose(thread.thread_id);
+                }
+            }
+        }
+        Ok(())
+    }
+}
