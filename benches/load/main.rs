@@ -6,7 +6,10 @@
 //!
 //! `make bench` runs it; `cargo bench --bench load -- WORD…` only the rows whose name holds a word.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench talks to whoever runs it")]
-#![expect(clippy::disallowed_methods, reason = "it measures real time, and waits for the tasks that it starts")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it measures real time, and waits for the tasks that it starts"
+)]
 #![expect(
     clippy::as_conversions,
     clippy::cast_precision_loss,
@@ -18,13 +21,24 @@
 mod client;
 mod control;
 mod figures;
+mod fill;
 mod machine;
+mod plans;
 mod process;
 mod quiet;
 mod report;
 mod rows;
 mod scene;
 mod svg;
+mod tidy;
+
+/// The tests' question for a plan.
+#[path = "../../tests/it/plans/explain.rs"]
+mod explain;
+/// The tests' reader of statements in Rust source, so that plans are shown of the very text that runs.
+#[path = "../../tests/it/prepare/literals.rs"]
+#[expect(clippy::panic, clippy::indexing_slicing, clippy::unwrap_used, reason = "written for tests")]
+mod literals;
 
 use std::process::ExitCode;
 

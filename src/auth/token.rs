@@ -253,11 +253,8 @@ mod tests {
 
     #[test]
     fn a_claim_that_is_missing_or_doubled_is_refused() {
-        let header = Header {
-            typ: Some(TYPE.to_owned()),
-            kid: Some(KID.to_owned()),
-            ..Header::new(Algorithm::EdDSA)
-        };
+        let header =
+            Header { typ: Some(TYPE.to_owned()), kid: Some(KID.to_owned()), ..Header::new(Algorithm::EdDSA) };
         let whole = serde_json::to_value(claims()).unwrap();
         for claim in ["iss", "aud", "sub", "sid", "iat", "exp", "jti"] {
             let mut body = whole.clone();

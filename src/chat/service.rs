@@ -269,11 +269,8 @@ impl Service {
         if self.outside.drain.is_cancelled() {
             return Err(Error::Draining(self.reconnect_after()));
         }
-        let holder = Holder {
-            account: caller.account()?,
-            session: caller.session,
-            expires_at: caller.expires_at,
-        };
+        let holder =
+            Holder { account: caller.account()?, session: caller.session, expires_at: caller.expires_at };
         self.hub.register(holder, self.world.id())
     }
 

@@ -116,7 +116,9 @@ pub async fn members_among(
     conn.sql(
         "SELECT thread_id, account_id FROM thread_members WHERE (thread_id, account_id) IN (VALUES $rows)",
     )
-    .rows(pairs.iter().copied(), |statement, (thread_id, account_id)| statement.bind(thread_id).bind(account_id))
+    .rows(pairs.iter().copied(), |statement, (thread_id, account_id)| {
+        statement.bind(thread_id).bind(account_id)
+    })
     .all()
     .await
 }

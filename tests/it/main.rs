@@ -11,6 +11,7 @@
 mod coverage;
 mod e2e;
 mod generated;
+mod plans;
 mod prepare;
 mod process;
 mod schema;

@@ -121,10 +121,11 @@ impl chat::chat_service_server::ChatService for Chat {
         let live = chat::Live { thread_id: thread.thread_id.clone(), seq: 0, epoch: 1 };
         let live = chat::ServerFrame { frame: Some(chat::server_frame::Frame::Live(live)) };
         let first = stream::once(future::ready(Ok(chat::SubscribeResponse { frame: Some(live) })));
-        let news = BroadcastStream::new(self.channels.of(&thread.thread_id).subscribe()).map(|frame| match frame {
-            Ok(frame) => Ok((*frame).clone()),
-            Err(lagged) => Err(Status::data_loss(lagged.to_string())),
-        });
+        let news =
+            BroadcastStream::new(self.channels.of(&thread.thread_id).subscribe()).map(|frame| match frame {
+                Ok(frame) => Ok((*frame).clone()),
+                Err(lagged) => Err(Status::data_loss(lagged.to_string())),
+            });
         Ok(Response::new(Box::pin(first.chain(news))))
     }
 

@@ -17,8 +17,8 @@ use crate::scene::Places;
 use crate::{Failure, Outcome};
 
 /// Connections that the callers share: one alone is a bottleneck of its own.
-const CONNECTIONS: usize = 8;
-const SENDERS: usize = 64;
+pub const CONNECTIONS: usize = 8;
+pub const SENDERS: usize = 64;
 
 /// Authenticated GetAccount against a bare handler with the same read.
 pub async fn get_account(places: &Places) -> Outcome<Vec<Row>> {
@@ -169,9 +169,12 @@ impl Sockets {
         while !answer.ends_with(b"\r\n\r\nOK") {
             let read = socket.read(&mut buffer).await?;
             answer.extend_from_slice(&buffer[..read]);
-            let refused = !answer.starts_with(b"HTTP/1.1 200".get(..answer.len().min(12)).unwrap_or_default());
+            let refused =
+                !answer.starts_with(b"HTTP/1.1 200".get(..answer.len().min(12)).unwrap_or_default());
             if read == 0 || refused {
-                return Err(format!("a notification was refused: {}", String::from_utf8_lossy(&answer)).into());
+                return Err(
+                    format!("a notification was refused: {}", String::from_utf8_lossy(&answer)).into()
+                );
             }
         }
         Ok(())

@@ -26,7 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// One thread with 1,000 subscribers, and 1,000 threads with ten each.
 pub async fn measure(places: &Places) -> Outcome<Vec<Row>> {
     let hall = Shape { name: "one thread × 1,000 subscribers", order: "hall 5", frames: 5_000, waves: 30 };
-    let many = Shape { name: "1,000 threads × 10 subscribers", order: "threads 1", frames: 10_000, waves: 15 };
+    let many =
+        Shape { name: "1,000 threads × 10 subscribers", order: "threads 1", frames: 10_000, waves: 15 };
     let mut rows = Vec::new();
     for shape in [hall, many] {
         let mut platform = Program::platform_without_jobs(&places.platform).await?;
