@@ -23,7 +23,7 @@ use crate::payments::provider::Http;
 use crate::payments::simulator::{self, Simulator};
 use crate::rpc::metrics::Metrics;
 use crate::rpc::policy::{self, Policies};
-use crate::rpc::{Pages, server};
+use crate::rpc::{Pages, health, server};
 use crate::{ai, auth, chat, mail, market, payments, proto, tools};
 
 mod console;
@@ -263,7 +263,7 @@ impl App {
     /// # Errors
     /// When the routes cannot be made.
     pub async fn serve(&self, listeners: Listeners, stop: CancellationToken) -> Result<(), Error> {
-        let (app, health) = self.routes().await?;
+        let app = self.routes()?;
         let drain_max = self.config.server.drain_max;
         let options = server::Options { drain_max, ..self.config.bounds.connections.clone() };
         // Operators can still read the counters while clients are drained.
@@ -276,7 +276,7 @@ impl App {
             options.clone(),
             operations_stop.clone(),
         ));
-        self.start_tasks(health, &stop);
+        self.start_tasks(&stop);
         let last_words = self.close_before(drain_max, &stop);
         let finished = async {
             server::serve(listeners.clients, app, options, stop.clone()).await;
@@ -309,7 +309,7 @@ impl App {
     }
 
     /// What runs beside the listeners until `stop`: news to streams, jobs, health, maintenance, and the goodbye.
-    fn start_tasks(&self, health: routes::Health, stop: &CancellationToken) {
+    fn start_tasks(&self, stop: &CancellationToken) {
         self.tasks.spawn({
             let chat = Arc::clone(&self.chat);
             async move { chat.run().await }
@@ -318,7 +318,7 @@ impl App {
             let (stop, closing) = (stop.clone(), self.closing.clone());
             self.tasks.spawn(async move { worker.run(stop, closing).await });
         }
-        self.tasks.spawn(health.follow(stop.clone()));
+        self.tasks.spawn(health::follow(self.db.clone(), self.ready.clone(), stop.clone()));
         self.tasks.spawn(maintenance::run(self.db.clone(), self.world.clone(), stop.clone()));
         self.tasks.spawn({
             let (stop, drain) = (stop.clone(), self.drain.clone());

@@ -9,6 +9,7 @@ use capecontrol::proto::capecontrol::auth::v1::account_service_client::AccountSe
 use capecontrol::proto::capecontrol::auth::v1::auth_service_client::AuthServiceClient;
 use capecontrol::proto::capecontrol::chat::v1 as chat;
 use capecontrol::proto::capecontrol::chat::v1::chat_service_client::ChatServiceClient;
+use capecontrol::proto::capecontrol::payments::v1::invoice_service_client::InvoiceServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
@@ -53,16 +54,7 @@ impl Crowd {
         let channel = channels.first().ok_or("no connection")?;
         let mut people = Vec::with_capacity(scene.accounts.len());
         for (number, account) in scene.accounts.iter().enumerate() {
-            let request = auth::LoginRequest {
-                email: scene::email(number),
-                password: scene::PASSWORD.to_owned(),
-                session_transport: auth::SessionTransport::Token.into(),
-                request_id: String::new(),
-            };
-            let answer = AuthServiceClient::new(channel.clone()).login(request).await?.into_inner();
-            let Some(auth::login_response::Result::Session(session)) = answer.result else {
-                return Err("no session in the answer".into());
-            };
+            let session = log_in(channel.clone(), number).await?;
             people.push(Credentials {
                 bearer: format!("Bearer {}", session.access_token).parse()?,
                 account: account.to_string().parse()?,
@@ -86,9 +78,33 @@ impl Crowd {
         AccountServiceClient::new(self.signed(connection, person))
     }
 
+    /// Invoices, over one of the connections.
+    pub fn invoices(&self, connection: usize, person: usize) -> InvoiceServiceClient<Signed> {
+        InvoiceServiceClient::new(self.signed(connection, person))
+    }
+
+    /// One of the connections, for somebody who is not signed in.
+    pub fn stranger(&self, connection: usize) -> Channel {
+        self.channels[connection % self.channels.len()].clone()
+    }
+
     /// Conversations, over one of the connections.
     pub fn chat(&self, connection: usize, person: usize) -> ChatServiceClient<Signed> {
         ChatServiceClient::new(self.signed(connection, person))
+    }
+}
+
+/// Signs one person of the scene in.
+pub async fn log_in(channel: Channel, person: usize) -> Outcome<auth::IssuedSession> {
+    let request = auth::LoginRequest {
+        email: scene::email(person),
+        password: scene::PASSWORD.to_owned(),
+        session_transport: auth::SessionTransport::Token.into(),
+        request_id: String::new(),
+    };
+    match AuthServiceClient::new(channel).login(request).await?.into_inner().result {
+        Some(auth::login_response::Result::Session(session)) => Ok(session),
+        _ => Err("no session in the answer".into()),
     }
 }
 

@@ -21,13 +21,24 @@
 mod client;
 mod control;
 mod figures;
+mod fill;
 mod machine;
+mod plans;
 mod process;
 mod quiet;
 mod report;
 mod rows;
 mod scene;
 mod svg;
+mod tidy;
+
+/// The tests' question for a plan.
+#[path = "../../tests/it/plans/explain.rs"]
+mod explain;
+/// The tests' reader of statements in Rust source, so that plans are shown of the very text that runs.
+#[path = "../../tests/it/prepare/literals.rs"]
+#[expect(clippy::panic, clippy::indexing_slicing, clippy::unwrap_used, reason = "written for tests")]
+mod literals;
 
 use std::process::ExitCode;
 

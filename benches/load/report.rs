@@ -40,7 +40,7 @@ fn text(row: &Row) -> String {
 }
 
 /// Three digits that count, and the unit's own size.
-fn figure(value: f64) -> String {
+pub fn figure(value: f64) -> String {
     match value {
         value if value >= 100.0 => {
             let whole = format!("{value:.0}");

@@ -2,6 +2,7 @@
 
 mod calls;
 mod fan_out;
+mod growth;
 mod start;
 mod streams;
 
@@ -13,7 +14,7 @@ use capecontrol::payments::payfast::itn::signed_body;
 use crate::client::unique;
 use crate::figures::{ROUNDS, Round, Row, Target};
 use crate::scene::{Engine, Places};
-use crate::{Outcome, machine, report};
+use crate::{Outcome, machine, plans, report};
 
 /// How long a program is loaded in one round.
 const TURN: Duration = Duration::from_millis(2_000);
@@ -28,7 +29,7 @@ pub async fn run(words: &[String]) -> Outcome<()> {
     println!("{ROUNDS} rounds a row, the platform and its control in turn; the middle of {ROUNDS} is shown");
     println!();
     report::heading();
-    let mut rows = Vec::new();
+    let (mut rows, mut explained) = (Vec::new(), Vec::new());
     for engine in [Engine::Sqlite, Engine::Postgres] {
         let names: Vec<&str> = NAMES.into_iter().filter(|name| wanted(words, engine, name)).collect();
         if names.is_empty() {
@@ -36,13 +37,19 @@ pub async fn run(words: &[String]) -> Outcome<()> {
         }
         let places = Places::set(engine).await?;
         for name in names {
-            for row in measure(name, &places).await? {
-                report::line(&row);
-                rows.push(row);
+            if name == PLANS {
+                explained.push(plans::explain(&places).await?);
+            } else {
+                for row in measure(name, &places).await? {
+                    report::line(&row);
+                    rows.push(row);
+                }
             }
         }
     }
-    report::write(&machine, &rows)
+    plans::write(&machine, &explained)?;
+    // Asked for the plans alone, the table of the run before stays.
+    if rows.is_empty() { Ok(()) } else { report::write(&machine, &rows) }
 }
 
 const GET_ACCOUNT: &str = "GetAccount";
@@ -51,7 +58,9 @@ const NOTIFICATION: &str = "ITN";
 const FAN_OUT: &str = "fan-out";
 const STREAMS: &str = "streams";
 const START: &str = "start";
-const NAMES: [&str; 6] = [GET_ACCOUNT, SEND_MESSAGE, NOTIFICATION, FAN_OUT, STREAMS, START];
+const GROWTH: &str = "growth";
+const PLANS: &str = "plans";
+const NAMES: [&str; 8] = [GET_ACCOUNT, SEND_MESSAGE, NOTIFICATION, FAN_OUT, STREAMS, START, GROWTH, PLANS];
 
 /// Whether a row is asked for: of the engines those that are named, of the rows those whose name holds a word; all of
 /// either when none is named.
@@ -69,7 +78,8 @@ async fn measure(name: &str, places: &Places) -> Outcome<Vec<Row>> {
         NOTIFICATION => calls::notification_received(places).await,
         FAN_OUT => fan_out::measure(places).await,
         STREAMS => streams::measure(places).await,
-        _ => start::measure(places).await,
+        START => start::measure(places).await,
+        _ => growth::measure(places).await,
     }
 }
 

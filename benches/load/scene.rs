@@ -11,9 +11,10 @@ use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::auth::v1::auth_service_client::AuthServiceClient;
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection as _, PgConnection};
+use tokio::sync::OnceCell;
 
 use crate::process::{Place, Program};
-use crate::{Outcome, client};
+use crate::{Outcome, client, fill};
 
 /// A password that everybody here has.
 pub const PASSWORD: &str = "correct horse battery";
@@ -62,7 +63,10 @@ pub struct Places {
     pub scene: Scene,
     pub platform: Place,
     pub control: Place,
-    _folder: tempfile::TempDir,
+    /// As it was before anything was measured. No program runs here; copies are made of it.
+    untouched: Place,
+    filled: OnceCell<Place>,
+    folder: tempfile::TempDir,
 }
 
 impl Scene {
@@ -110,8 +114,25 @@ impl Places {
         let scene = furnish(&db, accounts).await?;
         db.close().await;
         tokio::fs::write(platform.folder.join(FILE), serde_json::to_vec(&scene)?).await?;
-        let control = copy(&platform, folder.path(), engine).await?;
-        Ok(Self { engine, scene, platform, control, _folder: folder })
+        let control = copy(&platform, folder.path(), engine, "control").await?;
+        let untouched = copy(&platform, folder.path(), engine, "untouched").await?;
+        Ok(Self { engine, scene, platform, control, untouched, filled: OnceCell::new(), folder })
+    }
+
+    /// Another place with the scene as it was set, and little else in its tables.
+    pub async fn small(&self, name: &str) -> Outcome<Place> {
+        self.with_rows(name, fill::SMALL).await
+    }
+
+    /// The place whose tables are full. Filled once, by whoever asks first.
+    pub async fn filled(&self) -> Outcome<&Place> {
+        self.filled.get_or_try_init(async || self.with_rows("filled", fill::rows()?).await).await
+    }
+
+    async fn with_rows(&self, name: &str, rows: u64) -> Outcome<Place> {
+        let place = copy(&self.untouched, self.folder.path(), self.engine, name).await?;
+        fill::Filling::new(&self.scene, rows)?.pour(self.engine, &place).await?;
+        Ok(place)
     }
 }
 
@@ -126,8 +147,9 @@ pub async fn place(parent: &Path, engine: Engine, name: &str) -> Outcome<Place> 
     Ok(Place { folder, database_url })
 }
 
-async fn copy(from: &Place, parent: &Path, engine: Engine) -> Outcome<Place> {
-    let folder = parent.join("control");
+/// A copy of a place in which nothing runs.
+async fn copy(from: &Place, parent: &Path, engine: Engine, name: &str) -> Outcome<Place> {
+    let folder = parent.join(name);
     tokio::fs::create_dir_all(&folder).await?;
     tokio::fs::copy(from.folder.join(FILE), folder.join(FILE)).await?;
     let database_url = match engine {
@@ -137,7 +159,10 @@ async fn copy(from: &Place, parent: &Path, engine: Engine) -> Outcome<Place> {
             tokio::fs::copy(from.folder.join("bench.sqlite"), &file).await?;
             format!("sqlite://{}", file.display())
         }
-        Engine::Postgres => create_database("control", Some("platform")).await?,
+        Engine::Postgres => {
+            let (_, template) = from.database_url.rsplit_once('/').ok_or("the place names no database")?;
+            create_database(name, Some(template)).await?
+        }
     };
     Ok(Place { folder, database_url })
 }
@@ -148,7 +173,7 @@ async fn create_database(name: &str, template: Option<&str>) -> Outcome<String> 
         .map_err(|_| "CAPECONTROL_TEST_POSTGRES_URL is not set: run `make bench`, which starts a server")?;
     let mut conn = PgConnection::connect(&server).await?;
     let statement = match template {
-        Some(template) => format!("CREATE DATABASE bench_{name} TEMPLATE bench_{template}"),
+        Some(template) => format!("CREATE DATABASE bench_{name} TEMPLATE {template}"),
         None => format!("CREATE DATABASE bench_{name}"),
     };
     for text in [format!("DROP DATABASE IF EXISTS bench_{name} WITH (FORCE)"), statement] {
@@ -161,7 +186,8 @@ async fn create_database(name: &str, template: Option<&str>) -> Outcome<String> 
 
 async fn register(program: &Program) -> Outcome<Vec<AccountId>> {
     let channels = client::connect(&program.url, 1).await?;
-    let mut client = AuthServiceClient::new(channels.into_iter().next().ok_or("no connection")?);
+    let channel = channels.into_iter().next().ok_or("no connection")?;
+    let mut client = AuthServiceClient::new(channel.clone());
     let mut accounts = Vec::with_capacity(PEOPLE);
     for person in 0..PEOPLE {
         let request = auth::RegisterRequest {
@@ -172,17 +198,7 @@ async fn register(program: &Program) -> Outcome<Vec<AccountId>> {
             request_id: String::new(),
         };
         client.register(request).await?;
-        let request = auth::LoginRequest {
-            email: email(person),
-            password: PASSWORD.to_owned(),
-            session_transport: auth::SessionTransport::Token.into(),
-            request_id: String::new(),
-        };
-        let Some(auth::login_response::Result::Session(session)) =
-            client.login(request).await?.into_inner().result
-        else {
-            return Err("no session in the answer".into());
-        };
+        let session = client::log_in(channel.clone(), person).await?;
         accounts.push(session.account.ok_or("no account in the answer")?.id.parse()?);
     }
     Ok(accounts)

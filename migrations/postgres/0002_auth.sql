@@ -30,6 +30,8 @@ CREATE TABLE accounts (
     CONSTRAINT accounts_role_check CHECK (role IN ('customer', 'developer', 'admin')),
     CONSTRAINT accounts_one_time_check CHECK (one_time_used_at IS NULL OR one_time_issued_at IS NOT NULL)
 );
+-- For whoever starts: is there an administrator?
+CREATE INDEX accounts_role_idx ON accounts (role, id);
 
 -- The tenants. One of them is each account's own.
 CREATE TABLE organizations (

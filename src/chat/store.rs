@@ -169,7 +169,9 @@ pub struct ThreadsAfter {
     pub id: ThreadId,
 }
 
-/// A page of an account's threads, the most recently used first.
+/// A page of an account's threads, the most recently used first. It costs as much as the account has threads in the
+/// organisation, however many others have there: walking the organisation's threads by their time would begin with
+/// theirs.
 pub async fn threads(
     conn: &mut impl Conn,
     organization_id: OrganizationId,
@@ -181,9 +183,12 @@ pub async fn threads(
     let after = after.unwrap_or(ThreadsAfter { updated_at: END_OF_TIME, id: Id::from_uuid(Uuid::max()) });
     let rows: Vec<ThreadRow> = conn
         .sql(
-            "SELECT t.id, t.organization_id, t.created_by, t.title, t.listing_id, t.last_seq, t.epoch,
+            "WITH mine AS MATERIALIZED (
+                SELECT thread_id FROM thread_members WHERE organization_id = $1 AND account_id = $2
+             )
+             SELECT t.id, t.organization_id, t.created_by, t.title, t.listing_id, t.last_seq, t.epoch,
                     t.created_at, t.updated_at
-             FROM threads t JOIN thread_members m ON m.thread_id = t.id AND m.account_id = $2
+             FROM mine JOIN threads t ON t.id = mine.thread_id
              WHERE t.organization_id = $1 AND (t.updated_at, t.id) < ($3, $4)
              ORDER BY t.updated_at DESC, t.id DESC LIMIT $5",
         )

@@ -1,4 +1,5 @@
-//! Every statement of the stores is prepared on both engines, against the tables that the migrations make.
+//! Every statement of the stores and of the bench is prepared on both engines, against the tables that the migrations
+//! make.
 //!
 //! A misspelt column or a word that one engine does not know is found here, also when no test runs the statement.
 
@@ -10,10 +11,7 @@ use capecontrol::db::Engine;
 use literals::Call;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{
-    AssertSqlSafe, Connection as _, Either, Executor as _, Postgres, SqlSafeStr as _, Statement as _, Type,
-};
-use uuid::Uuid;
+use sqlx::{AssertSqlSafe, Connection as _, Either, Executor as _, SqlSafeStr as _, Statement as _};
 
 use crate::support::{Fixture, on_both};
 use crate::tidy::source::{self, Source};
@@ -27,9 +25,10 @@ const STATEMENTS_MIN: usize = 100;
 on_both! {
     async fn every_statement_is_understood(t: Fixture) {
         let mut engine = Prepared::on(&t).await;
-        let sources = source::read(Path::new(env!("CARGO_MANIFEST_DIR")), "src", &["rs"]);
+        let folders = ["src", "benches"];
+        let sources = folders.map(|folder| source::read(Path::new(env!("CARGO_MANIFEST_DIR")), folder, &["rs"]));
         let (mut seen, mut refused) = (0, Vec::new());
-        for source in &sources {
+        for source in sources.iter().flatten() {
             let calls = literals::calls(source);
             let made: usize = CALLS.iter().map(|call| source.code.matches(call).count()).sum();
             assert_eq!(calls.len(), made, "{}: statements that the scanner does not see", source.path);
@@ -82,19 +81,15 @@ impl Prepared {
 
     /// Has the engine read a statement, and compares how many values it wants with how many the text names.
     async fn prepare(&mut self, text: &str) -> Result<(), String> {
-        let text = expanded(text)?;
+        let text = literals::expanded(text, 2)?;
+        let text = if matches!(self, Self::Postgres(_)) { literals::with_ids(&text) } else { text };
         let sql = AssertSqlSafe(text.clone()).into_sql_str();
         let taken = match self {
             Self::Sqlite(conn) => conn.prepare(sql).await.map(|statement| count(statement.parameters())),
-            Self::Postgres(conn) => {
-                // PostgreSQL takes an untyped value of a list for text. The floor tells the types; here all are ids.
-                let types = if text.contains("IN (VALUES") { placeholders(&text).count() } else { 0 };
-                let types = vec![<Uuid as Type<Postgres>>::type_info(); types];
-                conn.prepare_with(sql, &types).await.map(|statement| count(statement.parameters()))
-            }
+            Self::Postgres(conn) => conn.prepare(sql).await.map(|statement| count(statement.parameters())),
         };
         let taken = taken.map_err(|error| format!("{error}\n  {text}"))?;
-        let named: std::collections::BTreeSet<usize> = placeholders(&text).collect();
+        let named: std::collections::BTreeSet<usize> = literals::placeholders(&text).collect();
         let without_gap = named.iter().copied().eq(1..=taken);
         if without_gap { Ok(()) } else { Err(format!("takes {taken} values and names {named:?}\n  {text}")) }
     }
@@ -102,40 +97,6 @@ impl Prepared {
 
 fn count<T>(parameters: Option<Either<&[T], usize>>) -> usize {
     parameters.map_or(0, |parameters| parameters.either(<[T]>::len, |count| count))
-}
-
-/// Writes placeholders for two rows or two values, as the database floor does when it knows how many there are.
-fn expanded(text: &str) -> Result<String, String> {
-    let first = placeholders(text).max().unwrap_or(0) + 1;
-    let group = |first: usize, width: usize| {
-        let numbers: Vec<String> = (first..first + width).map(|number| format!("${number}")).collect();
-        format!("({})", numbers.join(", "))
-    };
-    match (text.matches("$rows").count(), text.matches("$list").count()) {
-        (0, 0) => Ok(text.to_owned()),
-        (0, 1) => Ok(text.replace("$list", &group(first, 2))),
-        (1, 0) => {
-            let width = columns(text).ok_or("names no columns before VALUES $rows")?;
-            Ok(text.replace("$rows", &format!("{}, {}", group(first, width), group(first + width, width))))
-        }
-        _ => Err("has more than one $rows or $list, of which the database floor expands one".to_owned()),
-    }
-}
-
-/// How many columns stand in the parentheses before `VALUES $rows`, or before `IN (VALUES $rows)`.
-fn columns(text: &str) -> Option<usize> {
-    let before = text.split_once("$rows")?.0.trim_end().strip_suffix("VALUES")?.trim_end();
-    let before = before.strip_suffix("IN (").map_or(before, str::trim_end);
-    let (_, list) = before.strip_suffix(')')?.rsplit_once('(')?;
-    Some(list.split(',').count())
-}
-
-/// The numbers of all placeholders in a text.
-fn placeholders(text: &str) -> impl Iterator<Item = usize> {
-    text.split('$').skip(1).filter_map(|part| {
-        let digits = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
-        part[..digits].parse().ok()
-    })
 }
 
 #[test]
@@ -173,11 +134,16 @@ fn statements_are_found_in_every_form_that_the_house_uses() {
 
 #[test]
 fn lists_and_rows_are_expanded_after_the_other_values() {
+    let expanded = |text| literals::expanded(text, 2);
     assert_eq!(expanded("a = $1 AND b IN $list").unwrap(), "a = $1 AND b IN ($2, $3)");
     assert_eq!(
         expanded("INSERT INTO t (a, b) VALUES $rows").unwrap(),
         "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4)"
     );
     assert_eq!(expanded("(a, b) IN (VALUES $rows)").unwrap(), "(a, b) IN (VALUES ($1, $2), ($3, $4))");
+    assert_eq!(
+        literals::with_ids("(a, b) IN (VALUES ($1, $2), ($3, $4))"),
+        "(a, b) IN (VALUES (CAST($1 AS uuid), CAST($2 AS uuid)), ($3, $4))"
+    );
     assert!(expanded("IN $list AND b IN $list").is_err());
 }

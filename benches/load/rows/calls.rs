@@ -17,8 +17,8 @@ use crate::scene::Places;
 use crate::{Failure, Outcome};
 
 /// Connections that the callers share: one alone is a bottleneck of its own.
-const CONNECTIONS: usize = 8;
-const SENDERS: usize = 64;
+pub const CONNECTIONS: usize = 8;
+pub const SENDERS: usize = 64;
 
 /// Authenticated GetAccount against a bare handler with the same read.
 pub async fn get_account(places: &Places) -> Outcome<Vec<Row>> {

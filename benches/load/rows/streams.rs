@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use capecontrol::proto::capecontrol::chat::v1::SubscribeResponse;
 use tokio::task::JoinSet;
 
 use super::row;
@@ -47,6 +48,19 @@ async fn held(
     tokio::time::sleep(SETTLE).await;
     let before = program.resident()?;
     let crowd = crowd.elsewhere(&program.url, connections).await?;
+    let open = open(&crowd, places, streams).await?;
+    tokio::time::sleep(SETTLE).await;
+    let after = program.resident()?;
+    drop(open);
+    Ok(Round::plain((after - before) / streams as f64))
+}
+
+/// Opens so many streams that nobody writes to, ten on each thread of the scene.
+pub async fn open(
+    crowd: &Crowd,
+    places: &Places,
+    streams: usize,
+) -> Outcome<Vec<tonic::Streaming<SubscribeResponse>>> {
     let mut open = Vec::with_capacity(streams);
     let mut opening = JoinSet::new();
     for number in 0..streams {
@@ -62,8 +76,5 @@ async fn held(
     while let Some(stream) = opening.join_next().await {
         open.push(stream??);
     }
-    tokio::time::sleep(SETTLE).await;
-    let after = program.resident()?;
-    drop(open);
-    Ok(Round::plain((after - before) / streams as f64))
+    Ok(open)
 }

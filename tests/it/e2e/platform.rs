@@ -77,6 +77,30 @@ on_both! {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_watches_health_hears_of_the_drain_and_does_not_hold_it_up() {
+    // Far longer than a test may take: only streams that end by themselves let the node stop.
+    let t = App::start_with(Engine::Sqlite, |config| config.server.drain_max = Duration::from_hours(1)).await;
+    let mut watches = Vec::new();
+    for service in ["", "no.such.Service"] {
+        let mut health = HealthClient::new(t.channel());
+        watches.push(
+            health.watch(HealthCheckRequest { service: service.to_owned() }).await.unwrap().into_inner(),
+        );
+    }
+    ready(&t).await;
+    t.stop().await;
+    let [known, unknown] = watches.as_mut_slice() else { panic!("two were opened") };
+    let mut last = None;
+    while let Some(answer) = known.message().await.unwrap() {
+        last = Some(answer.status());
+    }
+    assert_eq!(last, Some(ServingStatus::NotServing));
+    while let Some(answer) = unknown.message().await.unwrap() {
+        assert_eq!(answer.status(), ServingStatus::ServiceUnknown);
+    }
+}
+
 /// What keeps accounts from being changed until it is dropped; on SQLite nobody writes anything meanwhile.
 async fn lock(t: &App) -> Tx {
     let mut tx = t.db.begin(Scope::System("test")).await.unwrap();

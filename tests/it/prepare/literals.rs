@@ -6,8 +6,7 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-use crate::tidy::rules::line_of;
-use crate::tidy::source::{Source, literal_or_comment};
+use crate::tidy::source::{Source, line_of, literal_or_comment};
 
 const CALLS: [&str; 2] = [".sql(", ".shared_sql("];
 
@@ -182,4 +181,49 @@ fn escape(rest: &mut Peekable<Chars<'_>>, text: &mut String) {
         Some(c @ ('"' | '\'' | '\\')) => text.push(c),
         other => panic!("a statement has an escape that is not read: \\{other:?}"),
     }
+}
+
+/// Writes placeholders for so many rows or values, as the database floor does when it knows how many there are.
+pub fn expanded(text: &str, most: usize) -> Result<String, String> {
+    let first = placeholders(text).max().unwrap_or(0) + 1;
+    let group = |first: usize, width: usize| {
+        let numbers: Vec<String> = (first..first + width).map(|number| format!("${number}")).collect();
+        format!("({})", numbers.join(", "))
+    };
+    match (text.matches("$rows").count(), text.matches("$list").count()) {
+        (0, 0) => Ok(text.to_owned()),
+        (0, 1) => Ok(text.replace("$list", &group(first, most))),
+        (1, 0) => {
+            let width = columns(text).ok_or("names no columns before VALUES $rows")?;
+            let rows: Vec<String> = (0..most).map(|row| group(first + row * width, width)).collect();
+            Ok(text.replace("$rows", &rows.join(", ")))
+        }
+        _ => Err("has more than one $rows or $list, of which the database floor expands one".to_owned()),
+    }
+}
+
+/// Says of the first row of an `IN (VALUES …)` that it holds ids. There PostgreSQL cannot see what the values are
+/// compared with, and takes them for text unless it is told, as the driver does when it sends them.
+pub fn with_ids(text: &str) -> String {
+    const LIST: &str = "IN (VALUES (";
+    let Some((before, after)) = text.split_once(LIST) else { return text.to_owned() };
+    let Some((row, after)) = after.split_once(')') else { return text.to_owned() };
+    let ids: Vec<String> = row.split(", ").map(|value| format!("CAST({value} AS uuid)")).collect();
+    format!("{before}{LIST}{}){after}", ids.join(", "))
+}
+
+/// How many columns stand in the parentheses before `VALUES $rows`, or before `IN (VALUES $rows)`.
+fn columns(text: &str) -> Option<usize> {
+    let before = text.split_once("$rows")?.0.trim_end().strip_suffix("VALUES")?.trim_end();
+    let before = before.strip_suffix("IN (").map_or(before, str::trim_end);
+    let (_, list) = before.strip_suffix(')')?.rsplit_once('(')?;
+    Some(list.split(',').count())
+}
+
+/// The numbers of all placeholders in a text.
+pub fn placeholders(text: &str) -> impl Iterator<Item = usize> {
+    text.split('$').skip(1).filter_map(|part| {
+        let digits = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+        part[..digits].parse().ok()
+    })
 }

@@ -1,6 +1,6 @@
 //! The rules themselves. The floors and directions are tables, so that a change of the house is one line here.
 
-use super::source::{Source, is_word};
+use super::source::{Source, is_word, line_of};
 
 /// A line that breaks a rule.
 #[derive(Debug, PartialEq, Eq)]
@@ -326,10 +326,6 @@ fn expand(prefix: String, rest: &str, paths: &mut Vec<String>) {
 
 fn first_word(text: &str) -> &str {
     text.split(|c| !is_word(c)).next().unwrap_or_default()
-}
-
-pub fn line_of(text: &str, at: usize) -> usize {
-    text[..at].matches('\n').count() + 1
 }
 
 fn unique(mut lines: Vec<usize>) -> Vec<usize> {

@@ -164,3 +164,8 @@ fn is_character(rest: &str) -> bool {
 pub fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
+
+/// The line of a place in a text, the first being 1.
+pub fn line_of(text: &str, at: usize) -> usize {
+    text[..at].matches('\n').count() + 1
+}
