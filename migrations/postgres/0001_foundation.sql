@@ -16,7 +16,8 @@ CREATE TABLE jobs (
 );
 
 CREATE INDEX jobs_state_run_at_idx ON jobs (state, run_at, id);
-CREATE INDEX jobs_state_lease_until_idx ON jobs (state, lease_until);
+-- Only of what runs: an index that also held the waiting ones was taken to find those, in no order.
+CREATE INDEX jobs_lease_until_idx ON jobs (lease_until) WHERE state = 'running';
 
 -- Answers of mutating calls, kept so that a repetition gets the first answer.
 CREATE TABLE idempotency_keys (
