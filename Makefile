@@ -8,13 +8,17 @@ SHELL := /bin/bash
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help run demo unit test check fmt gen setup release-contract
+.PHONY: help run run-edge demo unit test check bench fmt gen setup image-stages release-contract
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Serve on the embedded default: SQLite in ./data, no other server needed
 	cargo run --locked -- serve
+
+run-edge: ## The same behind Envoy, on 127.0.0.1:8000: gRPC, gRPC-Web and JSON
+	scripts/setup envoy
+	scripts/run-edge
 
 demo: ## The main job end to end on an empty folder; DATABASE_URL=postgres://… does it on PostgreSQL
 	cargo run --locked --quiet --example demo
@@ -24,18 +28,24 @@ unit: ## The fast loop: unit tests, tidiness, and everything that needs no Postg
 	cargo test --locked --test it -- sqlite tidy
 
 test: ## Every test, on both engines: installs and starts what they need, and stops it again
-	scripts/setup postgres buf
+	scripts/setup postgres buf envoy
 	scripts/postgres run cargo test --locked --no-fail-fast
 
-check: ## Format, lints, contract, dependency rules, generated files
-	scripts/setup buf deny
+check: ## Format, lints, contract, dependency rules, generated files, image and workflow files
+	scripts/setup buf deny lint
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo test --locked --quiet --test it generated
 	buf format --diff --exit-code proto
 	buf lint proto
 	buf breaking proto --against proto/released.binpb
+	hadolint Dockerfile
+	scripts/check-schemas
 	cargo deny --locked check --hide-inclusion-graph bans licenses sources
+
+bench: ## What it costs beside bare controls, in one run: a table and a chart in target/bench; WHAT="sqlite fan-out" for some of it
+	scripts/setup postgres
+	scripts/postgres run --durable cargo bench --locked --bench load -- $(WHAT)
 
 fmt: ## Format the code and the contract
 	cargo fmt
@@ -44,8 +54,11 @@ fmt: ## Format the code and the contract
 gen: ## Write what is generated again; `make check` fails when that changes anything
 	CAPECONTROL_WRITE_GENERATED=1 cargo test --locked --quiet --test it generated
 
-setup: ## Install what tests and checks need: PostgreSQL, buf, cargo-deny
+setup: ## Install what tests and checks need: PostgreSQL, buf, Envoy, cargo-deny, linters
 	scripts/setup
+
+image-stages: ## What the Dockerfile's build does, without Docker: a release build, which takes minutes
+	scripts/image-stages
 
 release-contract: ## Only at a release: what `make check` guards against breaking is from now on the present contract
 	buf build proto --output proto/released.binpb

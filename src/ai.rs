@@ -3,17 +3,22 @@
 //! A domain that wants an answer hands a [`Prompt`] to a [`Provider`] and reads [`Chunk`]s until [`Chunk::Done`].
 //! Which provider that is, is decided where the platform is put together; callers hold `Arc<dyn Provider>`.
 //!
-//! This module knows nothing of threads, listings, organisations or money: it is given text and answers with text.
+//! A model may want [`tool`]s called before it answers: then the answer ends with [`FinishReason::ToolUse`], and
+//! whoever asked runs the calls and asks again with their results. Providers never run a tool.
+//!
+//! This module knows nothing of threads, listings or money: it is given text and answers with text and calls.
 
 pub mod local;
 pub mod model;
+pub mod tool;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
-pub use model::{Chunk, Finish, FinishReason, Prompt, Role, Turn, estimate_tokens};
+pub use model::{Chunk, Finish, FinishReason, Prompt, ToolCall, ToolResult, ToolSpec, Turn, estimate_tokens};
+pub use tool::{Tool, Toolbox};
 
 use crate::base::fault::{Code, Fault, Reason};
 
@@ -23,8 +28,8 @@ pub const PROMPT_BYTES_MAX: usize = 256 * 1024;
 /// What a caller is told to wait before it asks an unavailable provider again.
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
 
-/// An answer as it arrives: any number of [`Chunk::Text`], then one [`Chunk::Done`]. A stream that ends without
-/// `Done`, or with an error, was cut: what came before it is incomplete.
+/// An answer as it arrives: any number of [`Chunk::Text`] and [`Chunk::ToolCall`], then one [`Chunk::Done`]. A stream
+/// that ends without `Done`, or with an error, was cut: what came before it is incomplete.
 pub type Answer = BoxStream<'static, Result<Chunk, Error>>;
 
 /// Something that answers prompts. It lies outside the process (or, like [`local::Local`], stands in for what does).

@@ -23,18 +23,28 @@ use crate::payments::provider::Http;
 use crate::payments::simulator::{self, Simulator};
 use crate::rpc::metrics::Metrics;
 use crate::rpc::policy::{self, Policies};
-use crate::rpc::{Pages, server};
-use crate::{ai, auth, chat, mail, market, payments, proto};
+use crate::rpc::{Pages, health, server};
+use crate::{ai, auth, chat, mail, market, payments, proto, tools};
 
+mod console;
+mod descriptors;
 mod maintenance;
 pub mod real;
 mod routes;
 mod start;
 
-pub use start::{Lock, describe_database, lock, one_time_password_file, prepare_folder};
+pub use console::{Console, must_exist};
+pub use descriptors::descriptors;
+pub use start::{
+    Lock, describe_database, existing_root_key, lock, one_time_password_file, prepare_folder, root_key_file,
+};
 
 /// How long the database's connections may take to close.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
+
+/// How long before the end of the drain what is still under way is told to end: long enough to say so over a
+/// connection, and to give a job back. A quarter of a drain that is shorter than four times this.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +91,11 @@ pub enum Error {
         "{0} is missing, and the database holds keys that only it opens: restore it from a backup of the data folder"
     )]
     RootKeyLost(PathBuf),
+    /// A command was to work with a database that is not there.
+    #[error(
+        "{0} does not exist: was the right one named (DATA_DIR, DATABASE__URL)? `capecontrol serve` makes a new one"
+    )]
+    NoDatabase(PathBuf),
     /// A key cannot be used.
     #[error("the root key in {0} cannot be used: {1}")]
     RootKey(PathBuf, crate::keyring::NotAKey),
@@ -118,6 +133,8 @@ pub struct App {
     root: RootKey,
     simulator: Option<Arc<Simulator>>,
     drain: CancellationToken,
+    /// Cancelled shortly before the drain is over: what still runs says so, or gives its job back.
+    closing: CancellationToken,
     tasks: TaskTracker,
     ready: watch::Sender<bool>,
 }
@@ -167,18 +184,19 @@ impl App {
             Arc::new(auth::Service::new(db.clone(), world.clone(), auth_options(&config), root.clone())?);
         auth.prepare().await?;
         let market = Arc::new(market::Service::new(db.clone(), world.clone()));
+        let provider = Arc::new(Http::new(&payments_options(&config))?);
+        let options = payments_options(&config);
+        let payments = Arc::new(payments::Service::new(db.clone(), world.clone(), options, provider.clone()));
         let outside = chat::Outside {
             auth: Arc::clone(&auth),
             bus: Arc::new(Local::default()),
             provider: Arc::new(ai::local::Local::new()),
+            tools: tools::toolbox(&db, &payments),
             drain: drain.clone(),
             tasks: tasks.clone(),
         };
         let options = config.bounds.chat.clone();
         let chat = Arc::new(chat::Service::new(db.clone(), world.clone(), options, outside));
-        let provider = Arc::new(Http::new(&payments_options(&config))?);
-        let options = payments_options(&config);
-        let payments = Arc::new(payments::Service::new(db.clone(), world.clone(), options, provider.clone()));
         let simulator = (config.payfast.mode == payments::Mode::Simulator).then(|| {
             Arc::new(Simulator::new(db.clone(), world.clone(), payments_options(&config), provider))
         });
@@ -212,6 +230,7 @@ impl App {
             root,
             simulator,
             drain,
+            closing: CancellationToken::new(),
             tasks,
             ready,
         })
@@ -244,7 +263,7 @@ impl App {
     /// # Errors
     /// When the routes cannot be made.
     pub async fn serve(&self, listeners: Listeners, stop: CancellationToken) -> Result<(), Error> {
-        let (app, health) = self.routes().await?;
+        let app = self.routes()?;
         let drain_max = self.config.server.drain_max;
         let options = server::Options { drain_max, ..self.config.bounds.connections.clone() };
         // Operators can still read the counters while clients are drained.
@@ -257,7 +276,8 @@ impl App {
             options.clone(),
             operations_stop.clone(),
         ));
-        self.start_tasks(health, &stop);
+        self.start_tasks(&stop);
+        let last_words = self.close_before(drain_max, &stop);
         let finished = async {
             server::serve(listeners.clients, app, options, stop.clone()).await;
             operations_stop.cancel();
@@ -270,8 +290,9 @@ impl App {
         };
         tokio::select! {
             () = finished => {}
+            () = last_words => {}
             () = overdue => tracing::warn!(
-                after = ?drain_max, "what did not end was left; its jobs run again at the next start"
+                after = ?drain_max, "what did not end was left"
             ),
         }
         // A connection that a left task still holds is closed with the process.
@@ -279,17 +300,25 @@ impl App {
         Ok(())
     }
 
+    /// Announces the end shortly before the drain is over. Never comes back.
+    async fn close_before(&self, drain_max: Duration, stop: &CancellationToken) {
+        stop.cancelled().await;
+        tokio::time::sleep(drain_max.saturating_sub(LAST_WORDS.min(drain_max / 4))).await;
+        self.closing.cancel();
+        std::future::pending::<()>().await;
+    }
+
     /// What runs beside the listeners until `stop`: news to streams, jobs, health, maintenance, and the goodbye.
-    fn start_tasks(&self, health: routes::Health, stop: &CancellationToken) {
+    fn start_tasks(&self, stop: &CancellationToken) {
         self.tasks.spawn({
             let chat = Arc::clone(&self.chat);
             async move { chat.run().await }
         });
         for worker in self.workers.clone() {
-            let stop = stop.clone();
-            self.tasks.spawn(async move { worker.run(stop).await });
+            let (stop, closing) = (stop.clone(), self.closing.clone());
+            self.tasks.spawn(async move { worker.run(stop, closing).await });
         }
-        self.tasks.spawn(health.follow(stop.clone()));
+        self.tasks.spawn(health::follow(self.db.clone(), self.ready.clone(), stop.clone()));
         self.tasks.spawn(maintenance::run(self.db.clone(), self.world.clone(), stop.clone()));
         self.tasks.spawn({
             let (stop, drain) = (stop.clone(), self.drain.clone());
@@ -344,6 +373,6 @@ fn payments_options(config: &Config) -> payments::Options {
         public_url: config.server.public_url.clone(),
         return_origins: origins.filter_map(|origin| origin.to_str().ok()).map(str::to_owned).collect(),
         supplier: config.supplier.clone(),
-        ..payments::Options::default()
+        confirmation_max: config.bounds.confirmation_max,
     }
 }

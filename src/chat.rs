@@ -4,8 +4,9 @@
 //! ([`store::advance`]). What is told to a client comes from the stored events, or is exactly the next one
 //! ([`model::feed`]); the bus only hints. And nobody who writes ever waits for somebody who reads ([`hub`]).
 //!
-//! This domain knows which agents an organisation has installed (`market`) and asks a model provider for their answers
-//! (`ai`); it knows neither plans nor payments, and not what an agent's manifest says.
+//! This domain knows which agents an organisation has installed and what tools they may use (`market`), asks a model
+//! provider for their answers, and runs the tools that the model calls (`ai`); it knows neither plans nor payments, and
+//! not what a tool does.
 
 pub mod error;
 pub mod hub;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use model::backlog;
 use model::context::Window;
+use model::tools;
 
 /// Bounds and intervals of the domain.
 #[derive(Clone, Debug)]
@@ -61,6 +63,8 @@ pub struct TurnOptions {
     pub output_tokens_max: u32,
     /// How many bytes an answer may have; it is cut there.
     pub answer_bytes_max: usize,
+    /// The tools that it may call on the way.
+    pub tools: tools::Limits,
 }
 
 impl Default for Options {
@@ -87,6 +91,7 @@ impl Default for TurnOptions {
             window: Window { messages: 50, chars: 24_000 },
             output_tokens_max: 2_048,
             answer_bytes_max: 64 << 10,
+            tools: tools::Limits::default(),
         }
     }
 }

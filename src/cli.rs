@@ -1,24 +1,31 @@
 //! The command line. Each subcommand is one file; what it prints for people goes to standard output, logs to standard
 //! error. Exit code 0 says done, 1 failed, 2 that the arguments were wrong.
 
+mod admin;
+mod backup;
 mod config;
 mod database;
+mod descriptors;
 mod health;
+mod input;
 mod log;
 mod payfast;
 mod serve;
+mod stripe;
+mod token;
 
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::auth::Caller;
 use crate::config::{Config, Effective, Problems, Sources};
 
 /// Real-time AI agents, South African payments and an agent marketplace behind one gRPC API.
 #[derive(Debug, Parser)]
-#[command(name = "capecontrol", version, max_term_width = 100)]
+#[command(name = "capecontrol", version, term_width = 100, after_long_help = TOP)]
 struct Arguments {
     /// The file of settings; without it `capecontrol.toml` in the working folder, when there is one.
     #[arg(long, global = true, value_name = "FILE")]
@@ -30,17 +37,82 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the platform until Ctrl-C or SIGTERM, then drain and stop. A second signal stops at once.
+    #[command(verbatim_doc_comment, after_long_help = serve::SERVE)]
     Serve,
     /// Bring the database to the level that this program needs.
-    Migrate,
+    ///
+    /// On SQLite the start of the platform does it by itself. On PostgreSQL it is done once before a new version is
+    /// served, by a role that may create tables. A database that is not there is made, on SQLite.
+    #[command(verbatim_doc_comment, after_long_help = database::MIGRATE)]
+    Migrate {
+        #[command(flatten)]
+        output: Output,
+    },
     /// Ask a running node whether it can serve; exit code 0 says yes.
+    #[command(verbatim_doc_comment, after_long_help = health::HEALTHCHECK)]
     Healthcheck(health::Arguments),
     /// Look at the settings.
-    #[command(subcommand)]
+    #[command(subcommand, after_long_help = GROUP)]
     Config(config::Command),
+    /// Write the contract to standard output, as Envoy's JSON transcoder and other tools read it.
+    ///
+    /// It is a binary google.protobuf.FileDescriptorSet.
+    #[command(verbatim_doc_comment, after_long_help = descriptors::DESCRIPTORS)]
+    Descriptors,
+    /// Make and list administrators.
+    #[command(subcommand, after_long_help = GROUP)]
+    Admin(admin::Command),
+    /// Issue access tokens, look into them, and end sessions.
+    #[command(subcommand, after_long_help = GROUP)]
+    Token(token::Command),
+    /// Write a backup of the database to a folder, also while a node serves from it.
+    ///
+    /// The folder holds the data as it is at one moment, and manifest.json, which tells what it is: the versions, the
+    /// engine, the level, the time, and the size and SHA-256 of each file. It is written under a name with `.partial`
+    /// behind it, forced to the disk and renamed, and never overwrites anything. SQLite is copied by this program,
+    /// PostgreSQL by pg_dump, which must be of the server's version or newer. Letters that were written to files are
+    /// not in it. Progress is told on standard error.
+    #[command(verbatim_doc_comment, after_long_help = backup::BACKUP)]
+    Backup(backup::BackupArguments),
+    /// Restore a backup to a place where nothing is.
+    ///
+    /// The settings say where: the SQLite file must not exist, the PostgreSQL schema must be empty. The digests, the
+    /// level, the soundness of the data, and that the root key opens it are verified before anything is put in place;
+    /// then all of it is, or nothing. On PostgreSQL run it as the role that is to own the tables, and grant the serving
+    /// role its rights again.
+    #[command(verbatim_doc_comment, after_long_help = backup::RESTORE)]
+    Restore(backup::RestoreArguments),
     /// Work out PayFast's signatures and verdicts: one JSON object from standard input, one JSON object out.
-    #[command(subcommand)]
+    #[command(subcommand, after_long_help = GROUP)]
     Payfast(payfast::Command),
+    /// Judge Stripe's signatures: one JSON object from standard input, one JSON object out.
+    #[command(subcommand, after_long_help = GROUP)]
+    Stripe(stripe::Command),
+}
+
+const TOP: &str = "\
+Start here:
+  capecontrol serve                     serves on 127.0.0.1:8080, with everything in ./data
+  capecontrol <command> --help          what it does, an example, its exit codes, where secrets come from
+
+Exit codes: 0 done, 1 failed, 2 wrong arguments. What people read goes to standard output, errors, logs and progress to
+standard error. Settings come from capecontrol.toml and the environment (CAPECONTROL_<SECTION>__<KEY>); secrets come by
+settings or standard input, never by arguments.";
+
+const GROUP: &str =
+    "Each of these commands tells by --help what it does, with an example and its exit codes.";
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct Output {
+    /// Print JSON, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+/// On whose behalf commands act: whoever can read the settings and the data of a node is the platform.
+fn operator() -> Caller {
+    Caller::system("command line")
 }
 
 /// A failure that a person reads.
@@ -72,10 +144,16 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let settings = || settings(arguments.config.clone());
     match arguments.command {
         Command::Serve => in_runtime(serve::run(settings()?.0)),
-        Command::Migrate => in_runtime(database::migrate(settings()?.0)),
+        Command::Migrate { output } => in_runtime(database::migrate(settings()?.0, output)),
         Command::Healthcheck(arguments) => in_runtime(health::run(settings()?.0, arguments)),
         Command::Config(command) => config::run(&command, settings()),
+        Command::Descriptors => descriptors::run(),
+        Command::Admin(command) => in_runtime(admin::run(settings()?.0, command)),
+        Command::Token(command) => in_runtime(token::run(settings()?.0, command)),
+        Command::Backup(arguments) => in_runtime(backup::write(settings()?.0, arguments)),
+        Command::Restore(arguments) => in_runtime(backup::restore(settings()?.0, arguments)),
         Command::Payfast(command) => payfast::run(&command),
+        Command::Stripe(command) => stripe::run(&command),
     }
 }
 
@@ -90,4 +168,28 @@ fn in_runtime(work: impl Future<Output = Result<ExitCode, Failure>>) -> Result<E
 /// Writes a line for people. A closed pipe is no failure of ours.
 fn say(line: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Writes a line beside the answer, for people.
+fn note(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// The help of every command, as the page docs/command-line.md has it.
+#[must_use]
+pub fn manual() -> String {
+    let mut program = Arguments::command();
+    program.build();
+    let mut text = String::new();
+    describe(&program, "capecontrol", &mut text);
+    text
+}
+
+fn describe(command: &clap::Command, name: &str, text: &mut String) {
+    let help = command.clone().render_long_help().to_string();
+    let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+    text.push_str(&format!("\n## {name}\n\n```text\n{}\n```\n", help.join("\n").trim()));
+    for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+        describe(command, &format!("{name} {}", command.get_name()), text);
+    }
 }

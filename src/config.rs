@@ -48,7 +48,7 @@ pub struct Config {
 }
 
 /// Bounds that have no setting of their own: good for every node, changed by tests.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Bounds {
     /// Calls.
     pub calls: rpc::gate::Options,
@@ -58,6 +58,20 @@ pub struct Bounds {
     pub chat: chat::Options,
     /// Jobs.
     pub jobs: jobs::Options,
+    /// How long the payment provider may take to confirm a notification.
+    pub confirmation_max: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            calls: rpc::gate::Options::default(),
+            connections: rpc::server::Options::default(),
+            chat: chat::Options::default(),
+            jobs: jobs::Options::default(),
+            confirmation_max: payments::Options::default().confirmation_max,
+        }
+    }
 }
 
 /// The listener for clients.

@@ -4,20 +4,23 @@
 //! are opened for a [`Scope`]: in an organisation's scope every statement must name `organization_id`. Nothing outside
 //! this module names the driver. The floor knows no table and no domain.
 
+mod backup;
 mod conn;
 pub mod deadline;
 mod error;
 mod lease;
+mod line;
 mod migrate;
 mod open;
 mod sqlite;
 mod statement;
 mod types;
 
+pub use backup::{Server, environment};
 pub use conn::{Conn, Session, Tx};
 pub use error::Error;
-pub use migrate::Level;
-pub use open::{Db, Engine, Options};
+pub use migrate::{Level, newest_migration};
+pub use open::{Access, Db, Engine, Options};
 pub use sqlx::FromRow as Row;
 pub use sqlx::types::Json;
 pub use statement::{Param, Record, Sql, Statement};

@@ -5,6 +5,7 @@ pub mod payfast;
 pub mod simulator;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
@@ -17,6 +18,9 @@ use tokio::sync::watch;
 use crate::auth;
 use crate::jobs::Worker;
 use crate::rpc::metrics::Metrics;
+
+/// How long the counters wait for those of the queue.
+const CENSUS_MAX: Duration = Duration::from_millis(250);
 
 /// What the routes that every node has need to know.
 #[derive(Clone)]
@@ -79,8 +83,10 @@ async fn jwks(State(platform): State<Platform>) -> Response {
 }
 
 async fn encode_metrics(State((metrics, worker)): State<(Metrics, Worker)>) -> Response {
-    // The queue is read when it is asked for. Without the database the other counters are worth having still.
-    match worker.census().await {
+    // The queue is read when it is asked for. Without the database, or while everybody waits for it, the other counters
+    // are worth having still, and then most of all.
+    let census = tokio::time::timeout(CENSUS_MAX, worker.census());
+    match census.await.unwrap_or(Err(crate::db::Error::Timeout)) {
         Ok(census) => census.into_iter().for_each(|(state, count)| metrics.set_jobs(state.as_str(), count)),
         Err(error) => tracing::warn!(error = %error.chain(), "the job queue cannot be counted"),
     }

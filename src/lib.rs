@@ -3,6 +3,7 @@
 pub mod ai;
 pub mod app;
 pub mod auth;
+pub mod backup;
 pub mod base;
 pub mod bus;
 pub mod chat;
@@ -18,3 +19,4 @@ pub mod market;
 pub mod payments;
 pub mod proto;
 pub mod rpc;
+pub mod tools;

@@ -14,6 +14,7 @@ pub mod rpc;
 pub mod service;
 pub mod simulator;
 pub mod store;
+pub mod stripe;
 pub mod throttle;
 
 pub use error::{Error, PLAN_IS_FREE, REASONS, TOO_MANY_CHECKOUTS};

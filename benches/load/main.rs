@@ -1,8 +1,8 @@
 //! The yardstick: what CapeControl costs over the least that the same job could cost.
 //!
-//! Every figure stands beside a control: a bare program that does the same with the same client, in the same run, turn
-//! by turn with the platform, so that a slow or busy machine slows both. The platform is the shipped binary in a process
-//! of its own, and so is the control. What falls short is printed as it is.
+//! Every figure stands beside a control: a bare program that does the same with the same client, in the same run,
+//! turn by turn with the platform, so that a slow or busy machine slows both. The platform is the shipped binary in a
+//! process of its own, and so is the control. What falls short is printed as it is.
 //!
 //! `make bench` runs it; `cargo bench --bench load -- WORD…` only the rows whose name holds a word.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench talks to whoever runs it")]

@@ -22,9 +22,8 @@ const TURN: Duration = Duration::from_millis(2_000);
 pub const MESSAGE: &str = "The quarterly figures are in; could somebody check the VAT of the March invoices before \
                            they go out on Friday? I have put the open questions below the table.";
 
-/// Measures the rows whose name holds one of the words, or all of them, and writes the report.
+/// Measures the rows that the words ask for, and writes the report.
 pub async fn run(words: &[String]) -> Outcome<()> {
-    let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
     let machine = machine::describe();
     println!("{machine}");
     println!("{ROUNDS} rounds a row, the platform and its control in turn; the middle of {ROUNDS} is shown");
@@ -32,14 +31,12 @@ pub async fn run(words: &[String]) -> Outcome<()> {
     report::heading();
     let (mut rows, mut explained) = (Vec::new(), Vec::new());
     for engine in [Engine::Sqlite, Engine::Postgres] {
-        if !NAMES.iter().any(|name| wanted(&title(engine, name))) {
+        let names: Vec<&str> = NAMES.into_iter().filter(|name| wanted(words, engine, name)).collect();
+        if names.is_empty() {
             continue;
         }
         let places = Places::set(engine).await?;
-        for name in NAMES {
-            if !wanted(&title(engine, name)) {
-                continue;
-            }
+        for name in names {
             if name == PLANS {
                 explained.push(plans::explain(&places).await?);
             } else {
@@ -65,8 +62,13 @@ const GROWTH: &str = "growth";
 const PLANS: &str = "plans";
 const NAMES: [&str; 8] = [GET_ACCOUNT, SEND_MESSAGE, NOTIFICATION, FAN_OUT, STREAMS, START, GROWTH, PLANS];
 
-fn title(engine: Engine, name: &str) -> String {
-    format!("{} {name}", engine.name())
+/// Whether a row is asked for: of the engines those that are named, of the rows those whose name holds a word; all of
+/// either when none is named.
+fn wanted(words: &[String], engine: Engine, name: &str) -> bool {
+    let is_engine = |word: &&String| [Engine::Sqlite, Engine::Postgres].iter().any(|one| one.name() == *word);
+    let (engines, names): (Vec<_>, Vec<_>) = words.iter().partition(is_engine);
+    (engines.is_empty() || engines.iter().any(|word| *word == engine.name()))
+        && (names.is_empty() || names.iter().any(|word| name.contains(word.as_str())))
 }
 
 async fn measure(name: &str, places: &Places) -> Outcome<Vec<Row>> {

@@ -11,7 +11,8 @@ const LABELS: f64 = 400.0;
 /// The share that the right end of the scale stands for.
 const SCALE: f64 = 1.5;
 
-/// Draws the rows. A bar is a share of the target where the target is an amount, and of the control where it is a ratio.
+/// Draws the rows. A bar is a share of the target where the target is an amount, and of the control where it is a
+/// ratio.
 pub fn chart(machine: &str, rows: &[Row]) -> String {
     let height = HEAD + LINE * rows.len() as f64 + 40.0;
     let mut text = format!(

@@ -83,13 +83,27 @@ INSERT INTO listing_versions (listing_id, version, manifest, digest, published_a
      || 'agents from the marketplace, threads and messages, profiles and organisations. Begin with the direct '
      || 'answer, then give the steps in order, and name the page or the API method where each step is done. When '
      || 'a question belongs to another agent (support for faults, developer for code, finance for VAT and '
-     || 'invoices), answer what you can and name that agent. Answer in the language of the question, briefly and '
-     || 'in plain words. Say so when you do not know, and never invent prices, ids, features or promises. Never '
-     || 'ask for a password, a token or a card number; if somebody sends one, tell them to change it.",'
-     || '"name":"CapeControl guide","permissions":{"egress_hosts":[],"scopes":["thread.read","thread.write"]},'
-     || '"placements":["chat","dashboard"],"price":{"model":"free"},"schema":1,"slug":"guide","tools":[],'
-     || '"version":"1.0.0"}' AS jsonb),
-     '\xb8a1b7dd13ec02c219af0715b9b3b256da76ec6b684e5c3c8ce97337615ad928', '2026-11-20T00:00:00Z'),
+     || 'invoices), answer what you can and name that agent. When somebody asks how far they are or what is '
+     || 'next, use onboarding.checklist and name one next step. Use payments.checkout only when the person '
+     || 'clearly asked to buy and named the plan and the billing cycle; say that nothing is charged before they '
+     || 'pay on PayFast''s page. Answer in the language of the question, briefly and in plain words. Say so when '
+     || 'you do not know, and never invent prices, ids, features or promises. Never ask for a password, a token '
+     || 'or a card number; if somebody sends one, tell them to change it.","name":"CapeControl guide",'
+     || '"permissions":{"egress_hosts":[],"scopes":["thread.read","thread.write","onboarding.read",'
+     || '"checkout.create"]},"placements":["chat","dashboard"],"price":{"model":"free"},"schema":1,'
+     || '"slug":"guide","tools":[{"approval_required":false,"description":"Tells which first steps the person '
+     || 'has done on CapeControl in this organisation, and which one is next and how to do it. Use it when '
+     || 'somebody asks how to get started, what to do next, or how far they are.","input_schema":'
+     || '{"additionalProperties":false,"properties":{},"type":"object"},"name":"onboarding.checklist",'
+     || '"side_effect":"read"},{"approval_required":false,"description":"Prepares a checkout of a plan for the '
+     || 'person''s organisation: an open invoice and a pending payment, which the person then pays on PayFast''s '
+     || 'page. Moves no money and buys nothing by itself. Use it only when the person clearly asked to buy a '
+     || 'plan and named the plan and the billing cycle; else ask.","input_schema":{"additionalProperties":false,'
+     || '"properties":{"billing_cycle":{"enum":["monthly","yearly"],"type":"string"},"plan_id":'
+     || '{"description":"The plan''s id in the price list, such as pro or enterprise.","type":"string"}},'
+     || '"required":["plan_id","billing_cycle"],"type":"object"},"name":"payments.checkout",'
+     || '"side_effect":"propose"}],"version":"1.0.0"}' AS jsonb),
+     '\x9a16a77997c049179dc4ad58fb9211df02c39db2eb8f4a266c5923fca501932e', '2026-11-20T00:00:00Z'),
     ('0195b3a0-0000-7000-8000-000000000002', '1.0.0',
      CAST('{"categories":["communication","ai_assistant"],"description":"Takes a problem apart step by step, tells '
      || 'you what to try, and prepares what the support team needs when it has to be passed on.",'
@@ -112,9 +126,9 @@ INSERT INTO listing_versions (listing_id, version, manifest, digest, published_a
      || 'gRPC-Web in the browser, streams that survive a lost connection, errors and safe retries.",'
      || '"greeting":"Hello, I am the developer agent. Tell me your language and what you are building, or paste '
      || 'the error you see.","instructions":"You are the CapeControl developer agent. You help developers call '
-     || 'the platform''s gRPC API natively and with gRPC-Web. Prefer a short working example (grpcurl first, then '
-     || 'the language asked for) to a long explanation. Insist on what keeps an integration correct: a fresh '
-     || 'request_id for every change and the same one for its repetition, retries only for UNAVAILABLE, '
+     || 'the platform''s gRPC API natively and with gRPC-Web. Prefer a short working example (grpcurl first, '
+     || 'then the language asked for) to a long explanation. Insist on what keeps an integration correct: a '
+     || 'fresh request_id for every change and the same one for its repetition, retries only for UNAVAILABLE, '
      || 'RESOURCE_EXHAUSTED and ABORTED, resuming streams after the last sequence number, page tokens treated as '
      || 'opaque, branching on the error''s reason and not on its text. Point out security mistakes in code that '
      || 'you are shown, such as tokens in links or logs. If you are not sure that a method or field exists, say '
@@ -152,9 +166,9 @@ INSERT INTO listing_versions (listing_id, version, manifest, digest, published_a
      || 'facts, figures, quotations or customers: put [a placeholder] where a fact is missing. Do not copy texts '
      || 'of others. Answer in the language of the question, briefly and in plain words. Say so when you do not '
      || 'know, and never invent prices, ids, features or promises. Never ask for a password, a token or a card '
-     || 'number; if somebody sends one, tell them to change it.","name":"Content agent",'
-     || '"permissions":{"egress_hosts":[],"scopes":["thread.read","thread.write"]},"placements":["chat",'
-     || '"content"],"price":{"model":"free"},"schema":1,"slug":"content","tools":[],"version":"1.0.0"}' AS jsonb),
+     || 'number; if somebody sends one, tell them to change it.","name":"Content agent","permissions":'
+     || '{"egress_hosts":[],"scopes":["thread.read","thread.write"]},"placements":["chat","content"],"price":'
+     || '{"model":"free"},"schema":1,"slug":"content","tools":[],"version":"1.0.0"}' AS jsonb),
      '\x3da036df42efe4af787fcda778a4f7c8473e28aa368df27abd35fc42e816a8f5', '2026-11-20T00:00:00Z'),
     ('0195b3a0-0000-7000-8000-000000000006', '1.0.0',
      CAST('{"categories":["workflow","ai_assistant"],"description":"Walks a new person or team through the first '
@@ -165,12 +179,27 @@ INSERT INTO listing_versions (listing_id, version, manifest, digest, published_a
      || 'plan. Ask first whether it is one person or a team and what they hope to get done. Then give exactly '
      || 'one next step at a time with the reason for it, wait until it is done or skipped, and keep a short list '
      || 'of done and open steps in your answers. Encourage without flattery. Suggest a paid plan only when a '
-     || 'limit of the free one is in the way. Answer in the language of the question, briefly and in plain '
-     || 'words. Say so when you do not know, and never invent prices, ids, features or promises. Never ask for a '
-     || 'password, a token or a card number; if somebody sends one, tell them to change it.","name":"Onboarding '
-     || 'agent","permissions":{"egress_hosts":[],"scopes":["thread.read","thread.write"]},"placements":["chat",'
-     || '"onboarding"],"price":{"model":"free"},"schema":1,"slug":"onboarding","tools":[],"version":"1.0.0"}' AS jsonb),
-     '\x1d62fbebf24b362c961b2817b91f39940d3467f7213777ef8d004e00330a2140', '2026-11-20T00:00:00Z');
+     || 'limit of the free one is in the way. When somebody asks how far they are or what is next, use '
+     || 'onboarding.checklist and name one next step. Use payments.checkout only when the person clearly asked '
+     || 'to buy and named the plan and the billing cycle; say that nothing is charged before they pay on '
+     || 'PayFast''s page. Answer in the language of the question, briefly and in plain words. Say so when you do '
+     || 'not know, and never invent prices, ids, features or promises. Never ask for a password, a token or a '
+     || 'card number; if somebody sends one, tell them to change it.","name":"Onboarding agent","permissions":'
+     || '{"egress_hosts":[],"scopes":["thread.read","thread.write","onboarding.read","checkout.create"]},'
+     || '"placements":["chat","onboarding"],"price":{"model":"free"},"schema":1,"slug":"onboarding","tools":'
+     || '[{"approval_required":false,"description":"Tells which first steps the person has done on CapeControl '
+     || 'in this organisation, and which one is next and how to do it. Use it when somebody asks how to get '
+     || 'started, what to do next, or how far they are.","input_schema":{"additionalProperties":false,'
+     || '"properties":{},"type":"object"},"name":"onboarding.checklist",'
+     || '"side_effect":"read"},{"approval_required":false,"description":"Prepares a checkout of a plan for the '
+     || 'person''s organisation: an open invoice and a pending payment, which the person then pays on PayFast''s '
+     || 'page. Moves no money and buys nothing by itself. Use it only when the person clearly asked to buy a '
+     || 'plan and named the plan and the billing cycle; else ask.","input_schema":{"additionalProperties":false,'
+     || '"properties":{"billing_cycle":{"enum":["monthly","yearly"],"type":"string"},"plan_id":'
+     || '{"description":"The plan''s id in the price list, such as pro or enterprise.","type":"string"}},'
+     || '"required":["plan_id","billing_cycle"],"type":"object"},"name":"payments.checkout",'
+     || '"side_effect":"propose"}],"version":"1.0.0"}' AS jsonb),
+     '\xdbcee5462986a686de8eb9e47fe6b178279ab6dd48bfd7b3bf159630e24dc03f', '2026-11-20T00:00:00Z');
 
 INSERT INTO listing_categories (category, listing_id) VALUES
     ('ai_assistant', '0195b3a0-0000-7000-8000-000000000001'),

@@ -321,3 +321,31 @@ CREATE TRIGGER ledger_postings_kept BEFORE UPDATE OR DELETE ON ledger_postings
     FOR EACH ROW EXECUTE FUNCTION ledger_refuse_change();
 CREATE TRIGGER ledger_postings_kept_whole BEFORE TRUNCATE ON ledger_postings
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
+
+-- The simulator's memory, used in simulator mode only: the faults that it was told to have (at most one row), and what
+-- it sent lately.
+CREATE TABLE simulator_faults (
+    id bigint NOT NULL PRIMARY KEY,
+    plan jsonb NOT NULL,
+    payments bigint NOT NULL,
+    updated_at timestamptz NOT NULL,
+    CONSTRAINT simulator_faults_id_check CHECK (id = 1),
+    CONSTRAINT simulator_faults_payments_check CHECK (payments >= 0)
+);
+
+CREATE TABLE simulator_deliveries (
+    id uuid NOT NULL PRIMARY KEY,
+    provider_payment_id text NOT NULL,
+    payment_reference text NOT NULL,
+    payment_status text NOT NULL,
+    amount_minor bigint NOT NULL,
+    fate jsonb NOT NULL,
+    due_at timestamptz NOT NULL,
+    sends bigint NOT NULL,
+    answer bigint,
+    sent_at timestamptz,
+    confirmations bigint NOT NULL,
+    created_at timestamptz NOT NULL
+);
+CREATE INDEX simulator_deliveries_provider_idx ON simulator_deliveries (provider_payment_id, payment_status, id);
+CREATE INDEX simulator_deliveries_reference_idx ON simulator_deliveries (payment_reference, id);

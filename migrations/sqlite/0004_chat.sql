@@ -89,3 +89,40 @@ CREATE TABLE agent_turns (
 CREATE INDEX agent_turns_thread_idx ON agent_turns (thread_id);
 CREATE INDEX agent_turns_organization_idx ON agent_turns (organization_id, created_at);
 CREATE INDEX agent_turns_listing_idx ON agent_turns (listing_id);
+
+-- The journal of a turn that calls tools: what the model said and called in each round. What is here is not asked of
+-- the model again after a crash.
+CREATE TABLE agent_rounds (
+    message_id BLOB NOT NULL REFERENCES agent_turns (message_id) ON DELETE CASCADE,
+    round INTEGER NOT NULL,
+    organization_id BLOB NOT NULL REFERENCES organizations (id) ON DELETE RESTRICT,
+    text TEXT NOT NULL,
+    input_tokens INTEGER,
+    output_tokens INTEGER,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (message_id, round),
+    CONSTRAINT agent_rounds_round_check CHECK (round >= 1)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX agent_rounds_organization_idx ON agent_rounds (organization_id);
+
+-- Each call of a round, written before it is made. A call that has ended is not made again; one that has not is made
+-- again with the same key, which follows from message, round and position.
+CREATE TABLE agent_tool_calls (
+    message_id BLOB NOT NULL,
+    round INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    organization_id BLOB NOT NULL REFERENCES organizations (id) ON DELETE RESTRICT,
+    -- The model's id of the call.
+    call_id TEXT NOT NULL,
+    tool TEXT NOT NULL,
+    arguments TEXT NOT NULL,
+    -- What came of it.
+    outcome TEXT,
+    created_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    PRIMARY KEY (message_id, round, position),
+    FOREIGN KEY (message_id, round) REFERENCES agent_rounds (message_id, round) ON DELETE CASCADE,
+    CONSTRAINT agent_tool_calls_position_check CHECK (position >= 1),
+    CONSTRAINT agent_tool_calls_end_check CHECK ((outcome IS NULL) = (ended_at IS NULL))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX agent_tool_calls_organization_idx ON agent_tool_calls (organization_id);

@@ -308,3 +308,31 @@ CREATE TRIGGER ledger_postings_kept_update BEFORE UPDATE ON ledger_postings
 BEGIN SELECT RAISE(ABORT, 'ledger_immutable'); END;
 CREATE TRIGGER ledger_postings_kept_delete BEFORE DELETE ON ledger_postings
 BEGIN SELECT RAISE(ABORT, 'ledger_immutable'); END;
+
+-- The simulator's memory, used in simulator mode only: the faults that it was told to have (at most one row), and what
+-- it sent lately.
+CREATE TABLE simulator_faults (
+    id INTEGER NOT NULL PRIMARY KEY,
+    plan TEXT NOT NULL,
+    payments INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    CONSTRAINT simulator_faults_id_check CHECK (id = 1),
+    CONSTRAINT simulator_faults_payments_check CHECK (payments >= 0)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE simulator_deliveries (
+    id BLOB NOT NULL PRIMARY KEY,
+    provider_payment_id TEXT NOT NULL,
+    payment_reference TEXT NOT NULL,
+    payment_status TEXT NOT NULL,
+    amount_minor INTEGER NOT NULL,
+    fate TEXT NOT NULL,
+    due_at INTEGER NOT NULL,
+    sends INTEGER NOT NULL,
+    answer INTEGER,
+    sent_at INTEGER,
+    confirmations INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX simulator_deliveries_provider_idx ON simulator_deliveries (provider_payment_id, payment_status, id);
+CREATE INDEX simulator_deliveries_reference_idx ON simulator_deliveries (payment_reference, id);

@@ -4,10 +4,14 @@
 //! article it quotes, and says so when nothing fits. It does not read [`Prompt::system`]: instructions are for models;
 //! what it knows of the agent is the slug, from which it takes its opening words and the topics that it prefers.
 //!
-//! How it works: [`library`] holds the articles, [`words`] reduces text to terms, [`search`] ranks, [`answer`] phrases.
+//! It calls the tools that it is offered, as a model would, when fixed rules recognise a wish for one.
+//!
+//! How it works: [`rules`] look for a wish; else [`library`] holds the articles, [`words`] reduces text to terms,
+//! [`search`] ranks, [`answer`] phrases.
 
 mod answer;
 mod library;
+mod rules;
 mod search;
 mod words;
 
@@ -18,6 +22,7 @@ use futures_util::{StreamExt, stream};
 
 use super::model::{CHARACTERS_PER_TOKEN, Chunk, Finish, FinishReason, Prompt, estimate_tokens};
 use super::{Answer, Error, PROMPT_BYTES_MAX, Provider};
+use rules::Move;
 use search::Index;
 
 /// How many characters a streamed piece has at least, its last word included: some three words.
@@ -36,19 +41,33 @@ impl Local {
         Self { index: Arc::new(Index::new(library::articles())) }
     }
 
-    /// The whole answer to a prompt, and how it ended.
-    fn answer(&self, prompt: &Prompt) -> (String, Finish) {
-        let mut text = answer::compose(&self.index, prompt);
-        let whole = text.len();
-        let characters_max = usize::try_from(prompt.output_tokens_max)
-            .unwrap_or(usize::MAX)
-            .saturating_mul(CHARACTERS_PER_TOKEN);
-        truncate(&mut text, characters_max);
-        let reason = if text.len() == whole { FinishReason::Stop } else { FinishReason::Length };
-        let finish =
-            Finish { input_tokens: prompt.estimated_tokens(), output_tokens: estimate_tokens(&text), reason };
-        (text, finish)
+    /// The whole answer to a prompt.
+    fn answer(&self, prompt: &Prompt) -> Vec<Chunk> {
+        match rules::apply(prompt) {
+            Some(Move::Call(call)) => {
+                let output_tokens = estimate_tokens(&call.arguments);
+                let finish = finish(prompt, output_tokens, FinishReason::ToolUse);
+                vec![Chunk::ToolCall(call), Chunk::Done(finish)]
+            }
+            Some(Move::Say(text)) => say(prompt, text),
+            None => say(prompt, answer::compose(&self.index, prompt)),
+        }
     }
+}
+
+/// A text in pieces, as far as the prompt lets it go.
+fn say(prompt: &Prompt, mut text: String) -> Vec<Chunk> {
+    let whole = text.len();
+    let characters_max =
+        usize::try_from(prompt.output_tokens_max).unwrap_or(usize::MAX).saturating_mul(CHARACTERS_PER_TOKEN);
+    truncate(&mut text, characters_max);
+    let reason = if text.len() == whole { FinishReason::Stop } else { FinishReason::Length };
+    let finish = finish(prompt, estimate_tokens(&text), reason);
+    pieces(&text).into_iter().map(Chunk::Text).chain([Chunk::Done(finish)]).collect()
+}
+
+fn finish(prompt: &Prompt, output_tokens: u32, reason: FinishReason) -> Finish {
+    Finish { input_tokens: prompt.estimated_tokens(), output_tokens, reason }
 }
 
 impl Default for Local {
@@ -68,9 +87,7 @@ impl Provider for Local {
         if bytes > PROMPT_BYTES_MAX {
             return Err(Error::PromptTooLong { bytes });
         }
-        let (text, finish) = self.answer(&prompt);
-        let pieces = pieces(&text).into_iter().map(Chunk::Text).chain([Chunk::Done(finish)]);
-        Ok(stream::iter(pieces.map(Ok).collect::<Vec<_>>()).boxed())
+        Ok(stream::iter(self.answer(&prompt).into_iter().map(Ok)).boxed())
     }
 }
 

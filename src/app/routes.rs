@@ -2,16 +2,13 @@
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic_health::server::HealthReporter;
+use tonic_health::pb::health_server::HealthServer;
 use tonic_web::GrpcWebLayer;
 use tower::{Layer as _, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{App, Error};
-use crate::db::Db;
 use crate::http;
 use crate::proto::{DESCRIPTORS, capecontrol as api};
 use crate::rpc::gate::GateLayer;
@@ -25,20 +22,6 @@ const REQUEST_BYTES_MAX: usize = 1 << 20;
 /// An answer may have at most this many bytes.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// Follows the database and tells health.
-pub(super) struct Health {
-    db: Db,
-    reporter: HealthReporter,
-    services: Vec<String>,
-    ready: watch::Sender<bool>,
-}
-
-impl Health {
-    pub(super) async fn follow(self, stop: CancellationToken) {
-        health::follow(self.db, self.reporter, self.services, self.ready, stop).await;
-    }
-}
-
 /// Bounds the messages of a service, and puts it behind the gate and the translation.
 macro_rules! served {
     ($gate:expr, $server:ty, $rpc:expr) => {{
@@ -50,14 +33,12 @@ macro_rules! served {
 }
 
 impl App {
-    pub(super) async fn routes(&self) -> Result<(Router, Health), Error> {
-        let (reporter, health_service) = tonic_health::server::health_reporter();
-        let services = self.policies.services().to_vec();
-        health::declare(&reporter, &services).await;
+    pub(super) fn routes(&self) -> Result<Router, Error> {
+        let health = health::Rpc::new(self.policies.services(), self.ready.subscribe(), self.drain.clone());
         // Health and reflection tell nothing that is not public, so no gate stands before them.
         let grpc = self
             .grpc()
-            .add_service(GrpcWebLayer::new().layer(health_service))
+            .add_service(GrpcWebLayer::new().layer(HealthServer::new(health)))
             .add_service(GrpcWebLayer::new().layer(reflection().build_v1().map_err(Error::Reflection)?))
             .add_service(GrpcWebLayer::new().layer(reflection().build_v1alpha().map_err(Error::Reflection)?));
         let telemetry = Telemetry {
@@ -72,8 +53,7 @@ impl App {
             .layer(CatchPanicLayer::new())
             .layer(cors::layer(self.config.server.allowed_origins.clone()))
             .layer(from_fn_with_state(telemetry, observe));
-        let health = Health { db: self.db.clone(), reporter, services, ready: self.ready.clone() };
-        Ok((app, health))
+        Ok(app)
     }
 
     fn grpc(&self) -> Routes {
@@ -83,6 +63,7 @@ impl App {
             self.config.bounds.calls.clone(),
             InFlight::new(self.root.derive("request-bodies")),
             self.metrics.clone(),
+            self.closing.clone(),
         );
         let auth = auth::rpc::Rpc::new(self.auth.clone(), self.pages.clone());
         let chat = chat::rpc::Rpc::new(self.chat.clone(), self.pages.clone());

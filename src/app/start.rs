@@ -64,20 +64,39 @@ pub fn describe_database(config: &Config) -> String {
 /// The root key from the settings, or the one in the data folder. It is made when there is none and nothing has been
 /// wrapped yet; a lost one must come back from a backup, for another opens nothing.
 pub(super) async fn root_key(config: &Config, db: &Db, world: &World) -> Result<RootKey, Error> {
+    if let Some(key) = existing_root_key(config)? {
+        return Ok(key);
+    }
+    let path = root_key_file(config);
+    if auth::Service::has_signing_keys(db).await? {
+        return Err(Error::RootKeyLost(path));
+    }
+    let text = RootKey::generate(world);
+    write_private(&path, text.expose())
+        .map_err(Error::io(format!("{} cannot be written", path.display())))?;
+    RootKey::parse(text.expose()).map_err(|error| Error::RootKey(path, error))
+}
+
+/// The root key from the settings, or the one in the data folder; none when there is neither.
+///
+/// # Errors
+/// When there is one that cannot be used.
+pub fn existing_root_key(config: &Config) -> Result<Option<RootKey>, Error> {
     if let Some(key) = &config.root_key {
-        return Ok(key.clone());
+        return Ok(Some(key.clone()));
     }
-    let path = config.data_dir.join("root.key");
-    if !path.exists() {
-        if auth::Service::has_signing_keys(db).await? {
-            return Err(Error::RootKeyLost(path));
-        }
-        write_private(&path, RootKey::generate(world).expose())
-            .map_err(Error::io(format!("{} cannot be written", path.display())))?;
+    let path = root_key_file(config);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => RootKey::parse(&text).map(Some).map_err(|error| Error::RootKey(path, error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(Error::Io { what: format!("{} cannot be read", path.display()), cause }),
     }
-    let text =
-        std::fs::read_to_string(&path).map_err(Error::io(format!("{} cannot be read", path.display())))?;
-    RootKey::parse(&text).map_err(|error| Error::RootKey(path, error))
+}
+
+/// Where the root key stands when the settings do not give one.
+#[must_use]
+pub fn root_key_file(config: &Config) -> PathBuf {
+    config.data_dir.join("root.key")
 }
 
 /// Where the first administrator's one-time password stands until it is used.

@@ -3,7 +3,7 @@
 //! An organisation of others and one that does not exist get the same answer, byte for byte: whoever is not a member
 //! learns nothing.
 
-use crate::base::OrganizationId;
+use crate::base::{AccountId, OrganizationId};
 use crate::db::Conn;
 
 use super::{Caller, Error, OrganizationRole, store};
@@ -38,6 +38,18 @@ pub async fn member(
 ) -> Result<OrganizationRole, Error> {
     let account = caller.account()?;
     store::membership(conn, organization, account).await?.ok_or(Error::OrganizationNotFound)
+}
+
+/// Whether an account belongs to the organisation.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn is_member(
+    conn: &mut impl Conn,
+    organization: OrganizationId,
+    account: AccountId,
+) -> Result<bool, Error> {
+    Ok(store::membership(conn, organization, account).await?.is_some())
 }
 
 /// That the caller owns or administers the organisation.

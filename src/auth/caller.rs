@@ -90,6 +90,13 @@ impl Caller {
         }
     }
 
+    /// An agent acts for somebody: in their name, but with a customer's power, whatever their own role is.
+    #[must_use]
+    pub fn on_behalf_of(account: AccountId, personal: OrganizationId, request_id: String) -> Self {
+        let origin = Origin { request_id, ..Origin::default() };
+        Self { account: Some(account), personal: Some(personal), ..Self::anonymous(origin) }
+    }
+
     /// The platform itself acts, for a named purpose: a job, a sweep, the demonstration.
     #[must_use]
     pub fn system(purpose: &'static str) -> Self {
@@ -134,6 +141,7 @@ impl Caller {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Id;
 
     fn origin() -> Origin {
         Origin {
@@ -149,6 +157,14 @@ mod tests {
             assert!(matches!(caller.account(), Err(Error::Unauthenticated)));
             assert!(!caller.is_admin() && !caller.is_developer());
         }
+    }
+
+    #[test]
+    fn an_agent_has_a_customers_power_at_most() {
+        let somebody = Id::from_uuid(uuid::Uuid::nil());
+        let caller = Caller::on_behalf_of(somebody, Id::from_uuid(uuid::Uuid::nil()), "m".to_owned());
+        assert_eq!(caller.account().unwrap(), somebody);
+        assert!(!caller.is_admin() && !caller.is_developer() && caller.purpose().is_none());
     }
 
     #[test]

@@ -18,7 +18,10 @@ pub enum Error {
     #[error("The e-mail address or the password is wrong.")]
     InvalidCredentials,
     /// The one-time password was right, and used or too old.
-    #[error("This one-time password was used or has expired; restart the platform to be given another one.")]
+    #[error(
+        "This one-time password was used or has expired; a restart of the platform gives its first administrator \
+         another one."
+    )]
     OneTimePasswordSpent,
     /// The access token's time is over.
     #[error("The access token has expired; exchange the refresh token for another one.")]
@@ -56,7 +59,13 @@ pub enum Error {
     /// Fields of the request are wrong.
     #[error(transparent)]
     Invalid(#[from] Violations),
-    /// The platform is set up wrongly. Only the start can meet this.
+    /// What only the platform itself or an administrator may do.
+    #[error("Only an administrator of the platform may do this.")]
+    NotAnAdministrator,
+    /// No account has this address.
+    #[error("There is no account with this e-mail address.")]
+    AccountNotFound,
+    /// The platform is set up wrongly. Only the start and the command line can meet this.
     #[error("{0}")]
     Setup(String),
     /// A fault of ours: a stored hash or key that cannot be read.
@@ -91,8 +100,8 @@ impl Fault for Error {
             Self::RefreshTokenReused => &REFRESH_TOKEN_REUSED,
             Self::RefreshRaced => &REFRESH_RACED,
             Self::HashingBusy => &HASHING_BUSY,
-            Self::OrganizationNotFound => &fault::NOT_FOUND,
-            Self::NotAnOwner => &fault::PERMISSION_DENIED,
+            Self::OrganizationNotFound | Self::AccountNotFound => &fault::NOT_FOUND,
+            Self::NotAnOwner | Self::NotAnAdministrator => &fault::PERMISSION_DENIED,
             Self::EtagMismatch => &fault::ETAG_MISMATCH,
             Self::Invalid(violations) => violations.reason(),
             Self::Setup(_) | Self::Internal(_) => &fault::INTERNAL,
@@ -143,7 +152,7 @@ pub static INVALID_CREDENTIALS: Reason = Reason::new(
 pub static ONE_TIME_PASSWORD_SPENT: Reason = Reason::new(
     Code::Unauthenticated,
     "ONE_TIME_PASSWORD_SPENT",
-    "The first administrator's one-time password was right but was used or has expired; a restart issues another one.",
+    "An administrator's one-time password was right but was used or has expired; a restart gives the first another.",
 );
 /// The access token's time is over.
 pub static TOKEN_EXPIRED: Reason = Reason::new(

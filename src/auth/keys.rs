@@ -117,6 +117,14 @@ impl Keys {
         }
     }
 
+    /// Reads the keys and makes none. `false` when there are none.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when the root key does not open them.
+    pub async fn read(&self) -> Result<bool, Error> {
+        self.look().await
+    }
+
     /// Signs a statement with the newest key.
     ///
     /// # Errors

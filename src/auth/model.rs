@@ -40,6 +40,8 @@ words! {
         SignedOut = "signed_out",
         /// One of its refresh tokens was used twice.
         TokenReused = "token_reused",
+        /// Somebody who runs the platform ended it.
+        Revoked = "revoked",
     }
 }
 

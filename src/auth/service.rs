@@ -2,6 +2,7 @@
 
 mod account;
 mod administrator;
+mod operator;
 mod registration;
 mod session;
 
@@ -9,7 +10,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::base::{Secret, SessionId, Timestamp, World};
+use crate::base::{AccountId, Secret, SessionId, Timestamp, World};
 use crate::db::{Db, Scope};
 use crate::keyring::RootKey;
 
@@ -25,6 +26,8 @@ use super::verified::{Mark, Statement, Verified};
 use super::{Caller, Email, Error, Origin};
 
 pub use account::UpdateAccount;
+pub use administrator::{CreateAdministrator, Created, OneTime, SeenAdministrator};
+pub use operator::{Check, Inspection, Revoke, Token};
 pub use registration::Register;
 pub use session::{Login, Transport};
 
@@ -145,6 +148,14 @@ impl Service {
         self.keys.prepare().await
     }
 
+    /// Reads the signing keys and makes none. `false` when there are none, for the platform was never served.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when the root key does not open them.
+    pub async fn read_keys(&self) -> Result<bool, Error> {
+        self.keys.read().await
+    }
+
     /// Who sends this access token. Every call that carries one comes through here.
     ///
     /// # Errors
@@ -185,6 +196,17 @@ impl Service {
         };
         self.verified.remember(mark, statement, now);
         Ok(statement)
+    }
+
+    /// Somebody in whose name an agent acts, with the power of a customer and no more. `request_id` is how logs speak
+    /// of what it does.
+    ///
+    /// # Errors
+    /// [`Error::SessionRevoked`] when there is no such account any more.
+    pub async fn on_behalf_of(&self, account: AccountId, request_id: String) -> Result<Caller, Error> {
+        let mut conn = self.db.conn(Scope::System("agent's caller")).await?;
+        let account = store::account::get(&mut conn, account).await?.ok_or(Error::SessionRevoked)?;
+        Ok(Caller::on_behalf_of(account.id, account.personal_organization, request_id))
     }
 
     /// Those of the sessions that no longer stand. Asked every two seconds for all standing streams.

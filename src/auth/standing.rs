@@ -81,6 +81,13 @@ impl Standings {
         memory.sessions.remove(&session);
     }
 
+    /// Forgets every session, because many rows were changed.
+    pub fn forget_all(&self) {
+        let mut memory = self.memory();
+        memory.epoch = memory.epoch.wrapping_add(1);
+        memory.sessions.clear();
+    }
+
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }

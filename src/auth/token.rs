@@ -81,15 +81,40 @@ impl Terms {
     /// A statement about a session, made now.
     #[must_use]
     pub fn claims(&self, account: AccountId, session: SessionId, jti: Id<Token>, now: Timestamp) -> Claims {
+        self.claims_for(account, session, jti, now, self.ttl)
+    }
+
+    /// A statement about a session, made now, that is good for a time of its own.
+    #[must_use]
+    pub fn claims_for(
+        &self,
+        account: AccountId,
+        session: SessionId,
+        jti: Id<Token>,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Claims {
         Claims {
             iss: self.issuer.clone(),
             aud: self.audience.clone(),
             sub: account,
             sid: session,
             iat: now.as_seconds(),
-            exp: now.plus(self.ttl).as_seconds(),
+            exp: now.plus(ttl).as_seconds(),
             jti,
         }
+    }
+
+    /// Who makes the tokens.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// For whom tokens are made.
+    #[must_use]
+    pub fn audience(&self) -> &str {
+        &self.audience
     }
 
     /// Reads a token that `key` signed.
@@ -109,6 +134,24 @@ impl Terms {
         }
         Ok(read.claims)
     }
+}
+
+/// What a token states, believed or not. For people who look into one; proves nothing.
+#[must_use]
+pub fn unproved(token: &str) -> Option<Claims> {
+    if token.len() > TOKEN_BYTES_MAX {
+        return None;
+    }
+    jsonwebtoken::dangerous::insecure_decode::<Claims>(token).ok().map(|read| read.claims)
+}
+
+/// Whether `key` signed a token, whatever it states.
+#[must_use]
+pub fn is_signed(token: &str, key: &DecodingKey) -> bool {
+    let mut validation = Validation::new(Algorithm::EdDSA);
+    validation.required_spec_claims.clear();
+    (validation.validate_exp, validation.validate_nbf, validation.validate_aud) = (false, false, false);
+    jsonwebtoken::decode::<Claims>(token, key, &validation).is_ok()
 }
 
 /// Signs a statement.

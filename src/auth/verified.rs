@@ -1,8 +1,9 @@
 //! Access tokens whose signature was checked, remembered until they expire.
 //!
-//! Checking a signature costs more than all the rest of a small call, and a client sends the same token with every call
-//! for minutes. What is remembered is that a token is ours and what it states, under its SHA-256, so that no token
-//! can be read out of the memory. Whether its session stands is another question, asked each time: see [`super::standing`].
+//! Checking a signature costs more than all the rest of a small call, and a client sends the same token with every
+//! call for minutes. What is remembered is that a token is ours and what it states, under its SHA-256, so that no
+//! token can be read out of the memory. Whether its session stands is another question, asked each time: see
+//! [`super::standing`].
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -7,6 +7,7 @@ pub mod backlog;
 pub mod context;
 pub mod feed;
 pub mod frame;
+pub mod tools;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -117,6 +118,7 @@ impl Event {
     pub const fn weight(&self) -> usize {
         let text = match &self.change {
             Change::MessageCreated(message) => message.text.len(),
+            Change::AgentToolCalled(used) => used.weight(),
             Change::AgentTurnFailed { .. } => 0,
         };
         size_of::<Self>().saturating_add(text)
@@ -129,6 +131,8 @@ impl Event {
 pub enum Change {
     /// A message was written.
     MessageCreated(Message),
+    /// The agent called a tool on the way to its answer, and this came of it.
+    AgentToolCalled(tools::ToolUse),
     /// The agent could not answer a message.
     AgentTurnFailed {
         /// The message.
@@ -146,6 +150,8 @@ pub enum TurnFailure {
     NotInstalled,
     /// Its model could not be reached, or refused.
     Unavailable,
+    /// It called tools as often as it may and gave no answer.
+    NoAnswer,
 }
 
 /// A message as it came in, checked.
@@ -217,6 +223,19 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&change).unwrap(),
             format!(r#"{{"agent_turn_failed":{{"message_id":"{KEY}","reason":"unavailable"}}}}"#)
+        );
+        let change = Change::AgentToolCalled(tools::ToolUse {
+            message_id: KEY.parse().unwrap(),
+            round: 1,
+            position: 2,
+            tool: "a.b".to_owned(),
+            arguments: "{}".to_owned(),
+            outcome: tools::Outcome::Result("1".to_owned()),
+        });
+        let fields = r#""round":1,"position":2,"tool":"a.b","arguments":"{}","outcome":{"result":"1"}"#;
+        assert_eq!(
+            serde_json::to_string(&change).unwrap(),
+            format!(r#"{{"agent_tool_called":{{"message_id":"{KEY}",{fields}}}}}"#)
         );
     }
 }

@@ -19,7 +19,7 @@ use super::model::{Actor, Draft, Event, Message, MessageId, TITLE_CHARS_MAX, Thr
 use super::store::{self, ThreadsAfter, Turn, TurnState};
 use super::stream::{self, Frames, Words};
 use super::turn::AgentTurn;
-use crate::ai::Provider;
+use crate::ai::{Provider, Toolbox};
 use crate::auth::{self, Caller};
 use crate::base::{AccountId, OrganizationId, Violations, World, text};
 use crate::bus::Bus;
@@ -36,6 +36,8 @@ pub struct Outside {
     pub bus: Arc<dyn Bus>,
     /// Whoever writes the agents' answers.
     pub provider: Arc<dyn Provider>,
+    /// What agents may have done.
+    pub tools: Toolbox,
     /// Cancelled when the server shuts down: every stream says goodbye and ends.
     pub drain: CancellationToken,
     /// Where the streams' tasks are tracked.
@@ -111,8 +113,8 @@ impl Service {
         Self { db, world, options, hub: Arc::new(hub), outside }
     }
 
-    /// Carries news to the streams, and looks whether their callers may go on, until the drain. To be run once, on a task
-    /// of its own.
+    /// Carries news to the streams, and looks whether their callers may go on, until the drain. To be run once, on a
+    /// task of its own.
     pub async fn run(&self) {
         tokio::join!(
             self.hub.run(&self.db, self.options.backstop, &self.outside.drain),
@@ -417,6 +419,10 @@ impl Service {
 
     pub(super) fn provider(&self) -> &dyn Provider {
         &*self.outside.provider
+    }
+
+    pub(super) const fn tools(&self) -> &Toolbox {
+        &self.outside.tools
     }
 
     pub(super) const fn drain(&self) -> &CancellationToken {

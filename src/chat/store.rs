@@ -7,11 +7,13 @@
 
 mod event;
 mod message;
+mod tool;
 mod turn;
 
 pub use event::{events_after, events_before, insert_event};
 pub use message::{insert_message, message, message_by_key, newest_messages, organization_of_message};
-pub use turn::{Turn, TurnState, end_turn, insert_turn, turn};
+pub use tool::{end_call, insert_round, rounds, rounds_entered};
+pub use turn::{Turn, TurnState, answered, end_turn, insert_turn, lock_turn, turn};
 
 use uuid::Uuid;
 
@@ -110,6 +112,41 @@ pub async fn thread_of_member(
     Ok(row.map(Thread::from))
 }
 
+/// Whether an account is a member of any thread of the organisation.
+pub async fn has_thread(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    account_id: AccountId,
+) -> Result<bool, db::Error> {
+    let row: Option<(ThreadId,)> = conn
+        .sql("SELECT thread_id FROM thread_members WHERE organization_id = $1 AND account_id = $2 LIMIT 1")
+        .bind(organization_id)
+        .bind(account_id)
+        .optional()
+        .await?;
+    Ok(row.is_some())
+}
+
+/// Those of the threads named that the account is a member of.
+pub async fn threads_of_member(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    account_id: AccountId,
+    threads: &[ThreadId],
+) -> Result<Vec<ThreadId>, db::Error> {
+    let rows: Vec<(ThreadId,)> = conn
+        .sql(
+            "SELECT thread_id FROM thread_members
+             WHERE organization_id = $1 AND account_id = $2 AND thread_id IN $list",
+        )
+        .bind(organization_id)
+        .bind(account_id)
+        .list(threads.iter().copied())
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(thread_id,)| thread_id).collect())
+}
+
 /// Those of the pairs that are memberships of threads. Asked in the platform's own scope, for streams of all tenants;
 /// at most some thousands.
 pub async fn members_among(
@@ -135,7 +172,9 @@ pub struct ThreadsAfter {
     pub id: ThreadId,
 }
 
-/// A page of an account's threads, the most recently used first.
+/// A page of an account's threads, the most recently used first. It costs as much as the account has threads in the
+/// organisation, however many others have there: walking the organisation's threads by their time would begin with
+/// theirs.
 pub async fn threads(
     conn: &mut impl Conn,
     organization_id: OrganizationId,
@@ -143,16 +182,17 @@ pub async fn threads(
     after: Option<ThreadsAfter>,
     limit: i64,
 ) -> Result<Vec<Thread>, db::Error> {
-    // The membership is asked thread by thread: joined, PostgreSQL reads all of the account's for each of them.
     // The end of time stands for "from the start": both engines compare the pair as a row.
     let after = after.unwrap_or(ThreadsAfter { updated_at: END_OF_TIME, id: Id::from_uuid(Uuid::max()) });
     let rows: Vec<ThreadRow> = conn
         .sql(
-            "SELECT t.id, t.organization_id, t.created_by, t.title, t.listing_id, t.last_seq, t.epoch,
+            "WITH mine AS MATERIALIZED (
+                SELECT thread_id FROM thread_members WHERE organization_id = $1 AND account_id = $2
+             )
+             SELECT t.id, t.organization_id, t.created_by, t.title, t.listing_id, t.last_seq, t.epoch,
                     t.created_at, t.updated_at
-             FROM threads t
+             FROM mine JOIN threads t ON t.id = mine.thread_id
              WHERE t.organization_id = $1 AND (t.updated_at, t.id) < ($3, $4)
-                AND (SELECT m.thread_id FROM thread_members m WHERE m.thread_id = t.id AND m.account_id = $2) IS NOT NULL
              ORDER BY t.updated_at DESC, t.id DESC LIMIT $5",
         )
         .bind(organization_id)
@@ -168,8 +208,8 @@ pub async fn threads(
 /// 9999-12-31, which both engines can store.
 const END_OF_TIME: Timestamp = Timestamp::from_seconds(253_402_214_400);
 
-/// Gives out the next position of a thread to the platform itself, and returns the thread as it stands then. The thread stays locked until the
-/// transaction ends, so positions are committed in their order.
+/// Gives out the next position of a thread to the platform itself, and returns the thread as it stands then. The
+/// thread stays locked until the transaction ends, so positions are committed in their order.
 pub async fn advance(
     tx: &mut Tx,
     organization_id: OrganizationId,
@@ -242,6 +282,15 @@ const fn actor(kind: ActorKind, id: Uuid) -> Actor {
         ActorKind::Account => Actor::Account(Id::from_uuid(id)),
         ActorKind::Agent => Actor::Agent(Id::from_uuid(id)),
     }
+}
+
+/// Begins another epoch of every thread: what clients saw after the state that is stored now never was, so that they
+/// read their threads anew. Tells how many threads there are.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn begin_epoch(tx: &mut Tx) -> Result<u64, db::Error> {
+    tx.shared_sql("UPDATE threads SET epoch = epoch + 1").execute().await
 }
 
 #[derive(db::Row)]

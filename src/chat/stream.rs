@@ -1,9 +1,9 @@
 //! One stream to one client, whatever its kind: the same core tells Subscribe and Converse.
 //!
-//! A stream is a task. The [`Teller`] decides what is said next; it is asked only when the client has room, so a client
-//! that reads nothing makes its stream read nothing either. Whether the caller may go on, [`super::watch`] looks for all
-//! streams at once. [`Frames`] is the end that the wire reads. Whatever ends the stream, its registration in the hub
-//! goes with the task.
+//! A stream is a task. The [`Teller`] decides what is said next; it is asked only when the client has room, so a
+//! client that reads nothing makes its stream read nothing either. Whether the caller may go on, [`super::watch`]
+//! looks for all streams at once. [`Frames`] is the end that the wire reads. Whatever ends the stream, its
+//! registration in the hub goes with the task.
 
 mod teller;
 

@@ -2,19 +2,30 @@
 
 use std::process::ExitCode;
 
-use super::{Failure, log, say};
+use serde_json::json;
+
+use super::{Failure, Output, log, say};
 use crate::app;
 use crate::config::Config;
 use crate::db::{self, Db};
 
-pub(super) async fn migrate(config: Config) -> Result<ExitCode, Failure> {
+pub(super) const MIGRATE: &str = "\
+Example:
+  CAPECONTROL_DATABASE__URL=postgres://owner:…@db.example.com/capecontrol capecontrol migrate
+
+Exit codes: 0 the database is at the level of this program, or ahead of it; 1 not done; 2 wrong arguments.
+Secrets: the database's password comes from DATABASE__URL, or the file that DATABASE__URL_FILE names.";
+
+pub(super) async fn migrate(config: Config, output: Output) -> Result<ExitCode, Failure> {
     log::init(&config.log);
     app::prepare_folder(&config)?;
     let db = Db::open(&db::Options::new(config.database.url.expose())).await?;
     let before = db.level().await.map_err(|error| error.chain())?;
     db.migrate().await.map_err(|error| error.chain())?;
     let after = db.level().await.map_err(|error| error.chain())?;
-    if before.applied == after.applied {
+    if output.json {
+        say(json!({ "before": before.applied, "after": after.applied, "expected": after.expected }));
+    } else if before.applied == after.applied {
         say(format_args!("The database is at migration {} already.", after.applied));
     } else {
         say(format_args!("The database went from migration {} to {}.", before.applied, after.applied));

@@ -8,7 +8,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::{Failure, say};
+use super::{Failure, Output, say};
 use crate::config::Config;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -21,7 +21,16 @@ pub(super) struct Arguments {
     /// The service to ask for, such as capecontrol.chat.v1.ChatService; without it, the node as a whole.
     #[arg(long, value_name = "NAME", default_value = "")]
     service: String,
+    #[command(flatten)]
+    output: Output,
 }
+
+pub(super) const HEALTHCHECK: &str = "\
+Examples:
+  capecontrol healthcheck
+  capecontrol healthcheck --url http://127.0.0.1:8080 --service capecontrol.chat.v1.ChatService
+
+Exit codes: 0 it is serving; 1 it is not, or does not answer within five seconds; 2 wrong arguments.";
 
 pub(super) async fn run(config: Config, arguments: Arguments) -> Result<ExitCode, Failure> {
     let url = arguments.url.unwrap_or_else(|| loopback(&config));
@@ -33,7 +42,12 @@ pub(super) async fn run(config: Config, arguments: Arguments) -> Result<ExitCode
     let answer =
         answer.map_err(|status| format!("{url} answered {:?}: {}", status.code(), status.message()))?;
     let serving = answer.into_inner().status() == ServingStatus::Serving;
-    say(if serving { "SERVING" } else { "NOT_SERVING" });
+    let status = if serving { "SERVING" } else { "NOT_SERVING" };
+    if arguments.output.json {
+        say(serde_json::json!({ "status": status, "url": url }));
+    } else {
+        say(status);
+    }
     Ok(if serving { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -1,36 +1,70 @@
 //! `payfast …`: what is done inside with PayFast's messages, to be tried from a shell. Secrets come by standard input
 //! only, and are never printed.
 
-use std::io::{BufRead as _, Read as _};
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{Failure, say};
+use super::Failure;
+use super::input::Input;
 use crate::payments::payfast::cli as functions;
 
-/// More than any message of PayFast's, so that a wrong file is not read to its end.
-const INPUT_BYTES_MAX: u64 = 4 << 20;
+const SIGN_FORM: &str = r#"Example:
+  echo '{"fields": {"merchant_id": "10000100", "amount": "5.00"}, "passphrase": "jt7NOE43FZPn"}' \
+    | capecontrol payfast sign-form
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Input {
-    /// Read one JSON object per line and answer each with a line.
-    #[arg(long)]
-    lines: bool,
-}
+Exit codes: 0 answered, also with {"error"}; 1 standard input could not be read; 2 wrong arguments.
+Secrets: the passphrase comes by standard input only, and is never printed."#;
+
+const VERIFY_ITN: &str = r#"Example:
+  jq -n --arg body "$(base64 -w0 itn.body)" \
+    '{body_base64: $body, passphrase: "jt7NOE43FZPn", merchant_id: "10000100", expected_amount_minor: 52900}' \
+    | capecontrol payfast verify-itn
+
+Exit codes: 0 answered, whatever the verdict; 1 standard input could not be read; 2 wrong arguments.
+Secrets: the passphrase comes by standard input only, and is never printed."#;
+
+const SIGN_API: &str = r#"Example:
+  echo '{"headers": {"merchant-id": "10000100", "version": "v1", "timestamp": "2026-11-20T10:00:00+02:00"},
+    "query": {}, "body": {}, "passphrase": "jt7NOE43FZPn"}' | capecontrol payfast sign-api
+
+Exit codes: 0 answered, also with {"error"}; 1 standard input could not be read; 2 wrong arguments.
+Secrets: the passphrase comes by standard input only, and is never printed."#;
+
+const CHECK_SOURCE: &str = r#"Example:
+  echo '{"address": "41.74.179.200"}' | capecontrol payfast check-source
+
+Exit codes: 0 answered, whatever the answer; 1 standard input could not be read; 2 wrong arguments."#;
+
+const READ_CONFIRMATION: &str = r#"Example:
+  echo '{"status": 200, "body": "VALID"}' | capecontrol payfast read-confirmation
+
+Exit codes: 0 answered, whatever the answer; 1 standard input could not be read; 2 wrong arguments."#;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Sign a checkout form: {"fields": {name: value}, "passphrase": text or null} → {"signature", "fields"}.
+    /// Sign a checkout form: {"fields": {name: value}, "passphrase"} → {"signature", "fields"}.
+    ///
+    /// The fields ({name: value}) may come in any order; they are told in PayFast's. The passphrase may be null. Fields
+    /// that PayFast does not sign are told in `left_out`. What cannot be signed is told as {"error"}.
+    #[command(verbatim_doc_comment, after_long_help = SIGN_FORM)]
     SignForm(Input),
-    /// Judge a notification: {"body_base64", "passphrase", "merchant_id", "expected_amount_minor"?,
-    /// "processed_payment_ids"?} → {"signature_valid", "accept", "effect", "reason"}.
+    /// Judge a notification: {"body_base64", "passphrase", "merchant_id", …} → {"accept", "effect", …}.
+    ///
+    /// The body is what PayFast posted, byte for byte, in base64. `expected_amount_minor` is compared when it is given;
+    /// `processed_payment_ids` are those of PayFast's ids that were settled before. The answer is {"signature_valid",
+    /// "accept", "effect", "reason"}: accepted is what is authentic and fits our record; the effect is settle, cancel
+    /// or none. PayFast is not asked, so that this works offline.
+    #[command(verbatim_doc_comment, after_long_help = VERIFY_ITN)]
     VerifyItn(Input),
     /// Sign a call of PayFast's API: {"headers", "query", "body", "passphrase"} → {"signature"}.
+    #[command(verbatim_doc_comment, after_long_help = SIGN_API)]
     SignApi(Input),
     /// Say whether an address is one that PayFast sends from: {"address"} → {"accept"}.
+    #[command(verbatim_doc_comment, after_long_help = CHECK_SOURCE)]
     CheckSource(Input),
-    /// Read PayFast's answer to a confirmation: {"status", "body"} → {"verdict"}.
+    /// Read PayFast's answer to a confirmation: {"status", "body"} → {"verdict": valid, invalid or retry}.
+    #[command(verbatim_doc_comment, after_long_help = READ_CONFIRMATION)]
     ReadConfirmation(Input),
 }
 
@@ -42,20 +76,5 @@ pub(super) fn run(command: &Command) -> Result<ExitCode, Failure> {
         Command::CheckSource(input) => (functions::check_source, input),
         Command::ReadConfirmation(input) => (functions::read_confirmation, input),
     };
-    let mut standard_input = std::io::stdin().lock();
-    // What is not UTF-8 is not JSON; it gets the answer that any other wrong input gets, and does not end the run.
-    let answer = |bytes: &[u8]| say(function(std::str::from_utf8(bytes).unwrap_or_default()));
-    if input.lines {
-        for line in standard_input.split(b'\n') {
-            let line = line?;
-            if !line.trim_ascii().is_empty() {
-                answer(&line);
-            }
-        }
-    } else {
-        let mut bytes = Vec::new();
-        standard_input.by_ref().take(INPUT_BYTES_MAX).read_to_end(&mut bytes)?;
-        answer(&bytes);
-    }
-    Ok(ExitCode::SUCCESS)
+    input.answer(function)
 }

@@ -10,6 +10,20 @@ use crate::app::{self, App, Listeners, real};
 use crate::config::Config;
 use crate::payments::Mode;
 
+pub(super) const SERVE: &str = "\
+Examples:
+  capecontrol serve                                     on 127.0.0.1:8080, with everything in ./data
+  CAPECONTROL_SERVER__LISTEN=127.0.0.1:9000 capecontrol serve
+  capecontrol --config /etc/capecontrol.toml serve
+
+It prints where it listens, and where the first administrator's one-time password is. Logs go to standard error.
+Settings come from the file and the environment; `capecontrol config print` lists them.
+
+Exit codes: 0 stopped by a signal and drained; 1 not started, or stopped at once by a second signal; 2 wrong
+arguments.
+Secrets: come from settings, each of which can name a file (…_FILE); on SQLite the root key is made in the data
+folder.";
+
 pub(super) async fn run(mut config: Config) -> Result<ExitCode, Failure> {
     log::init(&config.log);
     app::prepare_folder(&config)?;

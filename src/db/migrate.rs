@@ -25,6 +25,16 @@ impl Level {
     }
 }
 
+/// The newest migration that the program has.
+#[must_use]
+pub fn newest_migration(engine: Engine) -> i64 {
+    let migrator = match engine {
+        Engine::Sqlite => &SQLITE,
+        Engine::Postgres => &POSTGRES,
+    };
+    migrator.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
 impl Db {
     /// Applies what is missing, each migration in a transaction of its own. Several nodes may call it at once.
     ///
@@ -47,11 +57,7 @@ impl Db {
     /// # Errors
     /// When the database cannot be read.
     pub async fn level(&self) -> Result<Level, Error> {
-        let migrator = match self.engine() {
-            Engine::Sqlite => &SQLITE,
-            Engine::Postgres => &POSTGRES,
-        };
-        let expected = migrator.iter().map(|migration| migration.version).max().unwrap_or(0);
+        let expected = newest_migration(self.engine());
         let applied = match self.conn(Scope::System("migrations")).await?.lease.wire()? {
             Wire::Sqlite(lent) => applied(lent.conn()).await,
             Wire::Postgres(conn) => applied(&mut **conn).await,
@@ -61,8 +67,8 @@ impl Db {
 
     async fn writer(&self) -> Result<Wire, Error> {
         match &*self.pools {
-            super::open::Pools::Sqlite { writer, .. } => Ok(Wire::Sqlite(writer.lend().await?)),
-            super::open::Pools::Postgres(pool) => Ok(Wire::Postgres(pool.acquire().await?)),
+            super::open::Pools::Sqlite { writer: (writer, _), .. } => Ok(Wire::Sqlite(writer.lend().await?)),
+            super::open::Pools::Postgres(pool, _) => Ok(Wire::Postgres(pool.acquire().await?)),
         }
     }
 }

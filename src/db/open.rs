@@ -13,6 +13,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tokio::sync::watch;
 
 use super::lease::{Lease, Wire};
+use super::line::Line;
 use super::{Error, Scope, Session, Tx, sqlite};
 
 /// Which database, and how many connections to it.
@@ -25,8 +26,24 @@ pub struct Options {
     pub connections_max: u32,
     /// How long a call waits for a connection before it is told UNAVAILABLE.
     pub wait_max: Duration,
+    /// How many calls may wait for one; whoever comes then is told UNAVAILABLE at once. More than the calls that the
+    /// node takes, so that only what they cause beside themselves (words on streams, jobs) can fill it.
+    pub waiting_max: usize,
     /// How long a statement may run on PostgreSQL when its call has no deadline of its own.
     pub statement_max: Duration,
+    /// What may be done with it.
+    pub access: Access,
+}
+
+/// What may be done with a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everything; a SQLite file that is not there is made.
+    Create,
+    /// Everything; a SQLite file must be there.
+    Write,
+    /// Reading; a SQLite file must be there, and a transaction to write in is refused by the engine.
+    Read,
 }
 
 impl Options {
@@ -37,7 +54,9 @@ impl Options {
             url: url.into(),
             connections_max: 8,
             wait_max: Duration::from_secs(5),
+            waiting_max: 1_024,
             statement_max: Duration::from_secs(30),
+            access: Access::Create,
         }
     }
 
@@ -65,8 +84,8 @@ pub struct Db {
 }
 
 pub(super) enum Pools {
-    Sqlite { readers: Arc<sqlite::Pool>, writer: Arc<sqlite::Pool> },
-    Postgres(PgPool),
+    Sqlite { readers: (Arc<sqlite::Pool>, Line), writer: (Arc<sqlite::Pool>, Line) },
+    Postgres(PgPool, Line),
 }
 
 impl Db {
@@ -87,7 +106,7 @@ impl Db {
     pub fn engine(&self) -> Engine {
         match &*self.pools {
             Pools::Sqlite { .. } => Engine::Sqlite,
-            Pools::Postgres(_) => Engine::Postgres,
+            Pools::Postgres(..) => Engine::Postgres,
         }
     }
 
@@ -97,8 +116,14 @@ impl Db {
     /// [`Error::Unavailable`] when none is free in time.
     pub async fn conn(&self, scope: Scope) -> Result<Session, Error> {
         let wire = match &*self.pools {
-            Pools::Sqlite { readers, .. } => Wire::Sqlite(readers.lend().await?),
-            Pools::Postgres(pool) => Wire::Postgres(acquire(pool).await?),
+            Pools::Sqlite { readers: (pool, line), .. } => {
+                let _place = line.enter()?;
+                Wire::Sqlite(pool.lend().await?)
+            }
+            Pools::Postgres(pool, line) => {
+                let _place = line.enter()?;
+                Wire::Postgres(acquire(pool).await?)
+            }
         };
         Ok(Session { lease: Lease::new(wire), scope })
     }
@@ -109,8 +134,14 @@ impl Db {
     /// [`Error::Unavailable`] when no connection is free in time.
     pub async fn begin(&self, scope: Scope) -> Result<Tx, Error> {
         let wire = match &*self.pools {
-            Pools::Sqlite { writer, .. } => Wire::Sqlite(writer.lend().await?),
-            Pools::Postgres(pool) => Wire::Postgres(acquire(pool).await?),
+            Pools::Sqlite { writer: (pool, line), .. } => {
+                let _place = line.enter()?;
+                Wire::Sqlite(pool.lend().await?)
+            }
+            Pools::Postgres(pool, line) => {
+                let _place = line.enter()?;
+                Wire::Postgres(acquire(pool).await?)
+            }
         };
         Tx::begin(Lease::new(wire), scope, self.announcements.clone()).await
     }
@@ -135,17 +166,17 @@ impl Db {
     /// Closes all connections; calls that are under way fail.
     pub async fn close(&self) {
         match &*self.pools {
-            Pools::Sqlite { readers, writer } => {
+            Pools::Sqlite { readers: (readers, _), writer: (writer, _) } => {
                 readers.close().await;
                 writer.close().await;
             }
-            Pools::Postgres(pool) => pool.close().await,
+            Pools::Postgres(pool, _) => pool.close().await,
         }
     }
 }
 
-/// A connection to the server. The future of a connect is large, and every call of the platform would carry room for it:
-/// it gets a box of its own, which only those need who find no idle connection.
+/// A connection to the server. The future of a connect is large, and every call of the platform would carry room for
+/// it: it gets a box of its own, which only those need who find no idle connection.
 async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
     match pool.try_acquire() {
         Some(conn) => Ok(conn),
@@ -154,33 +185,39 @@ async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error>
 }
 
 async fn open_sqlite(path: &std::path::Path, options: &Options) -> Result<Pools, Error> {
-    let file = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
+    let size = usize::try_from(options.connections_max).unwrap_or(usize::MAX).max(1);
+    let line = || Line::new(options.waiting_max);
+    let file = SqliteConnectOptions::new().filename(path).foreign_keys(true).busy_timeout(options.wait_max);
+    if options.access == Access::Read {
+        // Another process may have it open, and may be an older program: nothing of it is changed, not even its mode.
+        let readers = sqlite::Pool::new(file.read_only(true), size, options.wait_max);
+        readers.lend().await?.give_back();
+        return Ok(Pools::Sqlite { writer: (Arc::clone(&readers), line()), readers: (readers, line()) });
+    }
+    let file = file
         .journal_mode(SqliteJournalMode::Wal)
         // An acknowledged payment survives the loss of power.
         .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        // For other processes on the same file; in this one there is a single writer.
-        .busy_timeout(options.wait_max)
         .statement_cache_capacity(256);
     let writer = sqlite::Pool::new(file.clone(), 1, options.wait_max);
-    create_private(path).map_err(sqlx::Error::Io)?;
+    if options.access == Access::Create {
+        create_private(path).map_err(sqlx::Error::Io)?;
+    }
     // The writer makes the tables, which a reader may not.
     writer.lend().await?.give_back();
-    let size = usize::try_from(options.connections_max).unwrap_or(usize::MAX).max(1);
-    let readers = sqlite::Pool::new(file.read_only(true).create_if_missing(false), size, options.wait_max);
-    Ok(Pools::Sqlite { readers, writer })
+    let readers = sqlite::Pool::new(file.read_only(true), size, options.wait_max);
+    Ok(Pools::Sqlite { readers: (readers, line()), writer: (writer, line()) })
 }
 
 /// Makes the file readable by its owner only, wherever it lies. SQLite gives its companions (`-wal`, `-shm`) the same
 /// mode. A file that is there keeps its mode: somebody may have chosen it.
-fn create_private(path: &std::path::Path) -> std::io::Result<()> {
+pub(super) fn create_private(path: &std::path::Path) -> std::io::Result<()> {
     std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(drop)
 }
 
 fn open_postgres(options: &Options) -> Result<Pools, Error> {
     let statement_max = options.statement_max.as_millis().to_string();
+    let read_only = if options.access == Access::Read { "on" } else { "off" };
     let connect = PgConnectOptions::from_str(&options.url)?
         .application_name("capecontrol")
         .statement_cache_capacity(256)
@@ -191,6 +228,7 @@ fn open_postgres(options: &Options) -> Result<Pools, Error> {
             // A connection closed on an abandoned statement stops it within this time.
             ("client_connection_check_interval", "1000"),
             ("timezone", "UTC"),
+            ("default_transaction_read_only", read_only),
         ]);
     let pool = PgPoolOptions::new()
         .max_connections(options.connections_max)
@@ -198,5 +236,5 @@ fn open_postgres(options: &Options) -> Result<Pools, Error> {
         // Asking each connection whether it lives costs a round trip; a dead one answers UNAVAILABLE once.
         .test_before_acquire(false)
         .connect_lazy_with(connect);
-    Ok(Pools::Postgres(pool))
+    Ok(Pools::Postgres(pool, Line::new(options.waiting_max)))
 }

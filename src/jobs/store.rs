@@ -100,6 +100,19 @@ pub(super) async fn renew(tx: &mut Tx, id: JobId, fence: i64, until: Timestamp) 
     Ok(touched == 1)
 }
 
+/// Makes a claimed job ready again, as if it had not been tried. Nothing happens when the claim was lost.
+pub(super) async fn give_back(tx: &mut Tx, id: JobId, fence: i64) -> Result<(), db::Error> {
+    tx.shared_sql(
+        "UPDATE jobs SET state = 'ready', lease_until = NULL, attempts = attempts - 1
+         WHERE id = $1 AND fence = $2 AND state = 'running'",
+    )
+    .bind(id)
+    .bind(fence)
+    .execute()
+    .await?;
+    Ok(())
+}
+
 /// Ends a job that is done. False when the claim was lost.
 pub(super) async fn complete(tx: &mut Tx, id: JobId, fence: i64) -> Result<bool, db::Error> {
     let touched = tx

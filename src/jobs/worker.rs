@@ -97,8 +97,9 @@ impl Worker {
         Self { db, world, options, registry: Arc::new(registry) }
     }
 
-    /// Runs jobs as they come, until `stop`. Jobs that run then are finished first.
-    pub async fn run(&self, stop: CancellationToken) {
+    /// Runs jobs as they come, until `stop`. Jobs that run then are finished first; those that still run at `cut` are
+    /// stopped and given back, so that the next process has them at once.
+    pub async fn run(&self, stop: CancellationToken, cut: CancellationToken) {
         let mut running = tokio::task::JoinSet::new();
         let mut pushed = self.db.announcements();
         if let Err(error) = self.inherit().await {
@@ -111,8 +112,18 @@ impl Worker {
             let claimed = self.claim_or_warn(free).await;
             let full = !claimed.is_empty() && claimed.len() == free;
             for job in claimed {
-                let worker = self.clone();
-                running.spawn(async move { worker.attempt(job).await });
+                let (worker, cut) = (self.clone(), cut.clone());
+                running.spawn(async move {
+                    // The attempt is dropped before the job is given back, and with it its transaction.
+                    let cut_short = tokio::select! {
+                        biased;
+                        () = worker.attempt(&job) => false,
+                        () = cut.cancelled() => true,
+                    };
+                    if cut_short {
+                        worker.give_back(&job).await;
+                    }
+                });
             }
             if full && running.len() < self.options.concurrency {
                 continue;
@@ -140,7 +151,7 @@ impl Worker {
                 return Ok(attempts);
             }
             for job in claimed {
-                self.attempt(job).await;
+                self.attempt(&job).await;
                 attempts += 1;
             }
         }
@@ -211,23 +222,41 @@ impl Worker {
     }
 
     /// Runs one claimed job and notes how it ended.
-    async fn attempt(&self, job: Claimed) {
+    async fn attempt(&self, job: &Claimed) {
         let outcome = match self.registry.handlers.get(job.kind.as_str()) {
             Some((attempts_max, handler)) => {
                 let attempt = u32::try_from(job.attempts).unwrap_or(u32::MAX);
                 let lease = Lease { id: job.id, fence: job.fence, attempt, last: attempt >= *attempts_max };
-                self.guarded(&job, lease, handler).await.map_err(|failure| (failure, lease.last))
+                self.guarded(job, lease, handler).await.map_err(|failure| (failure, lease.last))
             }
             // Another version of the program may know it: keep it and say so.
             None => Err((Failure::retry("no handler for this kind of job"), false)),
         };
         let noted = match outcome {
-            Ok(()) => self.note_done(&job).await,
-            Err((failure, last)) => self.note_failure(&job, failure, last).await,
+            Ok(()) => self.note_done(job).await,
+            Err((failure, last)) => self.note_failure(job, failure, last).await,
         };
         if let Err(error) = noted {
             // The lease ends by itself, and the job runs again.
             tracing::warn!(job = %job.id, kind = job.kind, error = %error.chain(), "a job's end was not noted");
+        }
+    }
+
+    /// Gives a claimed job back as if it had not been tried. Without it another process would wait for the claim to run
+    /// out.
+    async fn give_back(&self, job: &Claimed) {
+        let given = async {
+            let mut tx = self.db.begin(SCOPE).await?;
+            store::give_back(&mut tx, job.id, job.fence).await?;
+            tx.commit().await
+        };
+        match given.await {
+            Ok(()) => {
+                tracing::warn!(job = %job.id, kind = job.kind, "a job was given back at the drain's end");
+            }
+            Err(error) => {
+                tracing::warn!(job = %job.id, kind = job.kind, error = %error.chain(), "a job was not given back");
+            }
         }
     }
 

@@ -102,6 +102,8 @@ db::words! {
         None = "none",
         /// It reads.
         Read = "read",
+        /// It prepares something that has no effect before a person carries it out by themselves.
+        Propose = "propose",
         /// It changes something.
         Write = "write",
     }

@@ -151,6 +151,7 @@ fn tool(tool: Tool) -> wire::Tool {
     let side_effect = match tool.side_effect {
         SideEffect::None => wire::SideEffect::None,
         SideEffect::Read => wire::SideEffect::Read,
+        SideEffect::Propose => wire::SideEffect::Propose,
         SideEffect::Write => wire::SideEffect::Write,
     };
     wire::Tool {

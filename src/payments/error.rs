@@ -20,6 +20,11 @@ pub enum Error {
     /// The invoice does not exist or is somebody else's: one answer for both.
     #[error("There is no such invoice.")]
     InvoiceNotFound,
+    /// The invoice is paid, or was given up.
+    #[error(
+        "The invoice is no longer open, so there is nothing to pay; start a new checkout if you want to buy."
+    )]
+    InvoiceNotOpen,
     /// Too many checkouts were started and not paid.
     #[error("Too many checkouts were started for this organisation; pay one of them, or wait a day.")]
     TooManyCheckouts,
@@ -59,6 +64,12 @@ pub static PLAN_IS_FREE: Reason = Reason::new(
     "PLAN_IS_FREE",
     "The plan costs nothing, so there is nothing to check out; choose a paid plan.",
 );
+/// A checkout of an invoice that is not open.
+pub static INVOICE_NOT_OPEN: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "INVOICE_NOT_OPEN",
+    "The invoice is paid or was given up, so there is nothing to pay; start a new checkout to buy again.",
+);
 /// Too many unpaid checkouts.
 pub static TOO_MANY_CHECKOUTS: Reason = Reason::new(
     Code::ResourceExhausted,
@@ -67,12 +78,13 @@ pub static TOO_MANY_CHECKOUTS: Reason = Reason::new(
 );
 
 /// What this domain answers.
-pub static REASONS: &[&Reason] = &[&PLAN_IS_FREE, &TOO_MANY_CHECKOUTS];
+pub static REASONS: &[&Reason] = &[&PLAN_IS_FREE, &INVOICE_NOT_OPEN, &TOO_MANY_CHECKOUTS];
 
 impl Fault for Error {
     fn reason(&self) -> &'static Reason {
         match self {
             Self::PlanIsFree => &PLAN_IS_FREE,
+            Self::InvoiceNotOpen => &INVOICE_NOT_OPEN,
             Self::PaymentNotFound | Self::InvoiceNotFound => &fault::NOT_FOUND,
             Self::TooManyCheckouts => &TOO_MANY_CHECKOUTS,
             Self::NotAnAdministrator => &fault::PERMISSION_DENIED,

@@ -50,8 +50,7 @@ impl Http {
         // The simulator is this very process; a proxy in the environment is for the outside.
         let builder = if options.mode == Mode::Simulator { builder.no_proxy() } else { builder };
         let client = builder.build()?;
-        // PayFast documents the parameters without their signature. The simulator keeps nothing of what it sent, so
-        // that a restart in between cannot make it forget; it needs the signature to recognise its own.
+        // PayFast documents the parameters without their signature. The simulator tells its own by it, not from memory.
         let with_signature = options.mode == Mode::Simulator;
         Ok(Self { client, validate_url: options.validate_url(), with_signature })
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use crate::base::Violations;
+use crate::base::{Violations, text};
 use crate::proto::capecontrol::payments::v1 as wire;
 use crate::rpc::{self, Pages, decode};
 
@@ -48,11 +48,15 @@ impl wire::payments_service_server::PaymentsService for Rpc {
         v.check(request.item.is_some(), "item", "must name what is bought");
         let item = match request.item {
             Some(wire::create_checkout_request::Item::Plan(plan)) => {
-                Item::Plan { cycle: cycle(&plan), plan_id: plan.plan_id }
+                Some(Item::Plan { cycle: cycle(&plan), plan_id: plan.plan_id })
             }
-            None => Item::Plan { plan_id: String::new(), cycle: None },
+            Some(wire::create_checkout_request::Item::InvoiceId(id)) => {
+                text::id(&mut v, "invoice_id", &id).map(Item::Invoice)
+            }
+            None => None,
         };
         v.finish()?;
+        let item = item.unwrap_or_else(|| Item::Plan { plan_id: String::new(), cycle: None });
         let (return_url, cancel_url) = (request.return_url, request.cancel_url);
         let command = CreateCheckout { organization_id, item, return_url, cancel_url };
         let checkout = self.service.create_checkout(&caller, command, key.as_deref()).await?;

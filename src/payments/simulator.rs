@@ -1,9 +1,11 @@
 //! A PayFast that is built in: its hosted page, its notifications, its confirmation. Only in simulator mode.
 //!
-//! It keeps no state. The page carries the signed form, and whether a notification is its own is told by the signature,
-//! so that a restart between a notification and its confirmation changes nothing. Late and repeated deliveries are jobs
+//! It can be told to lie ([`faults`]). What it was told, and what it sent lately, are rows, so that all nodes lie alike
+//! and a restart between a notification and its confirmation changes nothing. All else it keeps nowhere: the page
+//! carries the signed form, and whether a notification is its own is told by the signature. Late deliveries are jobs
 //! like any other. It knows the provider's side only: forms and notifications, not invoices.
 
+pub mod faults;
 pub mod page;
 
 use std::collections::BTreeMap;
@@ -12,8 +14,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::World;
-use crate::db::{self, Db, Scope};
+use crate::base::{Timestamp, World};
+use crate::db::{self, Db, Json, Scope, Tx};
 use crate::jobs::{self, Failure, Job, Lease};
 
 use super::address;
@@ -22,6 +24,9 @@ use super::payfast::form::{self, SIGNATURE_FIELD};
 use super::payfast::itn::{Itn, signed_body};
 use super::payfast::verdict::{amount_minor, amount_text};
 use super::provider::Deliver;
+use super::store::simulator as memory;
+use super::store::simulator::{Delivery, DeliveryId};
+use faults::{Fate, Fault, Plan};
 
 /// The smallest payment that PayFast takes, in cents.
 const AMOUNT_MINOR_MIN: i64 = 500;
@@ -31,6 +36,14 @@ const DELIVERIES_MAX: u64 = 10;
 const DELAY_SECONDS_MAX: u64 = 86_400;
 /// How long PayFast waits before it sends a notification again that was not answered with 200.
 const AGAIN_AFTER: Duration = Duration::from_mins(10);
+/// The longest id of the shop's that PayFast takes, and more than any status has, in bytes.
+const WORD_BYTES_MAX: usize = 100;
+/// How many notifications are remembered.
+const DELIVERIES_KEPT: i64 = 1_000;
+/// How many notifications are told at once.
+const DELIVERIES_TOLD: i64 = 100;
+/// Whose notification it is when it is for another merchant.
+const OTHER_MERCHANT_ID: &str = "10000199";
 /// The names of the page's own fields, which are no part of the form.
 const OWN_FIELDS: [&str; 4] = [page::ACTION, page::DELIVERIES, page::DELAY, page::STATUS];
 
@@ -60,6 +73,34 @@ pub struct Order {
     pub amount_minor: i64,
     controls: BTreeMap<String, String>,
 }
+
+/// What is answered to "did you send this?".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confirmed {
+    /// After how long.
+    pub after: Duration,
+    /// The answer.
+    pub says: Says,
+}
+
+/// The answers to "did you send this?".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Says {
+    /// Yes.
+    Valid,
+    /// No.
+    Invalid,
+    /// An error page.
+    Down,
+}
+
+/// A notification, and what is written down about it.
+struct Notice {
+    delivery: Delivery,
+    body: Vec<u8>,
+}
+
+const SCOPE: Scope = Scope::System("simulator");
 
 /// The built-in PayFast.
 pub struct Simulator {
@@ -96,7 +137,6 @@ impl Simulator {
             // A buyer who turns back causes no notification; PayFast documents that.
             return self.destination(&order, "cancel_url");
         }
-        let body = self.notification(&order);
         let wish = |name: &str, max: u64| {
             order
                 .controls
@@ -105,20 +145,89 @@ impl Simulator {
                 .map_or(0, |number| number.min(max))
         };
         let delay = Duration::from_secs(wish(page::DELAY, DELAY_SECONDS_MAX));
-        for _ in 0..wish(page::DELIVERIES, DELIVERIES_MAX).max(1) {
-            self.send(body.clone(), delay).await?;
-        }
+        let copies = wish(page::DELIVERIES, DELIVERIES_MAX).max(1);
+        self.pay(&order, copies, delay).await?;
         self.destination(&order, "return_url")
     }
 
-    /// Whether the parameters are those of a notification that this PayFast sent.
-    #[must_use]
-    pub fn validate(&self, body: &[u8]) -> bool {
-        let own = |itn: Itn| {
+    /// Answers whether the parameters are those of a notification that this PayFast sent, or lies about it.
+    pub async fn confirm(&self, body: &[u8]) -> Confirmed {
+        let own = |itn: &Itn| {
             itn.get("merchant_id") == Some(self.options.merchant_id.as_bytes())
                 && itn.signature_holds(self.options.passphrase())
         };
-        Itn::parse(body).is_ok_and(own)
+        let Some(itn) = Itn::parse(body).ok().filter(own) else {
+            return Confirmed { after: Duration::ZERO, says: Says::Invalid };
+        };
+        // A provider whose database is gone does not answer; it certainly does not say no.
+        self.confirm_own(&itn).await.unwrap_or_else(|error| {
+            tracing::error!(error = %error.chain(), "the simulator could not look up a notification");
+            Confirmed { after: Duration::ZERO, says: Says::Down }
+        })
+    }
+
+    async fn confirm_own(&self, itn: &Itn) -> Result<Confirmed, db::Error> {
+        let word = |name: &str| itn.text(name).unwrap_or_default();
+        let found = {
+            let mut conn = self.db.conn(SCOPE).await?;
+            memory::find(&mut conn, word("pf_payment_id"), word("payment_status")).await?
+        };
+        let Some((id, Json(fate))) = found else {
+            return Ok(Confirmed { after: Duration::ZERO, says: Says::Valid });
+        };
+        let mut tx = self.db.begin(SCOPE).await?;
+        let asked = memory::count_confirmation(&mut tx, id).await?.unwrap_or(0);
+        tx.commit().await?;
+        let failing = u64::try_from(asked).is_ok_and(|asked| asked <= fate.confirmation_failures);
+        let after = if failing && fate.has(Fault::ConfirmationSlow) { fate.slow_seconds } else { 0 };
+        let says = match () {
+            () if failing && fate.has(Fault::ConfirmationDown) => Says::Down,
+            () if fate.has(Fault::Invalid) => Says::Invalid,
+            () => Says::Valid,
+        };
+        Ok(Confirmed { after: Duration::from_secs(after), says })
+    }
+
+    /// The plan of faults, if there is one; how many payments have met it; and since when it holds.
+    ///
+    /// # Errors
+    /// What the database refuses.
+    pub async fn plan(&self) -> Result<Option<(Plan, i64, Timestamp)>, db::Error> {
+        let mut conn = self.db.conn(SCOPE).await?;
+        Ok(memory::plan(&mut conn).await?.map(|(Json(plan), payments, since)| (plan, payments, since)))
+    }
+
+    /// Sets the plan, for all nodes. Payments are counted from 1 again; those under way keep their fate.
+    ///
+    /// # Errors
+    /// What the database refuses.
+    pub async fn put_plan(&self, plan: &Plan) -> Result<(), db::Error> {
+        let mut tx = self.db.begin(SCOPE).await?;
+        memory::put_plan(&mut tx, plan, self.world.now()).await?;
+        tx.commit().await
+    }
+
+    /// Has later payments go well. Those under way keep their fate.
+    ///
+    /// # Errors
+    /// What the database refuses.
+    pub async fn clear_plan(&self) -> Result<(), db::Error> {
+        let mut tx = self.db.begin(SCOPE).await?;
+        memory::clear_plan(&mut tx).await?;
+        tx.commit().await
+    }
+
+    /// What was sent lately, the newest first; of one of the shop's payments when it is named.
+    ///
+    /// # Errors
+    /// What the database refuses.
+    pub async fn deliveries(&self, payment: Option<&str>) -> Result<Vec<Delivery>, db::Error> {
+        let mut conn = self.db.conn(SCOPE).await?;
+        match payment {
+            Some(payment) if !is_word(payment) => Ok(Vec::new()),
+            Some(payment) => memory::newest_of(&mut conn, payment, DELIVERIES_TOLD).await,
+            None => memory::newest(&mut conn, DELIVERIES_TOLD).await,
+        }
     }
 
     fn order(&self, form: &[u8]) -> Result<Order, Rejection> {
@@ -135,6 +244,12 @@ impl Simulator {
             }
         }
         given("item_name").ok_or(Rejection::Field("item_name"))?;
+        // What is written down is short and plain.
+        for (part, name) in [(&fields, "m_payment_id"), (&controls, page::STATUS)] {
+            if part.get(name).is_some_and(|word| !is_word(word)) {
+                return Err(Rejection::Field(name));
+            }
+        }
         let amount = given("amount").and_then(|amount| amount_minor(amount));
         let amount = amount.filter(|amount| *amount >= AMOUNT_MINOR_MIN).ok_or(Rejection::Field("amount"))?;
         let expected = form::sign(&fields, self.options.passphrase()).signature;
@@ -144,20 +259,88 @@ impl Simulator {
         Ok(Order { fields, amount_minor: amount, controls })
     }
 
-    /// A notification as PayFast writes it: its order, its blanks, its sandbox's buyer.
-    fn notification(&self, order: &Order) -> Vec<u8> {
-        let field = |name: &str| order.fields.get(name).map_or("", String::as_str);
+    /// Takes the money, and sends what the payment's fate wants to be sent.
+    async fn pay(&self, order: &Order, copies: u64, delay: Duration) -> Result<(), Rejection> {
+        let planned = self.plan_notices(order, copies, delay).await.map_err(|error| {
+            tracing::error!(error = %error.chain(), "a simulated payment could not be written down");
+            Rejection::Database
+        })?;
+        for (id, body) in planned {
+            self.send(id, body).await?;
+        }
+        Ok(())
+    }
+
+    /// Draws the payment's fate, writes down its notifications, queues those that are late, and hands back those that
+    /// are to be sent now.
+    async fn plan_notices(
+        &self,
+        order: &Order,
+        copies: u64,
+        delay: Duration,
+    ) -> Result<Vec<(DeliveryId, Vec<u8>)>, db::Error> {
+        let mut tx = self.db.begin(SCOPE).await?;
+        let fate = match memory::count_payment(&mut tx).await? {
+            Some((Json(plan), payment)) => plan.fate(u64::try_from(payment).unwrap_or(0)),
+            None => Fate::default(),
+        };
+        let copies = if fate.has(Fault::Twice) { copies.max(2) } else { copies };
+        let late =
+            if fate.has(Fault::Late) { Duration::from_secs(fate.late_seconds) } else { Duration::ZERO };
+        let delay = delay.saturating_add(late);
+        let mut now = Vec::new();
+        for notice in self.notices(order, &fate) {
+            let delivery = self.write_down(&mut tx, notice.delivery, delay).await?;
+            for _ in 0..if fate.has(Fault::Never) { 0 } else { copies } {
+                if delay.is_zero() {
+                    now.push((delivery, notice.body.clone()));
+                } else {
+                    self.push(&mut tx, delivery, &notice.body, delay).await?;
+                }
+            }
+        }
+        tx.commit().await?;
+        let (payment, faults) = (order.fields.get("m_payment_id"), &fate.faults);
+        tracing::info!(payment, number = fate.payment, ?faults, "a simulated payment was made");
+        Ok(now)
+    }
+
+    async fn write_down(
+        &self,
+        tx: &mut Tx,
+        mut delivery: Delivery,
+        delay: Duration,
+    ) -> Result<DeliveryId, db::Error> {
+        delivery.due_at = delivery.created_at.plus(delay);
+        memory::insert(tx, &delivery).await?;
+        memory::prune(tx, DELIVERIES_KEPT).await?;
+        Ok(delivery.id)
+    }
+
+    /// What PayFast tells of a payment, in the order of telling.
+    fn notices(&self, order: &Order, fate: &Fate) -> Vec<Notice> {
         let provider_id = self.world.below(9_000_000_000).saturating_add(1_000_000_000).to_string();
         let status = order.controls.get(page::STATUS).map_or("COMPLETE", String::as_str);
-        let fee = order.amount_minor.saturating_mul(23) / 1_000;
+        let mut words = vec![status];
+        if fate.has(Fault::Reordered) {
+            words.push("PENDING");
+        }
+        words.into_iter().map(|word| self.notice(order, fate, &provider_id, word)).collect()
+    }
+
+    /// A notification as PayFast writes it: its order, its blanks, its sandbox's buyer.
+    fn notice(&self, order: &Order, fate: &Fate, provider_id: &str, status: &str) -> Notice {
+        let field = |name: &str| order.fields.get(name).map_or("", String::as_str);
+        let gross = order.amount_minor.saturating_sub(i64::from(fate.has(Fault::Short)));
+        let fee = gross.saturating_mul(23) / 1_000;
         let amounts = [
-            ("amount_gross", amount_text(order.amount_minor)),
+            ("amount_gross", amount_text(gross)),
             ("amount_fee", amount_text(fee.saturating_neg())),
-            ("amount_net", amount_text(order.amount_minor.saturating_sub(fee))),
+            ("amount_net", amount_text(gross.saturating_sub(fee))),
         ];
         let mut pairs = vec![
             ("m_payment_id", field("m_payment_id")),
-            ("pf_payment_id", provider_id.as_str()),
+            ("pf_payment_id", provider_id),
             ("payment_status", status),
             ("item_name", field("item_name")),
             ("item_description", field("item_description")),
@@ -174,30 +357,70 @@ impl Simulator {
             ("name_last", "User 01"),
             ("email_address", "sbtu01@payfast.co.za"),
         ]);
-        pairs.push(("merchant_id", &self.options.merchant_id));
-        signed_body(&pairs, self.options.passphrase())
+        let other = fate.has(Fault::OtherMerchant);
+        pairs.push(("merchant_id", if other { OTHER_MERCHANT_ID } else { &self.options.merchant_id }));
+        let now = self.world.now();
+        let delivery = Delivery {
+            id: self.world.id(),
+            provider_payment_id: provider_id.to_owned(),
+            payment_reference: field("m_payment_id").to_owned(),
+            payment_status: status.to_owned(),
+            amount_minor: gross,
+            fate: Json(fate.clone()),
+            due_at: now,
+            sends: 0,
+            answer: None,
+            sent_at: None,
+            confirmations: 0,
+            created_at: now,
+        };
+        Notice { delivery, body: signed_body(&pairs, self.options.passphrase()) }
     }
 
-    /// Sends a notification now, or queues it: when it is to be late, and when it was not answered with 200.
-    async fn send(&self, body: Vec<u8>, delay: Duration) -> Result<(), Rejection> {
-        let url = self.options.notify_url();
-        let again = match delay {
-            Duration::ZERO if self.deliver.deliver(&url, body.clone()).await == Some(200) => return Ok(()),
-            Duration::ZERO => AGAIN_AFTER,
-            late => late,
+    /// Sends a notification now, and queues it when it was not answered with 200.
+    async fn send(&self, delivery: DeliveryId, body: Vec<u8>) -> Result<(), Rejection> {
+        let answer = self.post(Some(delivery), body.clone()).await;
+        if answer == Some(200) {
+            return Ok(());
+        }
+        let queue = async {
+            let mut tx = self.db.begin(SCOPE).await?;
+            self.push(&mut tx, delivery, &body, AGAIN_AFTER).await?;
+            tx.commit().await
         };
-        self.queue(body, again).await.map_err(|error| {
+        queue.await.map_err(|error: db::Error| {
             tracing::error!(error = %error.chain(), "a simulated notification was not queued");
             Rejection::Database
         })
     }
 
-    async fn queue(&self, body: Vec<u8>, after: Duration) -> Result<(), db::Error> {
-        let mut tx = self.db.begin(Scope::System("simulator.send")).await?;
+    /// Posts a notification and notes how it was answered. A note that could not be made changes nothing of that.
+    async fn post(&self, delivery: Option<DeliveryId>, body: Vec<u8>) -> Option<u16> {
+        let answer = self.deliver.deliver(&self.options.notify_url(), body).await;
+        let note = async {
+            let Some(delivery) = delivery else { return Ok(()) };
+            let mut tx = self.db.begin(SCOPE).await?;
+            memory::sent(&mut tx, delivery, answer, self.world.now()).await?;
+            tx.commit().await
+        };
+        let noted: Result<(), db::Error> = note.await;
+        if let Err(error) = noted {
+            tracing::warn!(error = %error.chain(), "how a simulated notification was answered was not noted");
+        }
+        answer
+    }
+
+    async fn push(
+        &self,
+        tx: &mut Tx,
+        delivery: DeliveryId,
+        body: &[u8],
+        after: Duration,
+    ) -> Result<(), db::Error> {
         // A notification is ASCII: everything else in it is encoded.
-        let job = SendNotification { body: String::from_utf8_lossy(&body).into_owned() };
-        jobs::push_at(&mut tx, &self.world, None, &job, self.world.now().plus(after)).await?;
-        tx.commit().await
+        let body = String::from_utf8_lossy(body).into_owned();
+        let job = SendNotification { body, delivery: Some(delivery) };
+        jobs::push_at(tx, &self.world, None, &job, self.world.now().plus(after)).await
     }
 
     fn destination(&self, order: &Order, field: &'static str) -> Result<String, Rejection> {
@@ -211,7 +434,7 @@ impl Simulator {
     }
 
     async fn resend(&self, job: SendNotification, lease: Lease) -> Result<(), Failure> {
-        match self.deliver.deliver(&self.options.notify_url(), job.body.into_bytes()).await {
+        match self.post(job.delivery, job.body.into_bytes()).await {
             Some(200) => Ok(()),
             answer => {
                 let wait = AGAIN_AFTER.saturating_mul(lease.attempt);
@@ -225,6 +448,9 @@ impl Simulator {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SendNotification {
     body: String,
+    /// Where its sending is noted.
+    #[serde(default)]
+    delivery: Option<DeliveryId>,
 }
 
 impl Job for SendNotification {
@@ -239,6 +465,10 @@ pub fn register(registry: &mut jobs::Registry, simulator: &Arc<Simulator>) {
         let simulator = Arc::clone(&simulator);
         async move { simulator.resend(job, lease).await }
     });
+}
+
+fn is_word(text: &str) -> bool {
+    text.len() <= WORD_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 type Fields = BTreeMap<String, String>;

@@ -8,5 +8,6 @@ pub mod payment;
 pub mod plan;
 pub mod profile;
 pub mod quarantine;
+pub mod simulator;
 pub mod subscription;
 pub mod verification;

@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -63,6 +64,7 @@ pub struct Shared {
     places: Places,
     in_flight: InFlight,
     metrics: Metrics,
+    closing: CancellationToken,
 }
 
 /// Puts a gate before each service.
@@ -70,7 +72,8 @@ pub struct Shared {
 pub struct GateLayer(Arc<Shared>);
 
 impl GateLayer {
-    /// A gate for these policies.
+    /// A gate for these policies. When `closing` is cancelled, calls that are still under way are told to come again,
+    /// while there is still a connection to tell it on.
     #[must_use]
     pub fn new(
         policies: Policies,
@@ -78,11 +81,22 @@ impl GateLayer {
         options: Options,
         in_flight: InFlight,
         metrics: Metrics,
+        closing: CancellationToken,
     ) -> Self {
         let calls = Arc::new(Semaphore::new(options.calls_max));
         let streams = Arc::new(Semaphore::new(options.streams_max));
         let places = Places::new(options.streams_per_account_max);
-        Self(Arc::new(Shared { policies, auth, options, calls, streams, places, in_flight, metrics }))
+        Self(Arc::new(Shared {
+            policies,
+            auth,
+            options,
+            calls,
+            streams,
+            places,
+            in_flight,
+            metrics,
+            closing,
+        }))
     }
 }
 
@@ -170,7 +184,7 @@ impl Shared {
             return Err(Refusal::Deadline.into());
         }
         let permit = self.permit(policy)?;
-        let work = async {
+        let work = self.until_closing(async {
             let caller = self.identify(policy, request.headers(), origin).await?;
             require_role(policy.access, &caller)?;
             let place = self.place(policy, &caller)?;
@@ -183,7 +197,7 @@ impl Shared {
                 Some(refusal) => Err(Status::from(refusal)),
                 None => Ok((response, place)),
             }
-        };
+        });
         let (response, place) = match deadline {
             Some(deadline) => tokio::time::timeout_at(deadline, db::deadline::within(deadline, work))
                 .await
@@ -194,6 +208,16 @@ impl Shared {
         // others from being served, and HTTP/2 does not even look at the answer's deadline while there is no window.
         let held = policy.server_streaming.then_some(Held { _permit: permit, _place: place });
         Ok(Admitted { response, deadline, held })
+    }
+
+    /// Does the work, unless the node is about to cut its connections: a call that is told to come again is better than
+    /// one that hears nothing. What it was doing is stopped like that of a caller who went away.
+    async fn until_closing<T>(&self, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = self.closing.cancelled() => Err(Refusal::Closing.into()),
+        }
     }
 
     /// The caller's deadline, and ours for calls without a stream.

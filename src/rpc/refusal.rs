@@ -23,6 +23,11 @@ pub enum Refusal {
     /// The node has as many calls as it takes.
     #[error("The platform is busy; please repeat the call in a moment.")]
     Busy,
+    /// The node stops, and the call was not done in the time that it had left.
+    #[error(
+        "The server is shutting down and did not finish the call; please repeat it with the same request id."
+    )]
+    Closing,
     /// The `grpc-timeout` metadata cannot be read.
     #[error("The grpc-timeout metadata must be at most eight digits and one of the units H, M, S, m, u, n.")]
     Timeout,
@@ -64,6 +69,13 @@ pub static OVERLOADED: Reason = Reason::new(
     "OVERLOADED",
     "The node has as many calls or streams as it takes; repeat the call after the delay in RetryInfo.",
 );
+/// The node stops.
+pub static SERVER_CLOSING: Reason = Reason::new(
+    Code::Unavailable,
+    "SERVER_CLOSING",
+    "The server shut down before the call was done; whether it had its effect is not known, so repeat it with the same \
+     request id after the delay in RetryInfo.",
+);
 /// A deadline that cannot be read.
 pub static TIMEOUT_MALFORMED: Reason = Reason::new(
     Code::InvalidArgument,
@@ -80,16 +92,32 @@ pub static REQUEST_UNREADABLE: Reason = Reason::new(
 /// A body that is too large.
 pub static REQUEST_TOO_LARGE: Reason =
     Reason::new(Code::InvalidArgument, "REQUEST_TOO_LARGE", "The request message is larger than 1 MiB.");
+/// More calls from one address than the proxy lets through. Envoy answers it (envoy/envoy.yaml).
+pub static RATE_LIMITED: Reason = Reason::new(
+    Code::ResourceExhausted,
+    "RATE_LIMITED",
+    "The proxy in front of the platform lets no more calls from this address through; repeat the call after the delay \
+     in RetryInfo.",
+);
+/// No node that the proxy could ask. Envoy answers it (envoy/envoy.yaml).
+pub static PLATFORM_UNAVAILABLE: Reason = Reason::new(
+    Code::Unavailable,
+    "PLATFORM_UNAVAILABLE",
+    "The proxy in front of the platform reaches no node that can serve; repeat the call after the delay in RetryInfo.",
+);
 
-/// What the gate answers.
+/// What the gate answers, and the proxy in front of it.
 pub static REASONS: &[&Reason] = &[
     &TWO_CREDENTIALS,
     &CREDENTIAL_MALFORMED,
     &API_KEY_INVALID,
     &OVERLOADED,
+    &SERVER_CLOSING,
     &TIMEOUT_MALFORMED,
     &REQUEST_UNREADABLE,
     &REQUEST_TOO_LARGE,
+    &RATE_LIMITED,
+    &PLATFORM_UNAVAILABLE,
 ];
 
 impl Fault for Refusal {
@@ -101,6 +129,7 @@ impl Fault for Refusal {
             Self::NoCredential => &fault::UNAUTHENTICATED,
             Self::Role(_) => &fault::PERMISSION_DENIED,
             Self::Busy => &OVERLOADED,
+            Self::Closing => &SERVER_CLOSING,
             Self::Timeout => &TIMEOUT_MALFORMED,
             Self::Deadline => &fault::DEADLINE_EXCEEDED,
             Self::Unreadable => &REQUEST_UNREADABLE,

@@ -3,5 +3,7 @@
 mod auth;
 mod chat;
 mod market;
-mod payments;
+pub mod payments;
 mod platform;
+mod simulator;
+mod tools;

@@ -63,6 +63,14 @@ fn code(code: Code) -> String {
 }
 
 #[test]
+fn the_page_of_commands_is_current() {
+    let text = "# Command line\n\n\
+        What `--help` says, of every command. This page is written by `make gen`.\n"
+        .to_owned();
+    compare("docs/command-line.md", &(text + &capecontrol::cli::manual()));
+}
+
+#[test]
 fn every_reason_is_registered_once() {
     let mut codes = BTreeMap::new();
     for reason in REASONS.iter().flat_map(|(_, reasons)| *reasons) {

@@ -8,8 +8,11 @@
     reason = "a test that cannot go on stops; clippy's own leave for tests does not reach their helpers"
 )]
 
+mod commands;
 mod coverage;
+mod deploy;
 mod e2e;
+mod edge;
 mod generated;
 mod plans;
 mod prepare;

@@ -1,5 +1,7 @@
 //! The program as a process: what it prints, how it ends, and what is left when it is killed.
 
+mod drain;
+
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use capecontrol::proto::capecontrol::chat::v1::{CreateThreadRequest, SubscribeRe
 use capecontrol::proto::capecontrol::payments::v1::create_checkout_request::Item;
 use capecontrol::proto::capecontrol::payments::v1::payments_service_client::PaymentsServiceClient;
 use capecontrol::proto::capecontrol::payments::v1::{
-    BillingCycle, CreateCheckoutRequest, GetPaymentRequest, PaymentStatus, PlanItem,
+    BillingCycle, CreateCheckoutRequest, GetPaymentRequest, Payment, PaymentStatus, PlanItem,
 };
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -23,10 +25,10 @@ use tonic::transport::{Channel, Endpoint};
 use crate::support::app::{Bearer, PASSWORD};
 
 /// How long a process may take before a test gives up on it. Nothing is measured with it.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program with settings of its own, in a folder of its own.
-fn program(folder: &tempfile::TempDir, arguments: &[&str]) -> Command {
+pub fn program(folder: &tempfile::TempDir, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_capecontrol"));
     command
         .args(arguments)
@@ -44,39 +46,71 @@ fn program(folder: &tempfile::TempDir, arguments: &[&str]) -> Command {
 }
 
 /// A node that serves.
-struct Node {
+pub struct Node {
     child: Child,
-    url: String,
+    pub url: String,
+    /// Where the counters are.
+    metrics: String,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Node {
-    async fn start(mut command: Command) -> Self {
+    pub async fn start(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
         let address = first.split_once(" on ").unwrap().1.split_once(' ').unwrap().0;
         let url = format!("http://{address}");
-        while !lines.next_line().await.unwrap().unwrap().starts_with("Ctrl-C") {}
-        Self { child, url, lines }
+        let mut metrics = String::new();
+        loop {
+            let line = lines.next_line().await.unwrap().unwrap();
+            if let Some((_, address)) = line.split_once("metrics    ") {
+                address.clone_into(&mut metrics);
+            }
+            if line.starts_with("Ctrl-C") {
+                return Self { child, url, metrics, lines };
+            }
+        }
     }
 
-    fn signal(&self, signal: &str) {
+    /// Waits until so many calls and streams are under way.
+    async fn under_way(&self, count: usize) {
+        let http = http();
+        let line = format!("capecontrol_rpc_calls_under_way {count}\n");
+        let reached = async {
+            while !http.get(&self.metrics).send().await.unwrap().text().await.unwrap().contains(&line) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached).await.unwrap();
+    }
+
+    /// Waits until the program has printed a line that begins so.
+    async fn says(&mut self, beginning: &str) {
+        let said = async { while !self.lines.next_line().await.unwrap().unwrap().starts_with(beginning) {} };
+        tokio::time::timeout(PATIENCE, said).await.unwrap();
+    }
+
+    pub fn signal(&self, signal: &str) {
         let process = self.child.id().unwrap().to_string();
         assert!(std::process::Command::new("kill").args([signal, &process]).status().unwrap().success());
     }
 
-    async fn ended(&mut self) -> std::process::ExitStatus {
+    pub async fn ended(&mut self) -> std::process::ExitStatus {
         tokio::time::timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap()
     }
 
-    async fn channel(&self) -> Channel {
+    pub async fn channel(&self) -> Channel {
         Endpoint::new(self.url.clone()).unwrap().connect().await.unwrap()
     }
 
-    async fn sign_in(&self) -> InterceptedService<Channel, Bearer> {
+    pub async fn sign_in(&self) -> InterceptedService<Channel, Bearer> {
+        self.sign_in_as("ada@example.com").await
+    }
+
+    async fn sign_in_as(&self, email: &str) -> InterceptedService<Channel, Bearer> {
         let request = LoginRequest {
-            email: "ada@example.com".to_owned(),
+            email: email.to_owned(),
             password: PASSWORD.to_owned(),
             ..LoginRequest::default()
         };
@@ -87,9 +121,13 @@ impl Node {
         InterceptedService::new(self.channel().await, Bearer::new(&session.access_token))
     }
 
-    async fn register(&self) {
+    pub async fn register(&self) {
+        self.register_as("ada@example.com").await;
+    }
+
+    async fn register_as(&self, email: &str) {
         let request = RegisterRequest {
-            email: "ada@example.com".to_owned(),
+            email: email.to_owned(),
             password: PASSWORD.to_owned(),
             display_name: "Ada".to_owned(),
             accepted_terms_version: "2026-01".to_owned(),
@@ -99,7 +137,46 @@ impl Node {
     }
 }
 
-async fn run(mut command: Command) -> (i32, String, String) {
+fn http() -> reqwest::Client {
+    // The first test to come installs it for all.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+/// Tells the node, as PayFast would, that a payment of R529 is complete.
+async fn notify(node: &Node, payment_id: &str) {
+    let options = Options::default();
+    let itn = [
+        ("m_payment_id", payment_id),
+        ("pf_payment_id", "1089250"),
+        ("payment_status", "COMPLETE"),
+        ("amount_gross", "529.00"),
+        ("amount_fee", "-12.17"),
+        ("amount_net", "516.83"),
+        ("merchant_id", options.merchant_id.as_str()),
+    ];
+    let body = signed_body(&itn, options.passphrase());
+    let answer = http().post(format!("{}/payfast/itn", node.url)).body(body).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+}
+
+/// The payment, once it is no longer pending.
+async fn settled(node: &Node, payment_id: &str) -> Payment {
+    let mut payments = PaymentsServiceClient::new(node.sign_in().await);
+    let settled = async {
+        loop {
+            let request = GetPaymentRequest { payment_id: payment_id.to_owned() };
+            let payment = payments.get_payment(request).await.unwrap().into_inner().payment.unwrap();
+            if payment.status() != PaymentStatus::Pending {
+                return payment;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, settled).await.unwrap()
+}
+
+pub async fn run(mut command: Command) -> (i32, String, String) {
     let output = tokio::time::timeout(PATIENCE, command.output()).await.unwrap().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
@@ -117,38 +194,12 @@ async fn money_that_was_acknowledged_survives_a_kill_and_counts_once() {
     let request = CreateCheckoutRequest { item: Some(Item::Plan(item)), ..CreateCheckoutRequest::default() };
     let checkout = PaymentsServiceClient::new(node.sign_in().await).create_checkout(request).await.unwrap();
     let payment_id = checkout.into_inner().payment_id;
-    let options = Options::default();
-    let itn = [
-        ("m_payment_id", payment_id.as_str()),
-        ("pf_payment_id", "1089250"),
-        ("payment_status", "COMPLETE"),
-        ("amount_gross", "529.00"),
-        ("amount_fee", "-12.17"),
-        ("amount_net", "516.83"),
-        ("merchant_id", options.merchant_id.as_str()),
-    ];
-    // The first test to come installs it for all.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let body = signed_body(&itn, options.passphrase());
-    let answer = http.post(format!("{}/payfast/itn", node.url)).body(body).send().await.unwrap();
-    assert_eq!(answer.status(), 200);
+    notify(&node, &payment_id).await;
     node.signal("-KILL");
     assert!(!node.ended().await.success());
 
     let node = Node::start(program(&folder, &["serve"])).await;
-    let mut payments = PaymentsServiceClient::new(node.sign_in().await);
-    let settled = async {
-        loop {
-            let request = GetPaymentRequest { payment_id: payment_id.clone() };
-            let payment = payments.get_payment(request).await.unwrap().into_inner().payment.unwrap();
-            if payment.status() != PaymentStatus::Pending {
-                return payment;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    let payment = tokio::time::timeout(PATIENCE, settled).await.unwrap();
+    let payment = settled(&node, &payment_id).await;
     assert_eq!(payment.status(), PaymentStatus::Succeeded);
     assert_eq!(payment.provider_payment_id, "1089250");
 }

@@ -36,6 +36,8 @@ const TENANTLESS: &[(&str, &str)] = &[
     ("refresh_tokens", "a person's session's"),
     ("sessions", "a person's, whichever organisation is worked in"),
     ("signing_keys", "the platform's"),
+    ("simulator_deliveries", "the built-in PayFast's, which knows merchants and no tenants"),
+    ("simulator_faults", "the built-in PayFast's, which knows merchants and no tenants"),
 ];
 
 /// Foreign keys without an index that begins with their columns, as `table (columns)`, with the reason.

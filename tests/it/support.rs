@@ -1,10 +1,12 @@
 //! What the tests share: both engines, a clock that stands still until it is moved, and the whole platform on a port.
 
 pub mod app;
+pub mod edge;
 pub mod grpc_web;
 pub mod postgres;
 
 pub use app::{App, Person};
+pub use edge::Edge;
 
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::library::Article;
 use super::search::{Hit, Index};
 use super::words::terms;
-use crate::ai::model::{Prompt, Role};
+use crate::ai::model::{Prompt, Turn};
 
 /// How near to the best article's score another must come to be named as related, in percent.
 const RELATED_PERCENT: u64 = 45;
@@ -76,8 +76,10 @@ const PLAIN_VOICE: Voice =
 /// Answers the last turn of `prompt`.
 pub fn compose(index: &Index, prompt: &Prompt) -> String {
     let voice = VOICES.iter().find(|voice| voice.slug == prompt.agent).unwrap_or(&PLAIN_VOICE);
-    let mut asked =
-        prompt.turns.iter().rev().filter(|turn| turn.role == Role::User).map(|turn| turn.text.as_str());
+    let mut asked = prompt.turns.iter().rev().filter_map(|turn| match turn {
+        Turn::User(text) => Some(text.as_str()),
+        _ => None,
+    });
     let question = asked.next().unwrap_or_default();
     if terms(question).is_empty() {
         return greeting(voice);

@@ -3,17 +3,53 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ai::model::{Role, Turn};
+use crate::ai::model::{ToolCall, ToolResult, ToolSpec, Turn};
 
 static LOCAL: LazyLock<Local> = LazyLock::new(Local::new);
 
 fn prompt(agent: &str, questions: &[&str]) -> Prompt {
-    let turns = questions.iter().map(|text| Turn { role: Role::User, text: (*text).into() }).collect();
-    Prompt { system: String::new(), turns, agent: agent.into(), output_tokens_max: 2_000 }
+    let turns = questions.iter().map(|text| Turn::User((*text).into())).collect();
+    Prompt {
+        system: String::new(),
+        turns,
+        tools: Vec::new(),
+        may_call: true,
+        agent: agent.into(),
+        output_tokens_max: 2_000,
+    }
+}
+
+/// The same with both tools.
+fn equipped(questions: &[&str]) -> Prompt {
+    let tool =
+        |name: &str| ToolSpec { name: name.into(), description: "x".into(), input_schema: true.into() };
+    Prompt { tools: vec![tool(rules::CHECKLIST), tool(rules::CHECKOUT)], ..prompt("guide", questions) }
 }
 
 fn ask(local: &Local, agent: &str, questions: &[&str]) -> String {
-    local.answer(&prompt(agent, questions)).0
+    spoken(local, &prompt(agent, questions)).0
+}
+
+/// What is said, and how it ended; for a prompt to which the answer is a text.
+fn spoken(local: &Local, prompt: &Prompt) -> (String, Finish) {
+    let chunks = local.answer(prompt);
+    let Some((Chunk::Done(finish), pieces)) = chunks.split_last() else { panic!("{chunks:?}") };
+    let piece = |chunk: &Chunk| match chunk {
+        Chunk::Text(piece) => piece.clone(),
+        other => panic!("{other:?}"),
+    };
+    (pieces.iter().map(piece).collect(), *finish)
+}
+
+/// The call that is the answer, if it is one.
+fn called(prompt: &Prompt) -> Option<ToolCall> {
+    match LOCAL.answer(prompt).as_slice() {
+        [Chunk::ToolCall(call), Chunk::Done(finish)] => {
+            assert_eq!(finish.reason, FinishReason::ToolUse);
+            Some(call.clone())
+        }
+        _ => None,
+    }
 }
 
 /// What people ask, and the article that answers it.
@@ -175,29 +211,77 @@ fn an_answer_stops_at_the_tokens_allowed() {
     let local = &*LOCAL;
     let mut prompt = prompt("guide", &["How do I get started?"]);
     prompt.output_tokens_max = 10;
-    let (text, finish) = local.answer(&prompt);
+    let (text, finish) = spoken(local, &prompt);
     assert_eq!((text.chars().count(), finish.output_tokens, finish.reason), (40, 10, FinishReason::Length));
     prompt.output_tokens_max = 0;
-    assert_eq!(local.answer(&prompt).0, "");
+    assert_eq!(spoken(local, &prompt).0, "");
 }
 
 #[tokio::test]
 async fn the_stream_is_the_answer_in_pieces_and_then_done() {
-    let local = &*LOCAL;
     let prompt = prompt("guide", &["How do I get started?"]);
-    let (text, finish) = local.answer(&prompt);
-    let chunks: Vec<_> = local.generate(prompt).await.unwrap().map(Result::unwrap).collect().await;
-    let (last, pieces) = chunks.split_last().unwrap();
-    assert_eq!(*last, Chunk::Done(finish));
-    let streamed: String = pieces
-        .iter()
-        .map(|chunk| match chunk {
-            Chunk::Text(piece) => piece.as_str(),
-            Chunk::Done(_) => panic!("done twice"),
-        })
-        .collect();
-    assert_eq!(streamed, text);
-    assert!(pieces.len() > 20, "{} pieces", pieces.len());
+    let answer = LOCAL.answer(&prompt);
+    let chunks: Vec<_> = LOCAL.generate(prompt).await.unwrap().map(Result::unwrap).collect().await;
+    assert_eq!(chunks, answer);
+    assert!(chunks.len() > 20, "{} pieces", chunks.len());
+}
+
+#[test]
+fn tools_are_called_when_they_are_offered_and_wished_for() {
+    let call = called(&equipped(&["I want the pro plan monthly"])).unwrap();
+    assert_eq!(call.name, "payments.checkout");
+    assert_eq!(call.arguments, r#"{"billing_cycle":"monthly","plan_id":"pro"}"#);
+    let call = called(&equipped(&["How do I get started?"])).unwrap();
+    assert_eq!((call.name.as_str(), call.arguments.as_str()), ("onboarding.checklist", "{}"));
+    // The same words without the tools are looked up.
+    assert_eq!(called(&prompt("guide", &["I want the pro plan monthly"])), None);
+    assert!(ask(&LOCAL, "guide", &["How do I get started?"]).contains("(getting-started)"));
+}
+
+#[test]
+fn what_is_missing_for_a_checkout_is_asked_back() {
+    for (question, back) in [
+        ("I want to upgrade", "Which plan shall it be, pro or enterprise, and paid monthly or yearly?"),
+        ("I want the pro plan", "Shall it be paid monthly or yearly?"),
+        ("Upgrade me, monthly", "Which plan shall it be: pro or enterprise?"),
+    ] {
+        let (text, _) = spoken(&LOCAL, &equipped(&[question]));
+        assert!(text.starts_with(back) && text.contains("No external model"), "{question}: {text}");
+    }
+}
+
+#[test]
+fn questions_that_no_rule_knows_are_answered_as_without_tools() {
+    for (question, article) in CASES.iter().filter(|(_, article)| *article != "getting-started") {
+        let with = spoken(&LOCAL, &equipped(&[question])).0;
+        assert_eq!(with, ask(&LOCAL, "guide", &[question]), "{article}");
+    }
+}
+
+#[test]
+fn an_answer_is_written_from_the_results() {
+    let result = |name: &str, content: &str, is_error: bool| {
+        let mut prompt = equipped(&["I want the pro plan monthly"]);
+        let result = ToolResult { call_id: "1".into(), name: name.into(), content: content.into(), is_error };
+        prompt.turns.push(Turn::Results(vec![result]));
+        spoken(&LOCAL, &prompt).0
+    };
+    let text =
+        result("payments.checkout", r#"{"payment_id":"p1","invoice_id":"i1","amount":"R529.00"}"#, false);
+    assert!(text.contains("R529.00") && text.contains("Payment p1, invoice i1"), "{text}");
+    assert!(text.contains("Nothing is charged"), "{text}");
+    let steps = r#"[{"title":"A","done":true},{"title":"B","done":false}]"#;
+    let content = format!(r#"{{"steps":{steps},"next":{{"title":"B","how":"Do B."}}}}"#);
+    let text = result("onboarding.checklist", &content, false);
+    assert!(text.contains("- A: done\n- B: open") && text.contains("Do B."), "{text}");
+    let text = result("payments.checkout", r#"{"error":{"reason":"R","message":"The plan is free."}}"#, true);
+    assert!(text.starts_with("That did not work: The plan is free."), "{text}");
+    // Whatever a tool answers, something is said.
+    for content in ["", "null", "[1]", "{", r#"{"error":3}"#, r#"{"steps":{"a":1}}"#] {
+        for name in ["payments.checkout", "onboarding.checklist", "other"] {
+            assert!(!result(name, content, false).is_empty() && !result(name, content, true).is_empty());
+        }
+    }
 }
 
 #[tokio::test]

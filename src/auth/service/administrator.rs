@@ -1,20 +1,138 @@
-//! The first administrator, and the one-time password that gets them in.
+//! Administrators, the first one, and the one-time password that gets them in.
 //!
 //! The password is random, signs in once, and is worth nothing after a day. As long as no administrator has chosen a
 //! password of their own, a start of the platform issues another one when the last is spent: whoever can start the
 //! platform and read its data folder already holds its keys.
 
-use crate::auth::store::account::{Administrator, Credentials, NewAccount};
-use crate::auth::{Email, Error, Role, store};
-use crate::base::{Secret, Timestamp};
+use crate::auth::store::account::{Administrator, Credentials, ListedAdministrator, NewAccount};
+use crate::auth::{Caller, Email, Error, Role, password, store};
+use crate::base::{AccountId, Secret, Timestamp, Violations};
 use crate::db::{Scope, Tx};
 
 use super::Service;
 
 const DISPLAY_NAME: &str = "Administrator";
 const SCOPE: Scope = Scope::System("first administrator");
+/// How many administrators are listed.
+const LISTED_MAX: i64 = 1_000;
+
+/// Somebody is to run the platform. Not to be printed, as it tells of a person.
+#[derive(Clone)]
+pub struct CreateAdministrator {
+    /// The address to sign in with.
+    pub email: String,
+    /// The password that they chose; none has one made that is good for one sign-in.
+    pub password: Option<Secret<String>>,
+}
+
+/// What became of the wish to make an administrator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// There is one more.
+    Now(AccountId),
+    /// They were one before; nothing was changed, not even the password.
+    Before(AccountId),
+}
+
+/// How a one-time password stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OneTime {
+    /// The account has a password that its owner chose.
+    None,
+    /// It can be used.
+    Unused,
+    /// It was used.
+    Used,
+    /// It was not used in time.
+    Expired,
+}
+
+/// An administrator and how they can sign in. Not to be printed, as it tells of a person.
+#[derive(Clone)]
+pub struct SeenAdministrator {
+    /// The account.
+    pub account: ListedAdministrator,
+    /// How their one-time password stands.
+    pub one_time: OneTime,
+}
 
 impl Service {
+    /// Makes another administrator. An address that has an ordinary account is refused: nobody proved whose it is, so
+    /// whoever registered it first would be given the platform.
+    ///
+    /// A one-time password goes to `publish` before it counts, and is kept nowhere else.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::NotAnAdministrator`], [`Error::Setup`].
+    pub async fn create_administrator(
+        &self,
+        caller: &Caller,
+        command: CreateAdministrator,
+        publish: impl FnOnce(&Secret<String>) -> std::io::Result<()> + Send,
+    ) -> Result<Created, Error> {
+        super::operator::admit(caller)?;
+        let mut violations = Violations::new();
+        let email = Email::parse(&command.email).map_err(|fault| violations.add("email", fault)).ok();
+        if let Some(chosen) = &command.password {
+            password::check(&mut violations, "password", chosen, email.as_ref());
+        }
+        violations.finish()?;
+        let email = email.ok_or_else(|| Error::internal("an address without a violation was not read"))?;
+        if let Some(before) = self.before(&email).await? {
+            return Ok(before);
+        }
+        let one_time = command.password.is_none();
+        let password = command.password.unwrap_or_else(|| Secret::new(self.world.token()));
+        let hash = self.hashing.hash(password.clone(), &self.world).await?;
+        let mut tx = self.db.begin(SCOPE).await?;
+        let new = self.new_administrator(email.clone(), hash, one_time);
+        if !self.insert_account(&mut tx, &new).await? {
+            drop(tx);
+            let lost = || Error::internal("an address is taken and has no account");
+            return self.before(&email).await?.ok_or_else(lost);
+        }
+        if one_time {
+            publish(&password).map_err(|error| {
+                Error::Setup(format!("The one-time password could not be written: {error}."))
+            })?;
+        }
+        tx.commit().await?;
+        Ok(Created::Now(new.id))
+    }
+
+    /// The administrators, the oldest first.
+    ///
+    /// # Errors
+    /// [`Error::NotAnAdministrator`].
+    pub async fn list_administrators(&self, caller: &Caller) -> Result<Vec<SeenAdministrator>, Error> {
+        super::operator::admit(caller)?;
+        let mut conn = self.db.conn(SCOPE).await?;
+        let listed = store::account::administrators(&mut conn, LISTED_MAX).await?;
+        let seen = listed.into_iter().map(|account| {
+            let one_time = match (account.one_time_issued_at, account.one_time_used_at) {
+                (None, _) => OneTime::None,
+                (Some(_), Some(_)) => OneTime::Used,
+                (issued, None) if self.is_spent(issued, None) => OneTime::Expired,
+                _ => OneTime::Unused,
+            };
+            SeenAdministrator { account, one_time }
+        });
+        Ok(seen.collect())
+    }
+
+    async fn before(&self, email: &Email) -> Result<Option<Created>, Error> {
+        let mut conn = self.db.conn(SCOPE).await?;
+        match store::account::by_email(&mut conn, email).await? {
+            None => Ok(None),
+            Some((id, Role::Admin)) => Ok(Some(Created::Before(id))),
+            Some((_, Role::Customer | Role::Developer)) => Err(Error::Setup(
+                "This address belongs to an ordinary account, and nobody has proved whose it is; give the \
+                 administrator another one."
+                    .to_owned(),
+            )),
+        }
+    }
+
     /// Makes the first administrator, or issues another one-time password when the last one is spent. Tells whose it
     /// is; none when there is nothing to be issued.
     ///
@@ -57,18 +175,22 @@ impl Service {
     }
 
     async fn insert_administrator(&self, tx: &mut Tx, hash: String) -> Result<bool, Error> {
+        let new = self.new_administrator(self.administrator_email.clone(), hash, true);
+        self.insert_account(tx, &new).await
+    }
+
+    fn new_administrator(&self, email: Email, hash: String, one_time: bool) -> NewAccount {
         let now = self.world.now();
-        let new = NewAccount {
+        NewAccount {
             id: self.world.id(),
-            email: self.administrator_email.clone(),
+            email,
             role: Role::Admin,
             password_hash: hash,
-            one_time_issued_at: Some(now),
+            one_time_issued_at: one_time.then_some(now),
             terms_version: self.current_terms().to_owned(),
             display_name: DISPLAY_NAME.to_owned(),
             at: now,
-        };
-        self.insert_account(tx, &new).await
+        }
     }
 
     /// The address was taken. By another node that started at the same time, which then holds the password?

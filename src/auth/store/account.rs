@@ -162,6 +162,45 @@ pub async fn administrator(conn: &mut impl Conn) -> Result<Option<Administrator>
     .await
 }
 
+/// An administrator, as a list shows them.
+#[derive(Clone, PartialEq, Eq, db::Row)]
+pub struct ListedAdministrator {
+    /// The account.
+    pub id: AccountId,
+    /// Its address.
+    pub email: String,
+    /// When the password was issued by the platform; none when its owner chose it.
+    pub one_time_issued_at: Option<Timestamp>,
+    /// When the issued password was used.
+    pub one_time_used_at: Option<Timestamp>,
+    /// When they last signed in.
+    pub signed_in_at: Option<Timestamp>,
+    /// When the account was made.
+    pub created_at: Timestamp,
+}
+
+/// The administrators, the oldest first, at most `limit`.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn administrators(conn: &mut impl Conn, limit: i64) -> Result<Vec<ListedAdministrator>, db::Error> {
+    conn.shared_sql(
+        "SELECT id, email, one_time_issued_at, one_time_used_at, signed_in_at, created_at FROM accounts
+         WHERE role = 'admin' ORDER BY id LIMIT $1",
+    )
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// The account that an address has, and its role.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn by_email(conn: &mut impl Conn, email: &Email) -> Result<Option<(AccountId, Role)>, db::Error> {
+    conn.shared_sql("SELECT id, role FROM accounts WHERE email = $1").bind(email.as_str()).optional().await
+}
+
 /// Gives an administrator another one-time password. `false` when somebody else did so since `seen` was read.
 ///
 /// # Errors

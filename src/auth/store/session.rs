@@ -134,18 +134,75 @@ pub async fn extend(
     Ok(rows == 1)
 }
 
-/// Ends a session, and with it all its tokens. One that ended before keeps its first reason.
+/// Ends a session, and with it all its tokens. One that ended before keeps its first reason; then this is 0, else 1.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn end(tx: &mut Tx, id: SessionId, reason: SessionEnd, at: Timestamp) -> Result<(), db::Error> {
+pub async fn end(tx: &mut Tx, id: SessionId, reason: SessionEnd, at: Timestamp) -> Result<u64, db::Error> {
     tx.shared_sql("UPDATE sessions SET ended_at = $1, end_reason = $2 WHERE id = $3 AND ended_at IS NULL")
         .bind(at)
         .bind(reason)
         .bind(id)
         .execute()
-        .await?;
-    Ok(())
+        .await
+}
+
+/// Ends all sessions of an account that have not ended, and tells how many.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn end_of(
+    tx: &mut Tx,
+    account: AccountId,
+    reason: SessionEnd,
+    at: Timestamp,
+) -> Result<u64, db::Error> {
+    tx.shared_sql(
+        "UPDATE sessions SET ended_at = $1, end_reason = $2 WHERE account_id = $3 AND ended_at IS NULL",
+    )
+    .bind(at)
+    .bind(reason)
+    .bind(account)
+    .execute()
+    .await
+}
+
+/// Ends all sessions of everybody that have not ended, and tells how many.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn end_all(tx: &mut Tx, reason: SessionEnd, at: Timestamp) -> Result<u64, db::Error> {
+    tx.shared_sql("UPDATE sessions SET ended_at = $1, end_reason = $2 WHERE ended_at IS NULL")
+        .bind(at)
+        .bind(reason)
+        .execute()
+        .await
+}
+
+/// A session as whoever runs the platform sees it.
+#[derive(Clone, Debug, PartialEq, Eq, db::Row)]
+pub struct Seen {
+    /// Whose it is.
+    pub account_id: AccountId,
+    /// What the client calls itself.
+    pub agent: String,
+    /// When it ends unless it is used.
+    pub expires_at: Timestamp,
+    /// When it was ended.
+    pub ended_at: Option<Timestamp>,
+    /// Why.
+    pub end_reason: Option<SessionEnd>,
+}
+
+/// A session, whether it stands or not.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn seen(conn: &mut impl Conn, id: SessionId) -> Result<Option<Seen>, db::Error> {
+    conn.shared_sql("SELECT account_id, agent, expires_at, ended_at, end_reason FROM sessions WHERE id = $1")
+        .bind(id)
+        .optional()
+        .await
 }
 
 /// A session as every authenticated call sees it.

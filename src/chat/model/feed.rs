@@ -161,9 +161,9 @@ impl Feed {
         self.cursors.iter().map(|(thread_id, cursor)| (*thread_id, *cursor))
     }
 
-    /// Follows a thread from where the client wishes, given its end and epoch as they were read a moment ago: whatever
-    /// was committed since comes with the first page. A thread that is followed already starts anew. Returns the position
-    /// up to which the client knows it.
+    /// Follows a thread from where the client wishes, given its end and epoch as they were read a moment ago:
+    /// whatever was committed since comes with the first page. A thread that is followed already starts anew. Returns
+    /// the position up to which the client knows it.
     pub fn follow(&mut self, wish: &Wish, last_seq: i64, epoch: i64) -> i64 {
         self.forget(wish.thread_id);
         let useless = (wish.epoch != 0 && wish.epoch != epoch) || wish.after_seq > last_seq;

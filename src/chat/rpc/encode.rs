@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::base::Code;
 use crate::chat::model::feed::Notice;
 use crate::chat::model::frame::{Ack, Delta, Frame, GoAway, Nack, THREADS_MAX};
+use crate::chat::model::tools::{Outcome, Problem, ToolUse};
 use crate::chat::model::{Actor, Change, Event, Message, TEXT_CHARS_MAX, Thread, TurnFailure};
 use crate::proto::capecontrol::chat::v1 as wire;
 use crate::rpc::encode::timestamp;
@@ -42,10 +43,12 @@ pub(super) fn event(event: Event) -> wire::Event {
     use wire::event::Change as Wire;
     let change = match event.change {
         Change::MessageCreated(created) => Wire::MessageCreated(message(created)),
+        Change::AgentToolCalled(used) => Wire::AgentToolCalled(tool_called(used)),
         Change::AgentTurnFailed { message_id, reason } => {
             let reason = match reason {
                 TurnFailure::NotInstalled => "AGENT_NOT_INSTALLED",
                 TurnFailure::Unavailable => "AGENT_UNAVAILABLE",
+                TurnFailure::NoAnswer => "AGENT_GAVE_NO_ANSWER",
             };
             Wire::AgentTurnFailed(wire::AgentTurnFailed {
                 message_id: message_id.to_string(),
@@ -59,6 +62,24 @@ pub(super) fn event(event: Event) -> wire::Event {
         actor: Some(actor(event.actor)),
         create_time: Some(timestamp(event.at)),
         change: Some(change),
+    }
+}
+
+fn tool_called(used: ToolUse) -> wire::AgentToolCalled {
+    use wire::agent_tool_called::Outcome as Wire;
+    let problem = |problem: Problem| wire::ToolProblem { reason: problem.reason, message: problem.message };
+    let outcome = match used.outcome {
+        Outcome::Result(content) => Wire::Result(content),
+        Outcome::Refused(refused) => Wire::Refused(problem(refused)),
+        Outcome::Failed(failed) => Wire::Failed(problem(failed)),
+    };
+    wire::AgentToolCalled {
+        message_id: used.message_id.to_string(),
+        round: i32::try_from(used.round).unwrap_or(i32::MAX),
+        position: i32::try_from(used.position).unwrap_or(i32::MAX),
+        tool: used.tool,
+        arguments: used.arguments,
+        outcome: Some(outcome),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The rows of agents' turns.
 
-use crate::base::{OrganizationId, Timestamp};
+use crate::base::{AccountId, OrganizationId, Timestamp};
 use crate::chat::model::{MessageId, ThreadId};
 use crate::db::{self, Conn, Tx};
 use crate::market::ListingId;
@@ -66,6 +66,40 @@ pub async fn turn(
     .bind(message_id)
     .optional()
     .await
+}
+
+/// The same, locked: nobody ends it until the transaction does.
+pub async fn lock_turn(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    message_id: MessageId,
+) -> Result<Option<Turn>, db::Error> {
+    tx.sql(db::lock!(
+        "SELECT message_id, thread_id, organization_id, listing_id, answer_id, state
+         FROM agent_turns WHERE organization_id = $1 AND message_id = $2"
+    ))
+    .bind(organization_id)
+    .bind(message_id)
+    .optional()
+    .await
+}
+
+/// Whether an agent has answered in any thread of the account's in the organisation.
+pub async fn answered(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    account_id: AccountId,
+) -> Result<bool, db::Error> {
+    let row: Option<(MessageId,)> = conn
+        .sql(
+            "SELECT t.message_id FROM thread_members m JOIN agent_turns t ON t.thread_id = m.thread_id
+             WHERE m.organization_id = $1 AND m.account_id = $2 AND t.state = 'answered' LIMIT 1",
+        )
+        .bind(organization_id)
+        .bind(account_id)
+        .optional()
+        .await?;
+    Ok(row.is_some())
 }
 
 /// Ends a turn that has not ended; whether it was this call that ended it. `tokens` are those of the prompt and of the

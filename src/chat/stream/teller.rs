@@ -38,7 +38,8 @@ pub(super) struct Teller {
     awaited: HashSet<MessageId>,
     /// When something was last said.
     said_at: Instant,
-    /// Rings when nothing was said for long. Set again only when it rings, so that a busy stream leaves the timer alone.
+    /// Rings when nothing was said for long. Set again only when it rings, so that a busy stream leaves the timer
+    /// alone.
     silence: Pin<Box<Sleep>>,
     nonce: i64,
     pinged_at: Option<Timestamp>,
@@ -204,6 +205,7 @@ impl Teller {
                 let answered = match &event.change {
                     Change::MessageCreated(message) => message.reply_to,
                     Change::AgentTurnFailed { message_id, .. } => Some(*message_id),
+                    Change::AgentToolCalled(_) => None,
                 };
                 answered.map(|message_id| self.awaited.remove(&message_id));
             }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use crate::auth::{Caller, access};
 use crate::base::{Money, OrganizationId, Violations};
-use crate::db::{Scope, Tx};
+use crate::db::{self, Scope, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
 use crate::payments::Error;
 use crate::payments::address;
 use crate::payments::model::period::Cycle;
 use crate::payments::model::{
-    self, BillingProfile, Checkout, FormField, Invoice, InvoiceLine, InvoiceStatus, PLAN_ID_CHARS_MAX,
-    Payment, PaymentStatus, Plan, Provider, VAT_PERCENT,
+    self, BillingProfile, Checkout, FormField, Invoice, InvoiceId, InvoiceLine, InvoiceStatus,
+    PLAN_ID_CHARS_MAX, Payment, PaymentStatus, Plan, Provider, VAT_PERCENT,
 };
 use crate::payments::payfast::form::{self, SIGNATURE_FIELD};
 use crate::payments::payfast::verdict::amount_text;
@@ -37,6 +37,8 @@ pub enum Item {
         /// The cycle.
         cycle: Option<Cycle>,
     },
+    /// An invoice that is open: its pending payment is gone on with.
+    Invoice(InvoiceId),
 }
 
 /// A wish to buy.
@@ -68,7 +70,17 @@ impl Service {
             Claim::New(slot) => slot,
         };
         let organization_id = access::resolve(&mut tx, caller, named).await?;
-        let order = self.order(&mut tx, &command).await?;
+        let urls = self.buyer_urls(&command);
+        let (plan_id, cycle) = match &command.item {
+            Item::Plan { plan_id, cycle } => (plan_id, *cycle),
+            Item::Invoice(invoice) => {
+                let checkout = self.go_on(&mut tx, organization_id, *invoice, urls).await?;
+                slot.store(&mut tx, &checkout).await?;
+                tx.commit().await?;
+                return Ok(checkout);
+            }
+        };
+        let order = self.order(&mut tx, plan_id, cycle, urls).await?;
         let profile = store::profile::lock(&mut tx, organization_id, self.world.now()).await?;
         let since = self.world.now().minus(OPEN_WINDOW);
         if store::payment::pending_since(&mut tx, organization_id, since, OPEN_CHECKOUTS_MAX).await? {
@@ -81,19 +93,43 @@ impl Service {
         Ok(checkout)
     }
 
+    /// The form for an invoice that is open, whoever started its payment.
+    async fn go_on(
+        &self,
+        tx: &mut Tx,
+        organization_id: OrganizationId,
+        invoice: InvoiceId,
+        (urls, violations): (BuyerUrls, Violations),
+    ) -> Result<Checkout, Error> {
+        violations.finish()?;
+        let profile = store::profile::lock(tx, organization_id, self.world.now()).await?;
+        let payment = store::payment::of_invoice(tx, organization_id, invoice).await?;
+        let payment = payment.ok_or(Error::InvoiceNotFound)?;
+        // A form for the simulator's money is none for real money, and the other way round.
+        if payment.status != PaymentStatus::Pending || payment.test != self.options.test() {
+            return Err(Error::InvoiceNotOpen);
+        }
+        let plan = store::plan::get(tx, &payment.plan_id).await?.ok_or(db::Error::NotFound)?;
+        let price = Money::new(payment.amount_minor, payment.currency);
+        let order = Order { plan, cycle: payment.billing_cycle, price, urls };
+        Ok(self.checkout(&order, &payment, &profile))
+    }
+
     /// Checks everything about a wish, and names all that is wrong with it at once.
-    async fn order(&self, tx: &mut Tx, command: &CreateCheckout) -> Result<Order, Error> {
-        let mut violations = Violations::new();
-        let return_url = self.buyer_url(&mut violations, "return_url", &command.return_url);
-        let cancel_url = self.buyer_url(&mut violations, "cancel_url", &command.cancel_url);
-        let Item::Plan { plan_id, cycle } = &command.item;
+    async fn order(
+        &self,
+        tx: &mut Tx,
+        plan_id: &str,
+        cycle: Option<Cycle>,
+        (urls, mut violations): (BuyerUrls, Violations),
+    ) -> Result<Order, Error> {
         let plan = match plan_id {
             id if id.chars().count() > PLAN_ID_CHARS_MAX => None,
             id => store::plan::get(tx, id).await?,
         };
         let free = plan.as_ref().is_some_and(|plan| plan.monthly_minor == 0);
         let price = match (&plan, cycle) {
-            (Some(plan), Some(cycle)) => plan.price(*cycle).map(|price| (*cycle, price)),
+            (Some(plan), Some(cycle)) => plan.price(cycle).map(|price| (cycle, price)),
             _ => None,
         };
         violations.check(plan.is_some(), "plan.plan_id", "must be a plan from the price list");
@@ -102,11 +138,16 @@ impl Service {
         violations.check(sold, "plan.billing_cycle", "must be a cycle that the plan is sold by");
         violations.finish()?;
         match (plan, price) {
-            (Some(plan), Some((cycle, price))) if price.minor > 0 => {
-                Ok(Order { plan, cycle, price, return_url, cancel_url })
-            }
+            (Some(plan), Some((cycle, price))) if price.minor > 0 => Ok(Order { plan, cycle, price, urls }),
             _ => Err(Error::PlanIsFree),
         }
+    }
+
+    fn buyer_urls(&self, command: &CreateCheckout) -> (BuyerUrls, Violations) {
+        let mut violations = Violations::new();
+        let return_url = self.buyer_url(&mut violations, "return_url", &command.return_url);
+        let cancel_url = self.buyer_url(&mut violations, "cancel_url", &command.cancel_url);
+        (BuyerUrls { return_url, cancel_url }, violations)
     }
 
     fn buyer_url(&self, violations: &mut Violations, field: &'static str, url: &str) -> String {
@@ -201,8 +242,8 @@ impl Service {
         let mut put = |name: &str, value: String| fields.insert(name.to_owned(), value);
         put("merchant_id", self.options.merchant_id.clone());
         put("merchant_key", self.options.merchant_key.expose().clone());
-        put("return_url", order.return_url.clone());
-        put("cancel_url", order.cancel_url.clone());
+        put("return_url", order.urls.return_url.clone());
+        put("cancel_url", order.urls.cancel_url.clone());
         put("notify_url", self.options.notify_url());
         put("name_first", profile.name.chars().take(BUYER_CHARS_MAX).collect());
         put("email_address", profile.email.clone());
@@ -227,6 +268,11 @@ struct Order {
     plan: Plan,
     cycle: Cycle,
     price: Money,
+    urls: BuyerUrls,
+}
+
+/// Where the buyer's browser goes afterwards.
+struct BuyerUrls {
     return_url: String,
     cancel_url: String,
 }

@@ -37,6 +37,26 @@ pub async fn lock(tx: &mut Tx, id: PaymentId) -> Result<Payment, db::Error> {
     .await
 }
 
+/// The payment of an organisation's invoice. The organisation's billing profile is locked.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn of_invoice(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    invoice_id: InvoiceId,
+) -> Result<Option<Payment>, db::Error> {
+    tx.sql(
+        "SELECT id, organization_id, account_id, invoice_id, provider, status, plan_id, billing_cycle, currency,
+                amount_minor, fee_minor, provider_payment_id, test, created_at, updated_at, settled_at
+         FROM payments WHERE organization_id = $1 AND invoice_id = $2",
+    )
+    .bind(organization_id)
+    .bind(invoice_id)
+    .optional()
+    .await
+}
+
 /// Stores a new payment.
 ///
 /// # Errors

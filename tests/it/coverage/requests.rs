@@ -140,6 +140,10 @@ pub const REQUESTS: &[Request] = &[
         payments::VerifyLedgerRequest {}.encode_to_vec()
     }),
     ("/capecontrol.payments.v1.PaymentsService/CreateCheckout", |p| create_checkout(p).encode_to_vec()),
+    ("/capecontrol.payments.v1.PaymentsService/CreateCheckout", |p| {
+        let item = payments::create_checkout_request::Item::InvoiceId(p.invoice_id.clone());
+        payments::CreateCheckoutRequest { item: Some(item), ..create_checkout(p) }.encode_to_vec()
+    }),
     ("/capecontrol.payments.v1.PaymentsService/GetBillingProfile", |p| {
         payments::GetBillingProfileRequest { organization_id: p.organization_id.clone() }.encode_to_vec()
     }),

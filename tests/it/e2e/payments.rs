@@ -20,12 +20,12 @@ fn wish(plan_id: &str, cycle: wire::BillingCycle) -> wire::CreateCheckoutRequest
     wire::CreateCheckoutRequest { item: Some(Item::Plan(plan)), ..wire::CreateCheckoutRequest::default() }
 }
 
-async fn checkout(person: &Person, plan_id: &str) -> wire::CreateCheckoutResponse {
+pub async fn checkout(person: &Person, plan_id: &str) -> wire::CreateCheckoutResponse {
     let request = wish(plan_id, wire::BillingCycle::Monthly);
     person.payments().create_checkout(request).await.unwrap().into_inner()
 }
 
-async fn payment(person: &Person, payment_id: &str) -> Result<wire::Payment, Status> {
+pub async fn payment(person: &Person, payment_id: &str) -> Result<wire::Payment, Status> {
     let request = wire::GetPaymentRequest { payment_id: payment_id.to_owned() };
     person.payments().get_payment(request).await.map(|answer| answer.into_inner().payment.unwrap())
 }
@@ -35,12 +35,12 @@ async fn subscription(person: &Person) -> wire::Subscription {
     person.subscriptions().get_subscription(request).await.unwrap().into_inner().subscription.unwrap()
 }
 
-async fn events(admin: &Person) -> Vec<wire::ProviderEvent> {
+pub async fn events(admin: &Person) -> Vec<wire::ProviderEvent> {
     let request = wire::ListProviderEventsRequest::default();
     admin.operations().list_provider_events(request).await.unwrap().into_inner().provider_events
 }
 
-async fn ledger(admin: &Person) -> wire::VerifyLedgerResponse {
+pub async fn ledger(admin: &Person) -> wire::VerifyLedgerResponse {
     admin.operations().verify_ledger(wire::VerifyLedgerRequest {}).await.unwrap().into_inner()
 }
 
@@ -53,7 +53,7 @@ fn form(pairs: &[(String, String)]) -> String {
 }
 
 /// What a browser that follows no redirect gets.
-async fn submit(t: &App, url: &str, pairs: &[(String, String)]) -> (u16, String, String) {
+pub async fn submit(t: &App, url: &str, pairs: &[(String, String)]) -> (u16, String, String) {
     let client =
         reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let request =
@@ -64,7 +64,7 @@ async fn submit(t: &App, url: &str, pairs: &[(String, String)]) -> (u16, String,
     (answer.status().as_u16(), location.unwrap_or_default(), answer.text().await.unwrap())
 }
 
-fn posted(checkout: &wire::CreateCheckoutResponse) -> Vec<(String, String)> {
+pub fn posted(checkout: &wire::CreateCheckoutResponse) -> Vec<(String, String)> {
     checkout.fields.iter().map(|field| (field.name.clone(), field.value.clone())).collect()
 }
 
@@ -86,7 +86,7 @@ fn read_page(html: &str) -> (String, Vec<(String, String)>) {
 }
 
 /// Opens the page for a checkout and presses a button, with what the page can be asked for.
-async fn press(t: &App, checkout: &wire::CreateCheckoutResponse, controls: &[(&str, &str)]) -> String {
+pub async fn press(t: &App, checkout: &wire::CreateCheckoutResponse, controls: &[(&str, &str)]) -> String {
     let (status, _, html) = submit(t, &checkout.action_url, &posted(checkout)).await;
     assert_eq!(status, 200, "{html}");
     assert!(html.contains("TEST"));
@@ -197,6 +197,38 @@ on_both! {
         t.run_jobs().await;
         assert_eq!(payment(&ada, &checkout.payment_id).await.unwrap().status(), wire::PaymentStatus::Pending);
         assert!(events(&t.admin().await).await.is_empty());
+    }
+
+    async fn an_open_invoice_is_gone_on_with_until_it_is_paid(t: App) {
+        let (ada, eve) = (t.register("ada@example.com").await, t.register("eve@example.com").await);
+        let started = checkout(&ada, "pro").await;
+        let of_invoice = |invoice_id: &str, return_url: &str| wire::CreateCheckoutRequest {
+            item: Some(Item::InvoiceId(invoice_id.to_owned())),
+            return_url: return_url.to_owned(),
+            ..wire::CreateCheckoutRequest::default()
+        };
+        let again = of_invoice(&started.invoice_id, "");
+        assert_eq!(ada.payments().create_checkout(again.clone()).await.unwrap().into_inner(), started);
+        // A browser that came from elsewhere goes back there; nothing else of the form changes.
+        let elsewhere = of_invoice(&started.invoice_id, "https://app.example.com/paid");
+        let checkout = ada.payments().create_checkout(elsewhere).await.unwrap().into_inner();
+        let changed = |one: &wire::CreateCheckoutResponse, other: &wire::CreateCheckoutResponse| -> Vec<String> {
+            let pairs = one.fields.iter().zip(&other.fields).filter(|(one, other)| one != other);
+            pairs.map(|(field, _)| field.name.clone()).collect()
+        };
+        assert_eq!(changed(&started, &checkout), ["return_url", "signature"]);
+        let refused = ada.payments().create_checkout(of_invoice("x", "https://evil.example/")).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        // Another's invoice is none, and the payment's id is no invoice's.
+        for (person, id) in [(&eve, &started.invoice_id), (&ada, &started.payment_id)] {
+            let refused = person.payments().create_checkout(of_invoice(id, "")).await.unwrap_err();
+            assert_eq!((refused.code(), reason(&refused).as_str()), (Code::NotFound, "NOT_FOUND"));
+        }
+        assert_eq!(press(&t, &checkout, &[("simulator_action", "pay")]).await, "https://app.example.com/paid");
+        t.run_jobs().await;
+        assert_eq!(payment(&ada, &started.payment_id).await.unwrap().status(), wire::PaymentStatus::Succeeded);
+        let refused = ada.payments().create_checkout(again).await.unwrap_err();
+        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::FailedPrecondition, "INVOICE_NOT_OPEN"));
     }
 
     async fn the_page_takes_no_form_that_was_changed(t: App) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use capecontrol::db::{Engine, Scope};
+use capecontrol::db::{Conn as _, Engine, Scope, Tx};
 use capecontrol::proto::capecontrol::auth::v1::account_service_client::AccountServiceClient;
 use capecontrol::proto::capecontrol::auth::v1::{
     Account, GetAccountRequest, ListOrganizationsRequest, UpdateAccountRequest,
@@ -15,7 +15,7 @@ use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tonic::transport::Endpoint;
-use tonic::{Code, Request};
+use tonic::{Code, Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -75,6 +75,156 @@ on_both! {
         assert_eq!(refused.get_error_details().error_info().unwrap().reason, "PAGE_TOKEN_MISMATCH");
         assert!(ada.organizations().list_organizations(list("")).await.is_ok());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_watches_health_hears_of_the_drain_and_does_not_hold_it_up() {
+    // Far longer than a test may take: only streams that end by themselves let the node stop.
+    let t = App::start_with(Engine::Sqlite, |config| config.server.drain_max = Duration::from_hours(1)).await;
+    let mut watches = Vec::new();
+    for service in ["", "no.such.Service"] {
+        let mut health = HealthClient::new(t.channel());
+        watches.push(
+            health.watch(HealthCheckRequest { service: service.to_owned() }).await.unwrap().into_inner(),
+        );
+    }
+    ready(&t).await;
+    t.stop().await;
+    let [known, unknown] = watches.as_mut_slice() else { panic!("two were opened") };
+    let mut last = None;
+    while let Some(answer) = known.message().await.unwrap() {
+        last = Some(answer.status());
+    }
+    assert_eq!(last, Some(ServingStatus::NotServing));
+    while let Some(answer) = unknown.message().await.unwrap() {
+        assert_eq!(answer.status(), ServingStatus::ServiceUnknown);
+    }
+}
+
+/// What keeps accounts from being changed until it is dropped; on SQLite nobody writes anything meanwhile.
+async fn lock(t: &App) -> Tx {
+    let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
+    tx.shared_sql("UPDATE accounts SET version = version").execute().await.unwrap();
+    tx
+}
+
+fn change() -> UpdateAccountRequest {
+    UpdateAccountRequest {
+        account: Some(Account { bio: "x".to_owned(), ..Account::default() }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["bio".to_owned()] }),
+        ..UpdateAccountRequest::default()
+    }
+}
+
+/// Waits until so many calls and streams are under way.
+async fn under_way(t: &App, count: usize) {
+    let line = format!("capecontrol_rpc_calls_under_way {count}\n");
+    let reached = async {
+        let metrics = async || {
+            t.http.get(format!("{}/metrics", t.operations_url)).send().await.unwrap().text().await.unwrap()
+        };
+        while !metrics().await.contains(&line) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), reached).await.unwrap();
+}
+
+fn told_to_come_again(refused: &Status, code: Code, reason: &str) {
+    let details = refused.get_error_details();
+    assert_eq!(
+        (refused.code(), details.error_info().unwrap().reason.as_str()),
+        (code, reason),
+        "{refused:?}"
+    );
+    assert!(details.retry_info().unwrap().retry_delay.unwrap() > Duration::ZERO);
+}
+
+/// As many calls as the node takes, all of which wait; the next is refused while they do, and they end as they should.
+async fn calls_beyond_the_bound_are_refused_while_the_others_wait(engine: Engine) {
+    let t = App::start_with(engine, |config| config.bounds.calls.calls_max = 3).await;
+    let mut people = Vec::new();
+    for name in ["ada", "bob", "eve"] {
+        people.push(t.register(&format!("{name}@example.com")).await);
+    }
+    let held = lock(&t).await;
+    let mut calls = tokio::task::JoinSet::new();
+    for person in people {
+        let mut account = person.account();
+        calls.spawn(async move { account.update_account(change()).await });
+    }
+    under_way(&t, 3).await;
+    let mut plans = SubscriptionServiceClient::new(t.channel());
+    for _ in 0..20 {
+        let refused = plans.list_plans(ListPlansRequest::default()).await.unwrap_err();
+        told_to_come_again(&refused, Code::ResourceExhausted, "OVERLOADED");
+    }
+    assert!(calls.try_join_next().is_none(), "a call ended though its row is locked");
+    drop(held);
+    while let Some(answer) = calls.join_next().await {
+        answer.unwrap().unwrap();
+    }
+    assert!(plans.list_plans(ListPlansRequest::default()).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_beyond_the_bound_are_refused_on_sqlite() {
+    calls_beyond_the_bound_are_refused_while_the_others_wait(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_beyond_the_bound_are_refused_on_postgres() {
+    calls_beyond_the_bound_are_refused_while_the_others_wait(Engine::Postgres).await;
+}
+
+on_both! {
+    async fn a_call_that_waits_for_what_is_locked_does_not_wait_for_ever(t: App) {
+        let ada = t.register("ada@example.com").await;
+        let held = lock(&t).await;
+        // Its own deadline counts while it waits. (A client of ours would not wait for the server to say so.)
+        let bearer = format!("Bearer {}", ada.token);
+        let head =
+            [("content-type", "application/grpc"), ("authorization", bearer.as_str()), ("grpc-timeout", "300m")];
+        const UPDATE: &str = "/capecontrol.auth.v1.AccountService/UpdateAccount";
+        let late = raw(&t, UPDATE, &head, grpc_web::frame(&change().encode_to_vec())).await;
+        assert_eq!(late.1.as_deref(), Some("4"));
+        // Without one it is told to come again, and others are served meanwhile.
+        let mut account = ada.account();
+        let waits = account.update_account(change());
+        let reads = async {
+            under_way(&t, 1).await;
+            ada.account().get_account(GetAccountRequest {}).await.unwrap();
+        };
+        let (refused, ()) = tokio::join!(waits, reads);
+        let refused = refused.unwrap_err();
+        assert!(matches!(refused.code(), Code::Unavailable | Code::Aborted), "{refused:?}");
+        assert!(refused.get_error_details().retry_info().is_some(), "{refused:?}");
+        drop(held);
+        ada.account().update_account(change()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn streams_beyond_the_bound_are_refused_and_calls_are_not() {
+    let t = App::start_with(Engine::Sqlite, |config| config.bounds.calls.streams_max = 2).await;
+    let ada = t.register("ada@example.com").await;
+    let created = ada.chat().create_thread(CreateThreadRequest::default()).await.unwrap();
+    let thread_id = created.into_inner().thread.unwrap().id;
+    let subscribe = || SubscribeRequest {
+        threads: vec![ThreadCursor { thread_id: thread_id.clone(), ..ThreadCursor::default() }],
+    };
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut frames = ada.chat().subscribe(subscribe()).await.unwrap().into_inner();
+        frames.message().await.unwrap().unwrap();
+        open.push(frames);
+    }
+    let refused = ada.chat().subscribe(subscribe()).await.unwrap_err();
+    told_to_come_again(&refused, Code::ResourceExhausted, "OVERLOADED");
+    ada.account().get_account(GetAccountRequest {}).await.unwrap();
+    drop(open);
+    under_way(&t, 0).await;
+    ada.chat().subscribe(subscribe()).await.unwrap();
 }
 
 #[tokio::test]

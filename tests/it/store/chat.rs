@@ -3,4 +3,5 @@
 mod bench;
 mod messages;
 mod streams;
+mod tools;
 mod turns;

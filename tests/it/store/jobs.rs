@@ -190,6 +190,41 @@ on_both! {
     }
 }
 
+on_both! {
+    async fn a_job_that_outlasts_the_drain_is_given_back_as_if_it_had_not_been_tried(t: Fixture) {
+        push(&t, 1).await;
+        let begun = Arc::new(Notify::new());
+        let begins = Arc::clone(&begun);
+        let worker = t.worker(move |registry| {
+            registry.on::<Note, _>(move |_, _| {
+                begins.notify_one();
+                std::future::pending::<Result<(), Failure>>()
+            });
+        });
+        let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
+        let signals = async {
+            begun.notified().await;
+            stop.cancel();
+            assert_eq!(count(&t).await, [(State::Running, 1)]);
+            cut.cancel();
+        };
+        let both = async { tokio::join!(worker.run(stop.clone(), cut.clone()), signals) };
+        tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
+        assert_eq!(count(&t).await, [(State::Ready, 1)]);
+        // The clock stands still: another node has it at once, and it is the first attempt once more.
+        let attempts = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&attempts);
+        let other = t.worker(move |registry| {
+            registry.on::<Note, _>(move |_, lease| {
+                noted.lock().unwrap().push(lease.attempt);
+                std::future::ready(Ok(()))
+            });
+        });
+        assert_eq!(other.run_due().await.unwrap(), 1);
+        assert_eq!(*attempts.lock().unwrap(), [1]);
+    }
+}
+
 #[tokio::test]
 async fn a_process_on_a_sqlite_file_takes_over_at_once_from_one_that_was_killed() {
     let t = Fixture::start(Engine::Sqlite).await;
@@ -205,7 +240,7 @@ async fn a_process_on_a_sqlite_file_takes_over_at_once_from_one_that_was_killed(
         }
         stop.cancel();
     };
-    let both = async { tokio::join!(worker.run(stop.clone()), done) };
+    let both = async { tokio::join!(worker.run(stop.clone(), CancellationToken::new()), done) };
     tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
     assert_eq!(*seen.lock().unwrap(), [1]);
 }

@@ -21,6 +21,9 @@ use super::{Start, database_url, world};
 /// A password that everybody here has.
 pub const PASSWORD: &str = "correct horse battery";
 
+/// The root key of every node here.
+pub const ROOT_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
 /// A running node. Its jobs run when the test says so.
 pub struct App {
     pub db: Db,
@@ -149,6 +152,21 @@ impl App {
         }
     }
 
+    /// Somebody with the next tokens of their session.
+    pub async fn refresh(&self, person: &Person) -> Person {
+        let request =
+            auth::RefreshSessionRequest { refresh_token: person.refresh_token.clone(), ..Default::default() };
+        let answer =
+            auth::auth_service_client::AuthServiceClient::new(self.channel()).refresh_session(request).await;
+        let session = answer.unwrap().into_inner().session.unwrap();
+        Person {
+            token: session.access_token,
+            refresh_token: session.refresh_token,
+            channel: self.channel(),
+            ..person.clone()
+        }
+    }
+
     /// The first administrator, signed in with the one-time password.
     pub async fn admin(&self) -> Person {
         let email = self.node.administrator().await.unwrap().unwrap();
@@ -161,6 +179,13 @@ impl App {
     pub async fn stop(self) {
         self.stop.cancel();
         self.serving.await.unwrap();
+    }
+
+    /// Stops the node in good order and starts another on another database.
+    pub async fn restart_on(self, database_url: String) -> Self {
+        self.stop.cancel();
+        self.serving.await.unwrap();
+        Self::start_on(self.folder, database_url, |_| {}).await
     }
 
     /// Stops the node as a kill would, between two lines, and starts another on the same data.
@@ -180,7 +205,7 @@ fn config(folder: &tempfile::TempDir, database_url: &str) -> Config {
         ("DATABASE__URL", database_url.to_owned()),
         ("DATABASE__MIGRATE", "true".to_owned()),
         ("DATABASE__CONNECTIONS_MAX", "6".to_owned()),
-        ("SECURITY__ROOT_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned()),
+        ("SECURITY__ROOT_KEY", ROOT_KEY.to_owned()),
         ("AUTH__ARGON2_MEMORY_KIB", "64".to_owned()),
         ("AUTH__ARGON2_PASSES", "1".to_owned()),
         ("MAIL__URL", format!("file://{}", folder.path().join("mail").display())),
@@ -225,6 +250,10 @@ pub struct Person {
 }
 
 impl Person {
+    /// The same person on another way to the node.
+    pub fn over(&self, channel: Channel) -> Self {
+        Self { channel, ..self.clone() }
+    }
     fn signed(&self) -> Signed {
         InterceptedService::new(self.channel.clone(), Bearer::new(&self.token))
     }

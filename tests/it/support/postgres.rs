@@ -31,6 +31,15 @@ pub async fn fresh() -> TestDatabase {
     TestDatabase { url: format!("{cluster}{join}options[search_path]={schema}") }
 }
 
+/// Moves what is in the schema of `url` away, and leaves an empty one of the same name.
+pub async fn empty(url: &str) {
+    let schema = url.rsplit_once('=').unwrap().1;
+    let mut conn = PgConnection::connect(&cluster()).await.unwrap();
+    let text = format!("ALTER SCHEMA {schema} RENAME TO {schema}_away; CREATE SCHEMA {schema}");
+    conn.execute(AssertSqlSafe(text)).await.unwrap();
+    conn.close().await.unwrap();
+}
+
 #[expect(clippy::disallowed_methods, reason = "the test run is told of its cluster by the environment")]
 fn cluster() -> String {
     std::env::var(VARIABLE).unwrap_or_else(|_| {

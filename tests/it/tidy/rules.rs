@@ -118,6 +118,9 @@ pub const MODULES: &[(&str, &[&str])] = &[
         &["base", "db", "jobs", "mail", "audit", "idempotency", "keyring", "auth", "market", "ai", "bus"],
     ),
     ("payments", &["base", "db", "jobs", "mail", "audit", "idempotency", "keyring", "auth", "bus"]),
+    ("backup", &["base", "db", "keyring", "auth", "chat"]),
+    // What agents may have done stands above the domains that it is done in; none of them knows it.
+    ("tools", &["base", "db", "idempotency", "auth", "ai", "market", "chat", "payments"]),
 ];
 
 /// What stands above all of them and may name each.

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use capecontrol::ai::{self, Chunk, Finish, FinishReason, Prompt};
+use capecontrol::ai::tool::{SideEffect, ToolError, Use};
+use capecontrol::ai::{self, Chunk, Finish, FinishReason, Prompt, Tool, ToolCall, ToolSpec, Toolbox};
 use capecontrol::auth::hashing;
 use capecontrol::auth::service::{Login, Register, Transport};
 use capecontrol::auth::{self, Caller, Origin};
@@ -31,6 +32,8 @@ const TERMS: &str = "2026-01";
 
 /// One node over a test's database.
 pub struct Node {
+    /// The tool of which the scripted agent may make use.
+    pub tool: Arc<Counting>,
     pub chat: Arc<Service>,
     pub auth: Arc<auth::Service>,
     pub provider: Arc<Scripted>,
@@ -67,18 +70,20 @@ impl Node {
         let auth = auth::Service::new(t.db.clone(), t.world.clone(), auth_options, key).unwrap();
         auth.prepare().await.unwrap();
         let (auth, provider) = (Arc::new(auth), Arc::new(Scripted::default()));
+        let tool = Arc::new(Counting::default());
         let (bus, drain, tasks) = (Arc::new(Lossy::default()), CancellationToken::new(), TaskTracker::new());
         let outside = Outside {
             auth: Arc::clone(&auth),
             bus: Arc::clone(&bus) as Arc<dyn Bus>,
             provider: Arc::clone(&provider) as Arc<dyn ai::Provider>,
+            tools: Toolbox::default().with(Arc::clone(&tool) as Arc<dyn Tool>),
             drain: drain.clone(),
             tasks: tasks.clone(),
         };
         let chat = Arc::new(Service::new(t.db.clone(), t.world.clone(), options, outside));
         let running = Arc::clone(&chat);
         tasks.spawn(async move { running.run().await });
-        Self { chat, auth, provider, bus, drain, tasks }
+        Self { tool, chat, auth, provider, bus, drain, tasks }
     }
 
     /// Runs the domain's jobs when it is told to.
@@ -218,6 +223,8 @@ pub enum Act {
     Break(Vec<&'static str>),
     /// Cannot be reached.
     Refuse,
+    /// Says a piece and calls these tools with these arguments.
+    Call(&'static str, Vec<(&'static str, String)>),
 }
 
 /// A provider that does what it was told, and otherwise repeats the last turn.
@@ -243,7 +250,13 @@ impl ai::Provider for Scripted {
         &self,
         prompt: Prompt,
     ) -> Result<BoxStream<'static, Result<Chunk, ai::Error>>, ai::Error> {
-        let last = prompt.turns.last().map(|turn| turn.text.clone()).unwrap_or_default();
+        let last = match prompt.turns.last() {
+            Some(ai::Turn::User(text) | ai::Turn::Assistant { text, .. }) => text.clone(),
+            Some(ai::Turn::Results(results)) => {
+                results.iter().map(|result| result.content.as_str()).collect::<Vec<_>>().join(" ")
+            }
+            None => String::new(),
+        };
         self.asked.lock().unwrap().push(prompt);
         let done = Chunk::Done(Finish { input_tokens: 3, output_tokens: 2, reason: FinishReason::Stop });
         let text = |piece: &str| Ok(Chunk::Text(piece.to_owned()));
@@ -252,9 +265,92 @@ impl ai::Provider for Scripted {
         let chunks: Vec<Result<Chunk, ai::Error>> = match act {
             Some(Act::Refuse) => return Err(ai::Error::Unavailable { retry_after: None, cause: None }),
             Some(Act::Say(pieces)) => pieces.iter().map(|piece| text(piece)).chain([Ok(done)]).collect(),
+            Some(Act::Call(said, calls)) => {
+                let calls = calls.into_iter().zip(1..).map(|((name, arguments), id)| {
+                    let (id, name) = (format!("call-{id}"), name.to_owned());
+                    Ok(Chunk::ToolCall(ToolCall { id, name, arguments }))
+                });
+                let finish = Finish { input_tokens: 3, output_tokens: 2, reason: FinishReason::ToolUse };
+                [text(said)].into_iter().chain(calls).chain([Ok(Chunk::Done(finish))]).collect()
+            }
             Some(Act::Break(pieces)) => pieces.iter().map(|piece| text(piece)).chain([cut()]).collect(),
             None => vec![text("You said: "), text(&last), Ok(done)],
         };
         Ok(futures_util::stream::iter(chunks).boxed())
+    }
+}
+
+/// A tool that counts what it did, by key, and does what a test wants.
+#[derive(Default)]
+pub struct Counting {
+    /// Every call, in order.
+    pub calls: Mutex<Vec<(Caller, Use)>>,
+    /// What its next calls do; afterwards it succeeds.
+    pub script: Mutex<VecDeque<Fate>>,
+}
+
+/// What becomes of a call of the [`Counting`] tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It has its effect, and then its result is lost.
+    Lose,
+    /// It never comes back.
+    Hang,
+    /// It panics.
+    Panic,
+    /// It refuses.
+    Refuse,
+    /// Its result has so many bytes.
+    Long(usize),
+}
+
+impl Counting {
+    pub const NAME: &str = "test.count";
+    pub const SCOPE: &str = "test.use";
+
+    pub fn will(&self, fate: Fate) {
+        self.script.lock().unwrap().push_back(fate);
+    }
+
+    /// How many effects it had: the same key has its effect once.
+    pub fn effects(&self) -> usize {
+        let calls = self.calls.lock().unwrap();
+        calls.iter().map(|(_, wanted)| wanted.key).collect::<std::collections::BTreeSet<_>>().len()
+    }
+
+    pub fn tries(&self) -> usize {
+        self.calls.lock().unwrap().len()
+    }
+}
+
+#[async_trait]
+impl Tool for Counting {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec {
+            name: Self::NAME.to_owned(),
+            description: "Counts.".to_owned(),
+            input_schema: serde_json::json!({ "type": "object" }),
+        }
+    }
+
+    fn side_effect(&self) -> SideEffect {
+        SideEffect::Propose
+    }
+
+    fn scope(&self) -> &'static str {
+        Self::SCOPE
+    }
+
+    async fn call(&self, caller: &Caller, wanted: &Use) -> Result<serde_json::Value, ToolError> {
+        self.calls.lock().unwrap().push((caller.clone(), wanted.clone()));
+        let fate = self.script.lock().unwrap().pop_front();
+        match fate {
+            Some(Fate::Lose) => Err(ToolError::Failed("the connection broke".into())),
+            Some(Fate::Hang) => std::future::pending().await,
+            Some(Fate::Panic) => panic!("on purpose"),
+            Some(Fate::Refuse) => Err(ToolError::refused("NOT_TODAY", "Not\0 today.")),
+            Some(Fate::Long(bytes)) => Ok("x".repeat(bytes).into()),
+            None => Ok(serde_json::json!({ "counted": wanted.arguments })),
+        }
     }
 }

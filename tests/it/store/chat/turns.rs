@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use capecontrol::ai::Role;
+use capecontrol::ai::Turn;
 use capecontrol::chat::model::{Actor, Change, Event, TurnFailure};
 use capecontrol::chat::turn::AgentTurn;
 use capecontrol::db::{Conn as _, Scope};
@@ -14,7 +14,7 @@ use crate::support::{Fixture, on_both};
 fn answer(event: &Event) -> &str {
     match &event.change {
         Change::MessageCreated(message) => &message.text,
-        Change::AgentTurnFailed { .. } => panic!("the turn failed"),
+        other => panic!("no answer: {other:?}"),
     }
 }
 
@@ -141,9 +141,8 @@ on_both! {
             worker.run_due().await.unwrap();
         }
         let asked = node.provider.asked.lock().unwrap();
-        let last: Vec<(Role, &str)> =
-            asked.last().unwrap().turns.iter().map(|turn| (turn.role, turn.text.as_str())).collect();
-        assert_eq!(last, [(Role::User, "2"), (Role::Assistant, "You said: 2"), (Role::User, "3")]);
+        let said = [Turn::User("2".into()), Turn::assistant("You said: 2".into()), Turn::User("3".into())];
+        assert_eq!(asked.last().unwrap().turns, said);
         assert!(!asked.last().unwrap().system.is_empty());
     }
 }
