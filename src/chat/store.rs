@@ -182,17 +182,16 @@ pub async fn threads(
     after: Option<ThreadsAfter>,
     limit: i64,
 ) -> Result<Vec<Thread>, db::Error> {
+    // SQLite joins in the order of a CROSS JOIN. PostgreSQL chooses, and has no other way to a thread than its id.
     // The end of time stands for "from the start": both engines compare the pair as a row.
     let after = after.unwrap_or(ThreadsAfter { updated_at: END_OF_TIME, id: Id::from_uuid(Uuid::max()) });
     let rows: Vec<ThreadRow> = conn
         .sql(
-            "WITH mine AS MATERIALIZED (
-                SELECT thread_id FROM thread_members WHERE organization_id = $1 AND account_id = $2
-             )
-             SELECT t.id, t.organization_id, t.created_by, t.title, t.listing_id, t.last_seq, t.epoch,
+            "SELECT t.id, t.organization_id, t.created_by, t.title, t.listing_id, t.last_seq, t.epoch,
                     t.created_at, t.updated_at
-             FROM mine JOIN threads t ON t.id = mine.thread_id
-             WHERE t.organization_id = $1 AND (t.updated_at, t.id) < ($3, $4)
+             FROM thread_members m CROSS JOIN threads t
+             WHERE m.account_id = $2 AND m.organization_id = $1 AND t.id = m.thread_id
+                AND t.organization_id IS NOT DISTINCT FROM $1 AND (t.updated_at, t.id) < ($3, $4)
              ORDER BY t.updated_at DESC, t.id DESC LIMIT $5",
         )
         .bind(organization_id)
