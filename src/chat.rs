@@ -9,6 +9,7 @@
 //! not what a tool does.
 
 pub mod error;
+mod homes;
 pub mod hub;
 pub mod model;
 pub mod rpc;

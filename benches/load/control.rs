@@ -67,7 +67,7 @@ async fn write(
     if what == "send" {
         let send = move |sender, turn| {
             let (store, scene) = (Arc::clone(&store), Arc::clone(&scene));
-            async move { store.send(&scene, scene.thread_of(sender, turn)).await }
+            async move { store.send(&scene, Scene::thread_of(sender, turn)).await }
         };
         return repeat(senders, time, send).await;
     }

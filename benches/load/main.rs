@@ -14,8 +14,14 @@
     clippy::as_conversions,
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     clippy::cast_sign_loss,
     reason = "counts become ratios; the digits that are lost are far below the noise"
+)]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unchecked_time_subtraction,
+    reason = "a bench that counted wrong had better stop"
 )]
 
 mod client;
@@ -37,7 +43,7 @@ mod tidy;
 mod explain;
 /// The tests' reader of statements in Rust source, so that plans are shown of the very text that runs.
 #[path = "../../tests/it/prepare/literals.rs"]
-#[expect(clippy::panic, clippy::indexing_slicing, clippy::unwrap_used, reason = "written for tests")]
+#[expect(clippy::panic, reason = "written for tests")]
 mod literals;
 
 use std::process::ExitCode;

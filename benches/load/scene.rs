@@ -76,7 +76,7 @@ impl Scene {
     }
 
     /// The thread that a sender writes to in a turn: over time all of them.
-    pub const fn thread_of(&self, sender: usize, turn: usize) -> usize {
+    pub const fn thread_of(sender: usize, turn: usize) -> usize {
         (sender * 16 + turn) % THREADS
     }
 

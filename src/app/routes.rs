@@ -50,9 +50,13 @@ impl App {
             .merge(http::platform(self.platform()))
             .merge(self.payment_routes())
             .fallback(http::unknown)
-            .layer(CatchPanicLayer::new())
-            .layer(cors::layer(self.config.server.allowed_origins.clone()))
-            .layer(from_fn_with_state(telemetry, observe));
+            // Together, the outermost first: each `layer` of the router would put every route into one more box.
+            .layer(
+                ServiceBuilder::new()
+                    .layer(from_fn_with_state(telemetry, observe))
+                    .layer(cors::layer(self.config.server.allowed_origins.clone()))
+                    .layer(CatchPanicLayer::new()),
+            );
         Ok(app)
     }
 

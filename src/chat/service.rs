@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::Options;
 use super::error::Error;
+use super::homes::Homes;
 use super::hub::{Holder, Hub, Registration};
 use super::model::feed::{Feed, Read};
 use super::model::frame::Wish;
@@ -50,6 +51,7 @@ pub struct Service {
     world: World,
     options: Options,
     hub: Arc<Hub>,
+    homes: Homes,
     outside: Outside,
 }
 
@@ -110,7 +112,7 @@ impl Service {
     /// The domain over these.
     pub fn new(db: Db, world: World, options: Options, outside: Outside) -> Self {
         let hub = Hub::new(Arc::clone(&outside.bus), options.backlog, options.streams_per_account_max);
-        Self { db, world, options, hub: Arc::new(hub), outside }
+        Self { db, world, options, hub: Arc::new(hub), homes: Homes::default(), outside }
     }
 
     /// Carries news to the streams, and looks whether their callers may go on, until the drain. To be run once, on a
@@ -375,8 +377,13 @@ impl Service {
 
     /// The organisation of a thread, whoever asks.
     async fn home(&self, thread_id: ThreadId) -> Result<OrganizationId, Error> {
+        if let Some(home) = self.homes.recall(thread_id) {
+            return Ok(home);
+        }
         let mut conn = self.db.conn(Scope::System("chat.locate")).await?;
-        store::organization_of_thread(&mut conn, thread_id).await?.ok_or(Error::ThreadNotFound)
+        let home = store::organization_of_thread(&mut conn, thread_id).await?.ok_or(Error::ThreadNotFound)?;
+        self.homes.remember(thread_id, home);
+        Ok(home)
     }
 
     /// A thread that the caller may see, and a session in its organisation.

@@ -13,7 +13,7 @@ use crate::client::{Crowd, message};
 use crate::control::repeat;
 use crate::figures::{ROUNDS, Round, Row, Target};
 use crate::process::Program;
-use crate::scene::Places;
+use crate::scene::{Places, Scene};
 use crate::{Failure, Outcome};
 
 /// Connections that the callers share: one alone is a bottleneck of its own.
@@ -77,7 +77,7 @@ async fn messages_sent(program: &Program, crowd: &Crowd, places: &Places) -> Out
     let before = program.cpu()?;
     let (crowd, scene) = (crowd.clone(), Arc::new(places.scene.clone()));
     let (count, elapsed) = repeat(SENDERS, TURN, move |sender, turn| {
-        let thread = scene.thread_of(sender, turn);
+        let thread = Scene::thread_of(sender, turn);
         let mut chat = crowd.chat(sender, crate::scene::member(thread, 0));
         let request = message(&scene.threads[thread].to_string());
         async move {

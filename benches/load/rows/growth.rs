@@ -131,7 +131,7 @@ impl Call {
                 1
             }
             Self::Send => {
-                let thread = scene.thread_of(caller, turn);
+                let thread = Scene::thread_of(caller, turn);
                 let request = message(&scene.threads[thread].to_string());
                 crowd.chat(caller, member(thread, 0)).send_message(request).await?;
                 1

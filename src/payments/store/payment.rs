@@ -1,4 +1,7 @@
 //! Payments.
+//!
+//! What is named by its id is found by its id: `organization_id IS NOT DISTINCT FROM` keeps PostgreSQL from reading all
+//! that the organisation has by another index, which it holds for as cheap.
 
 use crate::base::{OrganizationId, Timestamp};
 use crate::db::{self, Conn, Tx};
@@ -92,7 +95,7 @@ pub async fn insert(tx: &mut Tx, payment: &Payment) -> Result<(), db::Error> {
 pub async fn update(tx: &mut Tx, payment: &Payment) -> Result<(), db::Error> {
     tx.sql(
         "UPDATE payments SET status = $3, fee_minor = $4, provider_payment_id = $5, updated_at = $6, settled_at = $7
-         WHERE organization_id = $1 AND id = $2",
+         WHERE id = $2 AND organization_id IS NOT DISTINCT FROM $1",
     )
     .bind(payment.organization_id)
     .bind(payment.id)
