@@ -1,8 +1,8 @@
 //! Whether sessions still stand, remembered for a few seconds.
 //!
-//! Every authenticated call asks. A session that was ended elsewhere is refused here once the memory of it is too old,
-//! and one that was ended on this node at once. Standing streams ask at least every two seconds; with a memory of three
-//! seconds nothing outlives its session by more than five.
+//! Every authenticated call asks. A session that was ended elsewhere is refused here once the memory of it is too
+//! old, and one that was ended on this node at once. Standing streams are looked at every two seconds; with a memory
+//! of three seconds nothing outlives its session by more than five.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

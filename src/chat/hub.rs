@@ -97,6 +97,11 @@ impl Inbox {
         *self.ended.wait().await
     }
 
+    /// Whether it was said that the caller may no longer go on.
+    pub fn has_ended(&self) -> bool {
+        self.ended.initialized()
+    }
+
     /// Says that the caller may no longer go on.
     pub fn end(&self, why: Ended) {
         // The first reason stands.

@@ -36,24 +36,25 @@ impl Service {
             .await;
     }
 
-    /// At the latest until the first token expires.
+    /// At the latest until the first token expires. A stream that was told of its end may take a moment to go: there is
+    /// nothing more to wait for.
     fn until_next_look(&self) -> Duration {
         let (recheck, now) = (self.options().recheck, self.world().now());
         let streams = self.hub().streams();
-        let expiries = streams.iter().filter_map(|stream| stream.holder().expires_at);
+        let going_on = streams.iter().filter(|stream| !stream.has_ended());
+        let expiries = going_on.filter_map(|stream| stream.holder().expires_at);
         expiries.map(|at| at.since(now)).fold(recheck, Duration::min)
     }
 
     async fn look(&self) {
         let mut streams = self.hub().streams();
         let now = self.world().now();
-        streams.retain(|stream| {
-            let expired = stream.holder().expires_at.is_some_and(|at| at <= now);
-            if expired {
+        for stream in &streams {
+            if stream.holder().expires_at.is_some_and(|at| at <= now) {
                 stream.end(Ended::TokenExpired);
             }
-            !expired
-        });
+        }
+        streams.retain(|stream| !stream.has_ended());
         // What cannot be asked now is asked again soon; meanwhile no event can be read either. The hub warns.
         if let Err(error) = self.look_at_sessions(&streams).await {
             tracing::debug!(%error, "the sessions of streams cannot be checked");
