@@ -2,6 +2,7 @@
 
 pub mod ai;
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod backup;
 pub mod base;

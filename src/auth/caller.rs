@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use crate::audit::{self, ActorKind};
 use crate::base::{AccountId, OrganizationId, SessionId, Timestamp};
 
 use super::{Error, Role};
@@ -129,6 +130,30 @@ impl Caller {
     #[must_use]
     pub fn is_developer(&self) -> bool {
         self.account.is_some() && matches!(self.role, Role::Developer | Role::Admin)
+    }
+
+    /// The beginning of an entry in the audit log that tells of something this caller does.
+    #[must_use]
+    pub fn entry(&self, action: &'static str) -> audit::Entry {
+        audit::Entry::new(action, self.actor())
+    }
+
+    fn actor(&self) -> audit::Actor {
+        let kind = match (self.account, self.purpose) {
+            (Some(_), _) => ActorKind::Account,
+            (None, Some(_)) => ActorKind::Platform,
+            (None, None) => ActorKind::Stranger,
+        };
+        audit::Actor {
+            kind,
+            id: self.account.map(AccountId::uuid),
+            on_behalf_of: None,
+            session: self.session,
+            purpose: self.purpose,
+            request_id: self.origin.request_id.clone(),
+            address: self.origin.peer,
+            agent: self.origin.agent.clone(),
+        }
     }
 
     /// What the platform itself does; none when somebody calls.

@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::audit;
 use crate::base::{AccountId, Secret, SessionId, Timestamp, World};
 use crate::db::{Db, Scope};
 use crate::keyring::RootKey;
@@ -106,6 +107,7 @@ pub struct Service {
     administrator_email: Email,
     terms: Terms,
     hashing: Hashing,
+    audit: audit::Log,
     keys: Keys,
     standings: Standings,
     verified: Verified,
@@ -130,6 +132,7 @@ impl Service {
         Ok(Self {
             terms: Terms::new(&options.issuer, &options.audience, options.access_token_ttl)?,
             hashing: Hashing::new(&options.hashing, &world)?,
+            audit: audit::Log::new(world.clone(), root.clone()),
             keys: Keys::new(db.clone(), world.clone(), root),
             standings: Standings::new(options.session_memory),
             verified: Verified::default(),

@@ -101,6 +101,8 @@ impl Service {
         };
         store::session::insert(&mut tx, &new).await?;
         let issued = self.issue(&mut tx, known.id, session, FIRST_GENERATION, now).await?;
+        let entry = caller.entry("auth.login").by(known.id, Some(session)).on("session", session);
+        self.audit.record(&mut tx, entry).await?;
         slot.store_secret();
         tx.commit().await?;
         Ok(issued)
