@@ -8,16 +8,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::World;
 use crate::db::{self, Db, Scope};
-use crate::idempotency;
+use crate::{audit, idempotency};
 
 /// How often the tables are looked at.
 const EVERY: Duration = Duration::from_secs(600);
 /// How many rows one transaction deletes, so that nobody waits long for the writer.
 const ROWS_MAX: i64 = 1_000;
 
-pub(super) async fn run(db: Db, world: World, stop: CancellationToken) {
+pub(super) async fn run(db: Db, world: World, audit: audit::Log, stop: CancellationToken) {
     loop {
-        if let Err(error) = sweep(&db, &world).await {
+        if let Err(error) = sweep(&db, &world, &audit).await {
             tracing::warn!(error = %error.chain(), "what has had its time was not deleted");
         }
         tokio::select! {
@@ -27,12 +27,13 @@ pub(super) async fn run(db: Db, world: World, stop: CancellationToken) {
     }
 }
 
-async fn sweep(db: &Db, world: &World) -> Result<(), db::Error> {
+async fn sweep(db: &Db, world: &World, audit: &audit::Log) -> Result<(), db::Error> {
     loop {
         let mut tx = db.begin(Scope::System("maintenance")).await?;
-        let deleted = idempotency::prune(&mut tx, world, ROWS_MAX).await?;
+        let answers = idempotency::prune(&mut tx, world, ROWS_MAX).await?;
+        let strangers = audit.forget_strangers(&mut tx, ROWS_MAX).await?;
         tx.commit().await?;
-        if deleted < ROWS_MAX.unsigned_abs() {
+        if answers.max(strangers) < ROWS_MAX.unsigned_abs() {
             return Ok(());
         }
     }

@@ -18,6 +18,12 @@ use crate::support::{Fixture, Start as _};
 const TENANTLESS: &[(&str, &str)] = &[
     ("accounts", "a person, who may belong to several organisations"),
     ("alarms", "for operators; it names the organisation when there is one"),
+    ("audit_chain", "the platform's log"),
+    ("audit_events", "the platform's log; an entry names the organisation when there is one"),
+    ("audit_heads", "the platform's log"),
+    ("audit_people", "a person's, whichever organisations they belong to"),
+    ("audit_seals", "the platform's log; the entry names the organisation"),
+    ("audit_unsealed", "the platform's log; the entry names the organisation"),
     ("idempotency_keys", "the caller's, who may be nobody"),
     ("invoice_counters", "the supplier's series of numbers"),
     ("jobs", "the platform's work; it names the organisation when there is one"),

@@ -10,12 +10,14 @@ pub use edge::Edge;
 
 use std::sync::Arc;
 
+use capecontrol::audit;
 use capecontrol::auth::caller::Proof;
 use capecontrol::auth::store::{account, organization};
 use capecontrol::auth::{Caller, Email, Origin, Role};
 use capecontrol::base::{ManualClock, OrganizationId, SeededRng, Timestamp, World};
 use capecontrol::db::{Db, Engine, Options, Scope};
 use capecontrol::jobs::{self, Registry, Worker};
+use capecontrol::keyring::RootKey;
 
 /// 2026-11-20T10:00:00Z, where the clock of every test begins.
 pub const START: Timestamp = Timestamp::from_seconds(1_795_168_800);
@@ -75,6 +77,11 @@ pub async fn somebody(t: &Fixture, email: &str) -> Caller {
     let expires_at = Timestamp::from_micros(i64::MAX);
     let proof = Proof { account: new.id, session: t.world.id(), role: Role::Customer, personal, expires_at };
     Caller::signed_in(proof, Origin::default())
+}
+
+/// The audit log of a domain that is tested alone.
+pub fn audit_log(world: &World) -> audit::Log {
+    audit::Log::new(world.clone(), RootKey::new([7; 32]))
 }
 
 /// The address of an empty database.

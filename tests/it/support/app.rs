@@ -110,6 +110,11 @@ impl App {
         self.node.run_due_jobs().await.unwrap()
     }
 
+    /// Writes the refusals whose window is over, and seals the audit log.
+    pub async fn seal(&self) -> usize {
+        self.node.seal_audit_log().await.unwrap()
+    }
+
     /// Moves the clock on.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
@@ -215,6 +220,8 @@ fn config(folder: &tempfile::TempDir, database_url: &str) -> Config {
     let (mut config, _) = Config::read(Sources { environment, ..Sources::default() }).unwrap();
     // Jobs run when the test says so.
     config.bounds.jobs.concurrency = 0;
+    // So is the audit log sealed.
+    config.bounds.audit.every = None;
     config
 }
 
