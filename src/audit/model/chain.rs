@@ -341,6 +341,7 @@ impl Walk {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use proptest::strategy::ValueTree as _;
 
     use super::super::event::tests::events;
     use super::*;

@@ -24,8 +24,8 @@ const ABSENT: u8 = 0;
 const PRESENT: u8 = 1;
 
 /// An entry as it is stored. Words are kept as they stand, so that one that somebody changed can still be read and
-/// compared. Not to be printed, as it tells of a person.
-#[derive(Clone, PartialEq, Eq, db::Row)]
+/// compared. What is personal in it is sealed.
+#[derive(Clone, Debug, PartialEq, Eq, db::Row)]
 pub struct Event {
     /// Its id, which sorts by the time it was made.
     pub id: EventId,
