@@ -49,6 +49,11 @@ impl Start for Fixture {
 }
 
 impl Fixture {
+    /// Another one on the same engine, with a database of its own.
+    pub async fn start_like(other: &Self) -> Self {
+        Self::start(other.db.engine()).await
+    }
+
     /// A worker for the jobs that `register` registers.
     pub fn worker(&self, register: impl FnOnce(&mut Registry)) -> Worker {
         let mut registry = Registry::default();
