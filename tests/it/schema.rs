@@ -24,6 +24,7 @@ const TENANTLESS: &[(&str, &str)] = &[
     ("audit_people", "a person's, whichever organisations they belong to"),
     ("audit_seals", "the platform's log; the entry names the organisation"),
     ("audit_unsealed", "the platform's log; the entry names the organisation"),
+    ("guesses", "belongs to an account and a network, under a keyed hash"),
     ("idempotency_keys", "the caller's, who may be nobody"),
     ("invoice_counters", "the supplier's series of numbers"),
     ("jobs", "the platform's work; it names the organisation when there is one"),

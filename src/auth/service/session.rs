@@ -3,11 +3,13 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::audit::Risk;
+use crate::auth::guess::Keys;
 use crate::auth::hashing::Verdict;
 use crate::auth::model::SessionEnd;
 use crate::auth::store::account::Credentials;
 use crate::auth::store::session::{NewSession, RefreshToken};
 use crate::auth::{Caller, Email, Error, password, store};
+use crate::base::fault::Code;
 use crate::base::{AccountId, Fault as _, Secret, SessionId, Timestamp, Violations};
 use crate::db::{Scope, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
@@ -45,7 +47,8 @@ impl Service {
     /// Signs in. An unknown address and a wrong password cost the same work and get the same answer.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentials`], [`Error::OneTimePasswordSpent`], [`Error::HashingBusy`], [`Error::Invalid`].
+    /// [`Error::InvalidCredentials`], [`Error::OneTimePasswordSpent`], [`Error::GuessDelayed`],
+    /// [`Error::HashingBusy`], [`Error::Invalid`].
     pub async fn login(
         &self,
         caller: &Caller,
@@ -53,6 +56,8 @@ impl Service {
         key: Option<&RequestKey>,
     ) -> Result<Issued, Error> {
         let email = check_login(&command)?;
+        let guess = self.count_guess(caller, email.as_str()).await;
+        let guess = guess.map_err(|error| self.note_refused_login(caller, None, error))?;
         let credentials = {
             let mut conn = self.db.conn(SCOPE).await?;
             store::account::credentials(&mut conn, &email).await?
@@ -69,7 +74,7 @@ impl Service {
         // Missing the chance to rehash is no reason to refuse: the next sign-in has it too.
         let rehashed =
             if outdated { self.hashing.hash(command.password, &self.world).await.ok() } else { None };
-        let issued = self.sign_in(caller, &known, rehashed, key).await?;
+        let issued = self.sign_in(caller, &known, rehashed, &guess, key).await?;
         if known.one_time_issued_at.is_some() {
             self.remove_one_time_file().await;
         }
@@ -78,12 +83,15 @@ impl Service {
 
     /// A sign-in that was refused, with the account that somebody tried to get into, if there is one.
     fn note_refused_login(&self, caller: &Caller, account: Option<AccountId>, error: Error) -> Error {
-        let entry = caller.entry("auth.login").risk(Risk::Medium);
-        let entry = match account {
-            Some(account) => entry.on("account", account),
-            None => entry,
-        };
-        self.audit.refused(entry, error.reason().name);
+        // A fault of ours is no refusal.
+        if error.reason().code != Code::Internal && !matches!(error, Error::Db(_)) {
+            let entry = caller.entry("auth.login").risk(Risk::Medium);
+            let entry = match account {
+                Some(account) => entry.on("account", account),
+                None => entry,
+            };
+            self.audit.refused(entry, error.reason().name);
+        }
         error
     }
 
@@ -92,6 +100,7 @@ impl Service {
         caller: &Caller,
         known: &Credentials,
         rehashed: Option<String>,
+        guess: &Keys,
         key: Option<&RequestKey>,
     ) -> Result<Issued, Error> {
         let mut tx = self.db.begin(SCOPE).await?;
@@ -105,6 +114,7 @@ impl Service {
         if let Some(hash) = rehashed {
             store::account::rehash(&mut tx, known, hash).await?;
         }
+        self.guessed_right(&mut tx, guess).await?;
         let session: SessionId = self.world.id();
         let new = NewSession {
             id: session,
