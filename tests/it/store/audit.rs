@@ -68,10 +68,11 @@ impl Node {
         (bad.fault, bad.position, bad.id)
     }
 
-    /// The ids of all entries, the oldest first.
+    /// The ids of all entries in the order of the chain, and behind them those that wait.
     async fn ids(&self) -> Vec<EventId> {
-        let seen = self.archive.list(Reach::Platform, Filter::default(), None, 10_000).await.unwrap();
-        seen.into_iter().rev().map(|seen| seen.event.id).collect()
+        let mut seen = self.archive.list(Reach::Platform, Filter::default(), None, 10_000).await.unwrap();
+        seen.sort_by_key(|seen| (seen.place.map_or(i64::MAX, |place| place.position), seen.event.id));
+        seen.into_iter().map(|seen| seen.event.id).collect()
     }
 }
 
@@ -517,7 +518,11 @@ on_both! {
         let (ada, hers, others): (AccountId, OrganizationId, OrganizationId) = (t.world.id(), t.world.id(), t.world.id());
         let batches = [vec![others, hers, others], vec![others], vec![hers, hers]];
         for batch in &batches {
-            node.record(batch.iter().map(|organization| entry(&t, ada, *organization))).await;
+            for organization in batch {
+                // Later entries sort behind earlier ones only when time goes by.
+                t.clock.advance(Duration::from_millis(1));
+                node.record([entry(&t, ada, *organization)]).await;
+            }
             node.seal().await;
         }
         node.record([entry(&t, ada, others), entry(&t, ada, hers)]).await;
