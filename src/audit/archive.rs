@@ -17,6 +17,8 @@ use crate::db::{self, Db, Scope};
 
 /// How many links a verification reads at once.
 const LINKS_AT_ONCE: i64 = 1_000;
+/// How many entries are looked at in one statement for one without a place.
+const UNCHAINED_AT_ONCE: i64 = 20_000;
 const BEFORE_ALL: EventId = EventId::from_uuid(Uuid::nil());
 
 /// How much of the log is looked at.
@@ -336,14 +338,23 @@ impl Archive {
         }
     }
 
+    /// The first entry within reach that neither has a place nor waits for one.
     async fn unchained(&self, reach: Reach) -> Result<Option<Bad>, db::Error> {
-        let mut conn = self.db.conn(scope(reach)).await?;
         let organization = match reach {
             Reach::Platform => None,
             Reach::Organization(organization) => Some(organization),
         };
-        let id = store::unchained(&mut conn, organization).await?;
-        Ok(id.map(|id| Bad { position: None, id: Some(id), fault: Fault::EntryUnchained }))
+        let mut after = BEFORE_ALL;
+        loop {
+            let mut conn = self.db.conn(SCOPE).await?;
+            let end = store::page_end(&mut conn, after, UNCHAINED_AT_ONCE).await?;
+            let until = end.unwrap_or(store::AFTER_ALL);
+            let id = store::unchained(&mut conn, organization, after, until).await?;
+            if id.is_some() || end.is_none() {
+                return Ok(id.map(|id| Bad { position: None, id: Some(id), fault: Fault::EntryUnchained }));
+            }
+            after = until;
+        }
     }
 }
 

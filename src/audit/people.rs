@@ -1,7 +1,7 @@
 //! The keys of persons: each seals what the log says of one person, and goes when that person is erased.
 //!
-//! A key is made when it is first needed, in the transaction of that entry, and wrapped by the root key. Opened ones are
-//! remembered for writing. For reading they are always looked up, so that an erasure holds on every node at once.
+//! A key is made when it is first needed, in the transaction of that entry, and wrapped by the root key. Opened ones
+//! are remembered for writing. For reading they are always looked up, so that an erasure holds on every node at once.
 //!
 //! Strangers have no key of their own, for nobody knows who they are. All strangers of one day (UTC) share a key, which
 //! is deleted when it is ninety days old: long enough to look into an attack, and no longer.

@@ -11,7 +11,7 @@ use crate::base::{OrganizationId, Timestamp};
 use crate::db::{self, Conn, Tx};
 
 /// The order of entries begins before this: ids sort by the time they were made, and lists by them, downwards.
-const AFTER_ALL: EventId = EventId::from_uuid(Uuid::max());
+pub(super) const AFTER_ALL: EventId = EventId::from_uuid(Uuid::max());
 
 /// Which entries are wanted.
 #[derive(Clone, Default)]
@@ -81,8 +81,8 @@ pub(super) async fn list(conn: &mut impl Conn, wanted: &Wanted) -> Result<Vec<Ev
             personal, created_at
          FROM audit_events
          WHERE id < $1 AND substr(action, 1, CAST($2 AS integer)) = $3
-           AND ($4 IS NULL OR actor_id = $4 OR on_behalf_of = $4) AND ($5 IS NULL OR subject_id = $5)
-           AND ($6 IS NULL OR risk = $6) AND ($7 IS NULL OR created_at >= $7) AND ($8 IS NULL OR created_at < $8)
+           AND (actor_id = $4 OR on_behalf_of = $4 OR $4 IS NULL) AND (subject_id = $5 OR $5 IS NULL)
+           AND (risk = $6 OR $6 IS NULL) AND (created_at >= $7 OR $7 IS NULL) AND (created_at < $8 OR $8 IS NULL)
          ORDER BY id DESC LIMIT $9",
     )
     .bind(wanted.after.unwrap_or(AFTER_ALL))
@@ -113,8 +113,8 @@ pub(super) async fn list_of(
             personal, created_at
          FROM audit_events
          WHERE organization_id = $1 AND id < $2 AND substr(action, 1, CAST($3 AS integer)) = $4
-           AND ($5 IS NULL OR actor_id = $5 OR on_behalf_of = $5) AND ($6 IS NULL OR subject_id = $6)
-           AND ($7 IS NULL OR risk = $7) AND ($8 IS NULL OR created_at >= $8) AND ($9 IS NULL OR created_at < $9)
+           AND (actor_id = $5 OR on_behalf_of = $5 OR $5 IS NULL) AND (subject_id = $6 OR $6 IS NULL)
+           AND (risk = $7 OR $7 IS NULL) AND (created_at >= $8 OR $8 IS NULL) AND (created_at < $9 OR $9 IS NULL)
          ORDER BY id DESC LIMIT $10",
     )
     .bind(organization)
@@ -195,22 +195,44 @@ pub(super) async fn among(conn: &mut impl Conn, ids: &[EventId]) -> Result<Vec<E
     .await
 }
 
-/// The first entry that neither has a place in the chain nor waits for one.
+/// The id of the last of the next `count` entries behind `after`; none when there are not so many.
+///
+/// # Errors
+/// What the database refuses.
+pub(super) async fn page_end(
+    conn: &mut impl Conn,
+    after: EventId,
+    count: i64,
+) -> Result<Option<EventId>, db::Error> {
+    let row: Option<(EventId,)> = conn
+        .shared_sql("SELECT id FROM audit_events WHERE id > $1 ORDER BY id LIMIT 1 OFFSET $2")
+        .bind(after)
+        .bind(count.saturating_sub(1))
+        .optional()
+        .await?;
+    Ok(row.map(|(id,)| id))
+}
+
+/// The first entry behind one and up to another that neither has a place in the chain nor waits for one.
 ///
 /// # Errors
 /// What the database refuses.
 pub(super) async fn unchained(
     conn: &mut impl Conn,
     organization: Option<OrganizationId>,
+    after: EventId,
+    until: EventId,
 ) -> Result<Option<EventId>, db::Error> {
     let row: Option<(EventId,)> = conn
         .sql(
             "SELECT e.id FROM audit_events AS e
-             WHERE ($1 IS NULL OR e.organization_id = $1)
+             WHERE e.id > $1 AND e.id <= $2 AND (e.organization_id = $3 OR $3 IS NULL)
                AND NOT EXISTS (SELECT 1 FROM audit_seals AS s WHERE s.event_id = e.id)
                AND NOT EXISTS (SELECT 1 FROM audit_unsealed AS u WHERE u.event_id = e.id)
              ORDER BY e.id LIMIT 1",
         )
+        .bind(after)
+        .bind(until)
         .bind(organization)
         .optional()
         .await?;

@@ -390,7 +390,8 @@ mod tests {
             batch in 1_usize..5,
             which in any::<proptest::sample::Index>(),
         ) {
-            prop_assume!(list.iter().map(|event| event.id).collect::<std::collections::HashSet<_>>().len() == list.len());
+            let ids: std::collections::HashSet<_> = list.iter().map(|event| event.id).collect();
+            prop_assume!(ids.len() == list.len());
             let (seals, heads, end) = chain(&list, batch);
             prop_assert_eq!(walk(&list, &seals, &heads, &end, None), Ok(()));
             let which = which.index(list.len());

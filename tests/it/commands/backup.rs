@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use capecontrol::db::{Db, Engine, Options};
+use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::chat::v1 as chat;
 use capecontrol::proto::capecontrol::payments::v1::PaymentStatus;
 use serde_json::{Value, json};
@@ -66,6 +67,7 @@ on_both! {
             send(&ada, &thread_id, format!("before {number}"), t.world.id::<()>().to_string()).await;
         }
         let before = thread(&ada, &thread_id).await;
+        t.seal().await;
 
         let (stop, written) = (AtomicBool::new(false), AtomicU64::new(0));
         let writing = async {
@@ -96,6 +98,10 @@ on_both! {
         let (code, _, error) = run(on(&folder, &url, &restore)).await;
         assert!(code == 1 && error.contains("overwrites nothing"), "{error}");
 
+        let (code, out, error) = run(on(&folder, &url, &["audit", "verify", "--json"])).await;
+        let log = read(&out);
+        assert!(code == 0 && log["intact"] == true && log["entries"].as_i64().unwrap() > 3, "{out} {error}");
+
         let t = t.restart_on(url).await;
         t.advance(Duration::from_secs(60));
         // The session is there; the port, and with it the issuer of access tokens, is another.
@@ -117,6 +123,11 @@ on_both! {
         assert_eq!(events(&admin).await.len(), 2);
         let books = ledger(&admin).await;
         assert_eq!((books.balanced, books.transaction_count), (true, 2));
+        // The chain goes on where the backup left it.
+        t.seal().await;
+        let whole = auth::VerifyAuditLogRequest { organization_id: "-".to_owned(), ..Default::default() };
+        let whole = admin.audit().verify_audit_log(whole).await.unwrap().into_inner();
+        assert!(whole.intact && whole.entry_count > log["entries"].as_i64().unwrap(), "{whole:?}");
     }
 
     async fn a_restore_refuses_what_is_not_whole_or_not_for_it(t: App) {

@@ -199,7 +199,8 @@ on_both! {
         for _ in 0..12 {
             let (fresh, more) = (entries(&t, 7), entries(&t, 5));
             tokio::join!(node.record(fresh), other.record(more));
-            let (one, two, three) = tokio::join!(node.sealer.run_due(), other.sealer.run_due(), other.sealer.run_due());
+            let [one, two, three] = [&node, &other, &other].map(|node| node.sealer.run_due());
+            let (one, two, three) = tokio::join!(one, two, three);
             sealed += one.unwrap() + two.unwrap() + three.unwrap();
         }
         assert_eq!(sealed, 12 * 12);
@@ -213,7 +214,7 @@ on_both! {
         for steps in 0..60 {
             let mut work = Box::pin(node.sealer.run_due());
             for _ in 0..steps {
-                if std::future::poll_fn(|context| std::task::Poll::Ready(work.as_mut().poll(context))).await.is_ready() {
+                if futures_util::poll!(&mut work).is_ready() {
                     break;
                 }
                 tokio::task::yield_now().await;
@@ -515,7 +516,7 @@ on_both! {
 
     async fn an_organisation_verifies_and_exports_without_others_entries(t: Fixture) {
         let node = Node::of(&t);
-        let (ada, hers, others): (AccountId, OrganizationId, OrganizationId) = (t.world.id(), t.world.id(), t.world.id());
+        let (ada, [hers, others]): (AccountId, [OrganizationId; 2]) = (t.world.id(), [t.world.id(), t.world.id()]);
         let batches = [vec![others, hers, others], vec![others], vec![hers, hers]];
         for batch in &batches {
             for organization in batch {

@@ -280,6 +280,9 @@ impl Person {
     pub fn organizations(&self) -> auth::organization_service_client::OrganizationServiceClient<Signed> {
         auth::organization_service_client::OrganizationServiceClient::new(self.signed())
     }
+    pub fn audit(&self) -> auth::audit_service_client::AuditServiceClient<Signed> {
+        auth::audit_service_client::AuditServiceClient::new(self.signed())
+    }
     pub fn chat(&self) -> ChatServiceClient<Signed> {
         ChatServiceClient::new(self.signed())
     }
