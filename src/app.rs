@@ -320,7 +320,7 @@ impl App {
         match tokio::time::timeout(CLOSE_MAX, self.sealer.finish()).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
-                tracing::warn!(error = %error.chain(), "the audit log was not sealed at the end")
+                tracing::warn!(error = %error.chain(), "the audit log was not sealed at the end");
             }
             Err(_) => tracing::warn!("the audit log was not sealed in time at the end"),
         }

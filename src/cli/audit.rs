@@ -318,7 +318,9 @@ async fn heads(config: &Config, after: i64, last: bool, output: Output) -> Resul
         let page = console.auth.audit_heads(&operator(), after, PAGE).await?;
         let Some(end) = page.last().cloned() else { break };
         if !last {
-            page.iter().for_each(|head| print(head, output));
+            for head in &page {
+                print(head, output);
+            }
         }
         after = end.position;
         newest = Some(end);

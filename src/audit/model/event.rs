@@ -204,7 +204,7 @@ pub(crate) mod tests {
             }
             assert_eq!(*mark, PRESENT);
             let (length, after) = after.split_first_chunk::<4>().unwrap();
-            let (field, after) = after.split_at(u32::from_be_bytes(*length) as usize);
+            let (field, after) = after.split_at(usize::try_from(u32::from_be_bytes(*length)).unwrap());
             rest = after;
             Some(field.to_vec())
         };

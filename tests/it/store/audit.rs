@@ -64,7 +64,7 @@ impl Node {
 
     /// What is wrong with the log, where, and with which entry.
     async fn fault(&self) -> (Fault, Option<i64>, Option<EventId>) {
-        let bad = self.verify().await.bad.expect("a fault");
+        let bad = self.verify().await.bad.unwrap();
         (bad.fault, bad.position, bad.id)
     }
 
