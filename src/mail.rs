@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use file::FileMailer;
 
 use crate::base::World;
-use crate::db::{self, Tx};
+use crate::db::{self, Conn as _, Tx};
 use crate::jobs::{self, Failure, Job, Registry};
 
 /// A letter to one person, in plain text and HTML.

@@ -247,13 +247,12 @@ fn list() -> Json<Vec<String>> {
 }
 
 fn organizations<'c>(_: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement<'c> {
-    tx.sql(
-        "INSERT INTO organizations (id, name, personal_account_id, created_at, updated_at) VALUES $rows",
-    )
-    .rows(rows, |statement, row| {
-        let statement = statement.bind(organization(row)).bind(format!("Filled {row}")).bind(account(row));
-        statement.bind(at(row)).bind(at(row))
-    })
+    tx.sql("INSERT INTO organizations (id, name, personal_account_id, created_at, updated_at) VALUES $rows")
+        .rows(rows, |statement, row| {
+            let statement =
+                statement.bind(organization(row)).bind(format!("Filled {row}")).bind(account(row));
+            statement.bind(at(row)).bind(at(row))
+        })
 }
 
 fn memberships<'c>(_: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement<'c> {
@@ -297,13 +296,11 @@ fn threads<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement
 
 fn thread_members<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement<'c> {
     let filling = *filling;
-    tx.sql(
-        "INSERT INTO thread_members (thread_id, account_id, organization_id, created_at) VALUES $rows",
-    )
-    .rows(rows, move |statement, row| {
-        let (organization, account) = filling.owner(row);
-        statement.bind(id(Kind::Thread, row)).bind(account).bind(organization).bind(at(row))
-    })
+    tx.sql("INSERT INTO thread_members (thread_id, account_id, organization_id, created_at) VALUES $rows")
+        .rows(rows, move |statement, row| {
+            let (organization, account) = filling.owner(row);
+            statement.bind(id(Kind::Thread, row)).bind(account).bind(organization).bind(at(row))
+        })
 }
 
 fn thread_events<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement<'c> {

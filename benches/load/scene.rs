@@ -210,11 +210,8 @@ async fn furnish(db: &Db, accounts: Vec<AccountId>) -> Outcome<Scene> {
     let now = world.now();
     let mut tx = db.begin(Scope::System("bench")).await?;
     let owner = *accounts.first().ok_or("nobody is there")?;
-    let (organization,): (OrganizationId,) = tx
-        .sql("SELECT id FROM organizations WHERE personal_account_id = $1")
-        .bind(owner)
-        .one()
-        .await?;
+    let (organization,): (OrganizationId,) =
+        tx.sql("SELECT id FROM organizations WHERE personal_account_id = $1").bind(owner).one().await?;
     tx.sql("INSERT INTO memberships (organization_id, account_id, role, created_at) VALUES $rows")
         .rows(accounts.iter().skip(1), |statement, account| {
             statement.bind(organization).bind(*account).bind("member").bind(now)

@@ -99,12 +99,7 @@ fn database(reader: &mut Reader, data: &std::path::Path) -> Option<Database> {
         "connections of this node at most (readers, on SQLite)",
         |text| whole(text, 1, 1_000),
     );
-    Some(Database {
-        url: url?,
-        owner_url: owner_url?,
-        migrate: migrate?,
-        connections_max: connections_max?,
-    })
+    Some(Database { url: url?, owner_url: owner_url?, migrate: migrate?, connections_max: connections_max? })
 }
 
 #[expect(clippy::option_option, reason = "the outer one is 'wrong', the inner 'not given'")]

@@ -52,11 +52,14 @@ impl Standing {
         // A superuser is and may everything else too.
         let found = match (superuser, bypasses, owned) {
             (Some(other), ..) => Some(format!("the role {role} {} a superuser ({other})", is(&other))),
-            (None, Some(other), _) => Some(format!("the role {role} {} one with BYPASSRLS ({other})", is(&other))),
+            (None, Some(other), _) => {
+                Some(format!("the role {role} {} one with BYPASSRLS ({other})", is(&other)))
+            }
             (None, None, Some(table)) => Some(format!("the role {role} owns tables, such as {table}")),
             (None, None, None) => None,
         };
-        let open = open.map(|table| format!("row-level security of the table {table} is not enabled and forced"));
+        let open =
+            open.map(|table| format!("row-level security of the table {table} is not enabled and forced"));
         let preset = preset.then(|| {
             "capecontrol.organization or capecontrol.purpose is set outside of any transaction (by ALTER ROLE, ALTER \
              DATABASE or the URL)"
@@ -140,7 +143,9 @@ mod tests {
             told(Standing { owned: Some("jobs".to_owned()), ..whole() }),
             "the role cape owns tables, such as jobs"
         );
-        assert!(told(Standing { open: Some("jobs".to_owned()), ..whole() }).contains("the table jobs is not"));
+        assert!(
+            told(Standing { open: Some("jobs".to_owned()), ..whole() }).contains("the table jobs is not")
+        );
         assert!(told(Standing { preset: true, ..whole() }).contains("outside of any transaction"));
     }
 }

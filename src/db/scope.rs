@@ -22,7 +22,8 @@ impl Scope {
                 format!("{begin}; SET LOCAL capecontrol.purpose = '{purpose}'")
             }
             Self::System(purpose) => {
-                let says = format!("{purpose:?} is no purpose: small letters, digits, space, '.', '_' and '-'");
+                let says =
+                    format!("{purpose:?} is no purpose: small letters, digits, space, '.', '_' and '-'");
                 return Err(Error::Driver(sqlx::Error::Configuration(says.into())));
             }
         };

@@ -56,7 +56,11 @@ async fn walled(conn: &mut PgConnection) -> BTreeMap<String, Walled> {
     for (table, name, permissive, command, roles, read, written) in policies {
         let permits = permissive == "PERMISSIVE";
         let policy = Policy { permits, command, roles, read, written };
-        found.get_mut(&table).unwrap_or_else(|| panic!("{table} has a policy and no tenant")).policies.insert(name, policy);
+        found
+            .get_mut(&table)
+            .unwrap_or_else(|| panic!("{table} has a policy and no tenant"))
+            .policies
+            .insert(name, policy);
     }
     found
 }
@@ -66,7 +70,9 @@ fn gap(name: &str, table: &Walled, model: &Walled) -> Option<String> {
     let same = |policy: &str| {
         let (ours, wanted) = (table.policies.get(policy)?, model.policies.get(policy)?);
         let column = |text: &Option<String>| {
-            text.as_ref().map(|text| if name == TENANTS { text.replacen("(id = ", "(organization_id = ", 1) } else { text.clone() })
+            text.as_ref().map(|text| {
+                if name == TENANTS { text.replacen("(id = ", "(organization_id = ", 1) } else { text.clone() }
+            })
         };
         let alike = Policy {
             permits: ours.permits,
@@ -97,7 +103,11 @@ async fn every_table_that_names_a_tenant_is_behind_the_wall() {
     assert!(tables.len() > 15, "only {} tables name a tenant", tables.len());
     let model = &tables["threads"];
     let everything = |policy: &Policy| {
-        policy.permits && policy.command == "ALL" && policy.roles == ["public"] && policy.read.is_some() && policy.read == policy.written
+        policy.permits
+            && policy.command == "ALL"
+            && policy.roles == ["public"]
+            && policy.read.is_some()
+            && policy.read == policy.written
     };
     assert!(model.policies.values().all(everything), "{:?}", model.policies);
     let gaps: Vec<String> = tables.iter().filter_map(|(name, table)| gap(name, table, model)).collect();
@@ -132,7 +142,8 @@ fn blind(calls: &[Call], tables: &BTreeSet<String>) -> Vec<String> {
     let shared = calls.iter().filter(|call| call.shared);
     let named = |call: &Call| {
         let text = call.text.as_ref()?.postgres.clone();
-        let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).collect();
+        let words: Vec<&str> =
+            text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).collect();
         let before = ["FROM", "JOIN", "INTO", "UPDATE", "USING", "TABLE"];
         let pair = words.windows(2).find(|pair| before.contains(&pair[0]) && tables.contains(pair[1]))?;
         Some(pair[1].to_owned())
@@ -140,7 +151,10 @@ fn blind(calls: &[Call], tables: &BTreeSet<String>) -> Vec<String> {
     shared
         .filter_map(|call| {
             let table = named(call)?;
-            Some(format!("{}: {table} is a tenant's table, and the statement says that it is shared: say .sql(…)", call.place))
+            Some(format!(
+                "{}: {table} is a tenant's table, and the statement says that it is shared: say .sql(…)",
+                call.place
+            ))
         })
         .collect()
 }

@@ -196,7 +196,8 @@ impl App {
     }
 }
 
-fn config(folder: &tempfile::TempDir, database_url: &str) -> Config {
+/// The settings of a node of these tests.
+pub fn config(folder: &tempfile::TempDir, database_url: &str) -> Config {
     let settings = [
         ("DATA_DIR", folder.path().display().to_string()),
         ("SERVER__LISTEN", "127.0.0.1:0".to_owned()),

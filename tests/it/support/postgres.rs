@@ -22,15 +22,15 @@ pub struct TestDatabase {
 /// Makes an empty schema.
 pub async fn fresh() -> TestDatabase {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let cluster = cluster(SERVER);
+    let server = cluster(SERVER);
     let schema = format!("test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     let mut conn = PgConnection::connect(&cluster(OWNER)).await.unwrap();
     // A kept cluster may have seen this process id before.
     let text = format!("DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}");
     conn.execute(AssertSqlSafe(text)).await.unwrap();
     conn.close().await.unwrap();
-    let join = if cluster.contains('?') { '&' } else { '?' };
-    TestDatabase { url: format!("{cluster}{join}options[search_path]={schema}") }
+    let join = if server.contains('?') { '&' } else { '?' };
+    TestDatabase { url: format!("{server}{join}options[search_path]={schema}") }
 }
 
 /// The address of a test's database as the role that owns its tables; none on SQLite, which knows no roles.
