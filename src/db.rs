@@ -1,8 +1,8 @@
 //! The database floor: one SQL text for SQLite and PostgreSQL, on native drivers.
 //!
 //! A reader takes `&mut impl Conn`, a writer `&mut Tx`, so that a write outside a transaction does not compile. Both
-//! are opened for a [`Scope`]: in an organisation's scope every statement must name `organization_id`, and PostgreSQL is
-//! told of the scope, so that its policies hide what is not of it. Nothing outside this module names the driver. The
+//! are opened for a [`Scope`]: in an organisation's scope every statement must name `organization_id`, and PostgreSQL
+//! is told of the scope, so that its policies hide what is not of it. Nothing outside this module names the driver. The
 //! floor knows no table and no domain.
 
 mod backup;

@@ -111,8 +111,8 @@ impl Filling {
             }
         }
         db.close().await;
-        if engine == Engine::Postgres {
-            let mut conn = PgConnection::connect(&place.database_url).await?;
+        if let Some(owner) = &place.owner_url {
+            let mut conn = PgConnection::connect(owner).await?;
             sqlx::raw_sql("VACUUM ANALYZE").execute(&mut conn).await?;
             conn.close().await?;
         }

@@ -48,8 +48,8 @@ pub fn lock(config: &Config) -> Result<Lock, Error> {
     }
 }
 
-/// Brings the database to the level of this program, and tells from which level to which. On PostgreSQL the owner of the
-/// tables does it, where the settings name one, and gives the role that serves its rights.
+/// Brings the database to the level of this program, and tells from which level to which. On PostgreSQL the owner of
+/// the tables does it, where the settings name one, and gives the role that serves its rights.
 ///
 /// # Errors
 /// What the database refuses.

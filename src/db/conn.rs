@@ -18,8 +18,8 @@ pub trait Conn: sealed::Sealed + Send {
     /// For whom this was opened.
     fn scope(&self) -> Scope;
 
-    /// A statement that runs in the scope. In an organisation's scope its text must name `organization_id`, or the table
-    /// of organisations, whose own id that is.
+    /// A statement that runs in the scope. In an organisation's scope its text must name `organization_id`, or the
+    /// table of organisations, whose own id that is.
     fn sql(&mut self, text: impl Into<Sql>) -> Statement<'_> {
         let (text, scope) = (text.into(), self.scope());
         let names = |word| text.sqlite.contains(word);
@@ -40,8 +40,8 @@ pub trait Conn: sealed::Sealed + Send {
     }
 }
 
-/// A connection that reads. On PostgreSQL its first statement with [`Conn::sql`] begins a transaction of the scope, which
-/// ends when the session is dropped; each statement still sees what was committed before it.
+/// A connection that reads. On PostgreSQL its first statement with [`Conn::sql`] begins a transaction of the scope,
+/// which ends when the session is dropped; each statement still sees what was committed before it.
 pub struct Session {
     pub(super) lease: Lease,
     pub(super) scope: Scope,

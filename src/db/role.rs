@@ -101,8 +101,8 @@ pub(super) async fn admit(owner: &mut PgConnection, role: &str) -> Result<(), Er
     if same {
         return Ok(());
     }
-    // One message is one transaction. Nodes that start at once would change the same rows of the catalogue at once, which
-    // PostgreSQL refuses: they take turns.
+    // One message is one transaction. Nodes that start at once would change the same rows of the catalogue at once,
+    // which PostgreSQL refuses: they take turns.
     let text = format!(
         "SELECT pg_advisory_xact_lock(hashtextextended('capecontrol.grants ' || current_schema(), 0));
          GRANT USAGE ON SCHEMA {schema} TO {role};

@@ -89,8 +89,8 @@ fn gap(name: &str, table: &Walled, model: &Walled) -> Option<String> {
         && ["platform", "tenant"].iter().all(|policy| same(policy) == Some(true));
     (!whole).then(|| {
         format!(
-            "{name} names a tenant and is not behind the wall: the migration that makes it in migrations/postgres needs \
-             the line\n    SELECT protect_tenants('{name}');"
+            "{name} names a tenant and is not behind the wall: the migration in migrations/postgres that makes it \
+             needs the line\n    SELECT protect_tenants('{name}');"
         )
     })
 }
@@ -130,7 +130,9 @@ async fn no_shared_statement_names_a_tenants_table() {
     let found = blind(&calls, &tables);
     assert!(found.is_empty(), "{}", found.join("\n"));
     let text = "tx.shared_sql(\"SELECT a.id FROM accounts a JOIN memberships AS m ON m.account_id = a.id\")
-        tx.sql(\"DELETE FROM jobs\")\ntx.shared_sql(\"SELECT jobs FROM accounts\")\ntx.shared_sql(\"UPDATE jobs SET kind = ''\")";
+        tx.sql(\"DELETE FROM jobs\")
+        tx.shared_sql(\"SELECT jobs FROM accounts\")
+        tx.shared_sql(\"UPDATE jobs SET kind = ''\")";
     let found = blind(&literals::calls(&Source::new("src/auth/store.rs", text)), &tables);
     let [joined, updated] = found.as_slice() else { panic!("{found:#?}") };
     assert!(joined.starts_with("src/auth/store.rs:1: ") && joined.contains("memberships"), "{joined}");

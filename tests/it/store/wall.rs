@@ -375,7 +375,8 @@ async fn constraints_hold_across_the_wall() {
     let now = t.world.now();
     // The organisation exists, in another's scope as in its own: what is refused is the row, not the reference.
     let mut tx = t.db.begin(SYSTEM).await.unwrap();
-    let insert = "INSERT INTO billing_profiles (organization_id, name, email, vat_number, address, country, version, updated_at)
+    let insert = "INSERT INTO billing_profiles
+                    (organization_id, name, email, vat_number, address, country, version, updated_at)
                   VALUES ($1, '', '', '', '', '', 0, $2)";
     tx.sql(insert).bind(eve).bind(now).execute().await.unwrap();
     let nobodys: OrganizationId = t.world.id();
