@@ -35,6 +35,7 @@ CREATE TABLE audit_events (
     CONSTRAINT audit_events_personal_check CHECK ((person_id IS NULL) = (personal IS NULL))
 );
 CREATE INDEX audit_events_organization_idx ON audit_events (organization_id, id);
+SELECT protect_tenants('audit_events');
 
 -- Entries that have no place in the chain yet, with the digests that they will have in it.
 CREATE TABLE audit_unsealed (

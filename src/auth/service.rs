@@ -237,7 +237,7 @@ impl Service {
     /// # Errors
     /// [`Error::SessionRevoked`] when there is no such account any more.
     pub async fn on_behalf_of(&self, account: AccountId, request_id: String) -> Result<Caller, Error> {
-        let mut conn = self.db.conn(Scope::System("agent's caller")).await?;
+        let mut conn = self.db.conn(Scope::System("caller of an agent")).await?;
         let account = store::account::get(&mut conn, account).await?.ok_or(Error::SessionRevoked)?;
         Ok(Caller::on_behalf_of(account.id, account.personal_organization, request_id))
     }

@@ -9,3 +9,4 @@ mod jobs;
 mod ledger;
 mod market;
 pub mod payments;
+mod wall;

@@ -274,7 +274,7 @@ impl From<AccountRow> for Account {
 /// What the database refuses.
 pub async fn get(conn: &mut impl Conn, id: AccountId) -> Result<Option<Account>, db::Error> {
     let row: Option<AccountRow> = conn
-        .shared_sql(
+        .sql(
             "SELECT a.id, a.email, a.email_verified_at, a.role, o.id AS personal_organization_id, a.display_name,
                 a.bio, a.company, a.website, a.skills, a.interests, a.preferences, a.version, a.created_at, a.updated_at
              FROM accounts a JOIN organizations o ON o.personal_account_id = a.id
