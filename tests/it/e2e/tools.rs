@@ -123,7 +123,8 @@ on_both! {
     /// Whichever organisation they work in, a person is who they are.
     async fn a_profile_counts_in_every_organisation(t: App) {
         let (ada, eve) = (t.register("ada@example.com").await, t.register("eve@example.com").await);
-        let joins = "INSERT INTO memberships (organization_id, account_id, role, created_at) VALUES ($1, $2, 'member', $3)";
+        let joins = "INSERT INTO memberships (organization_id, account_id, role, created_at)
+                     VALUES ($1, $2, 'member', $3)";
         let mut tx = t.db.begin(Scope::Organization(ada.organization_id)).await.unwrap();
         tx.sql(joins).bind(ada.organization_id).bind(eve.account_id).bind(t.world.now()).execute().await.unwrap();
         tx.commit().await.unwrap();
