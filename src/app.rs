@@ -33,6 +33,8 @@ pub mod real;
 mod routes;
 mod start;
 
+use maintenance::Maintenance;
+
 pub use console::{Console, must_exist};
 pub use descriptors::descriptors;
 pub use start::{
@@ -327,7 +329,7 @@ impl App {
             self.tasks.spawn(async move { worker.run(stop, closing).await });
         }
         self.tasks.spawn(health::follow(self.db.clone(), self.ready.clone(), stop.clone()));
-        self.tasks.spawn(maintenance::run(self.db.clone(), self.world.clone(), stop.clone()));
+        self.tasks.spawn(self.maintenance().run(stop.clone()));
         self.tasks.spawn({
             let (stop, drain) = (stop.clone(), self.drain.clone());
             async move {
@@ -335,6 +337,10 @@ impl App {
                 drain.cancel();
             }
         });
+    }
+
+    fn maintenance(&self) -> Maintenance {
+        Maintenance::new(self.db.clone(), self.world.clone(), Arc::clone(&self.auth))
     }
 
     fn platform(&self) -> crate::http::Platform {

@@ -25,6 +25,15 @@ pub const MESSAGE: &str = "The quarterly figures are in; could somebody check th
 
 /// Measures the rows that the words ask for, and writes the report.
 pub async fn run(words: &[String]) -> Outcome<()> {
+    let known = |word: &String| {
+        [Engine::Sqlite, Engine::Postgres].iter().any(|engine| engine.name() == word)
+            || NAMES.iter().any(|name| name.contains(word.as_str()))
+    };
+    if let Some(word) = words.iter().find(|word| !known(word)) {
+        return Err(
+            format!("no row is named {word}; there are sqlite, postgres, {}", NAMES.join(", ")).into()
+        );
+    }
     let machine = machine::describe();
     println!("{machine}");
     println!("{ROUNDS} rounds a row, the platform and its control in turn; the middle of {ROUNDS} is shown");

@@ -2,6 +2,7 @@
 
 mod account;
 mod administrator;
+mod guesses;
 mod operator;
 mod registration;
 mod session;
@@ -16,6 +17,7 @@ use crate::db::{Db, Scope};
 use crate::keyring::RootKey;
 
 use super::caller::Proof;
+use super::guess::{self, Guesses};
 use super::hashing::{self, Hashing};
 use super::keys::Keys;
 use super::model::Account;
@@ -54,6 +56,8 @@ pub struct Options {
     pub terms_versions: Vec<String>,
     /// The cost of hashing passwords, and how many may wait.
     pub hashing: hashing::Options,
+    /// How often secrets may be guessed at.
+    pub guesses: guess::Options,
     /// The address of the first administrator.
     pub administrator_email: String,
     /// The file that holds the first administrator's one-time password. It is removed at the first sign-in.
@@ -74,6 +78,7 @@ impl Default for Options {
             session_memory: Duration::from_secs(3),
             terms_versions: vec!["2026-01".to_owned()],
             hashing: hashing::Options::default(),
+            guesses: guess::Options::default(),
             administrator_email: "admin@capecontrol.localhost".to_owned(),
             one_time_password_file: None,
             one_time_password_ttl: Duration::from_hours(24),
@@ -107,6 +112,7 @@ pub struct Service {
     administrator_email: Email,
     terms: Terms,
     hashing: Hashing,
+    guesses: Guesses,
     audit: audit::Log,
     keys: Keys,
     standings: Standings,
@@ -132,6 +138,7 @@ impl Service {
         Ok(Self {
             terms: Terms::new(&options.issuer, &options.audience, options.access_token_ttl)?,
             hashing: Hashing::new(&options.hashing, &world)?,
+            guesses: Guesses::new(&options.guesses, &root),
             audit: audit::Log::new(world.clone(), root.clone()),
             keys: Keys::new(db.clone(), world.clone(), root),
             standings: Standings::new(options.session_memory),
