@@ -220,8 +220,9 @@ on_both! {
                 tokio::task::yield_now().await;
             }
             drop(work);
+            // What was given up may still be committed, between two looks of the verification.
             let report = node.whole().await;
-            assert_eq!(report.links + report.unsealed, 40);
+            assert!(report.links + report.unsealed >= 40, "{report:?}");
         }
         node.seal().await;
         assert_eq!(node.whole().await.entries, 40);
