@@ -58,6 +58,14 @@ async fn elsewhere(url: &str, folder: &tempfile::TempDir) -> String {
     url.to_owned()
 }
 
+/// The chain of the audit log goes on where the backup left it.
+async fn the_log_goes_on(t: &App, admin: &Person, restored: &Value) {
+    t.seal().await;
+    let whole = auth::VerifyAuditLogRequest { organization_id: "-".to_owned(), ..Default::default() };
+    let whole = admin.audit().verify_audit_log(whole).await.unwrap().into_inner();
+    assert!(whole.intact && whole.entry_count > restored["entries"].as_i64().unwrap(), "{whole:?}");
+}
+
 on_both! {
     async fn a_backup_made_under_writes_comes_back(t: App) {
         let folder = tempfile::tempdir().unwrap();
@@ -134,11 +142,7 @@ on_both! {
         assert_eq!(events(&admin).await.len(), 2);
         let books = ledger(&admin).await;
         assert_eq!((books.balanced, books.transaction_count), (true, 2));
-        // The chain goes on where the backup left it.
-        t.seal().await;
-        let whole = auth::VerifyAuditLogRequest { organization_id: "-".to_owned(), ..Default::default() };
-        let whole = admin.audit().verify_audit_log(whole).await.unwrap().into_inner();
-        assert!(whole.intact && whole.entry_count > log["entries"].as_i64().unwrap(), "{whole:?}");
+        the_log_goes_on(&t, &admin, &log).await;
     }
 
     async fn a_restore_refuses_what_is_not_whole_or_not_for_it(t: App) {
