@@ -10,12 +10,14 @@ pub use edge::Edge;
 
 use std::sync::Arc;
 
+use capecontrol::audit;
 use capecontrol::auth::caller::Proof;
 use capecontrol::auth::store::{account, organization};
 use capecontrol::auth::{Caller, Email, Origin, Role};
 use capecontrol::base::{ManualClock, OrganizationId, SeededRng, Timestamp, World};
 use capecontrol::db::{self, Db, Engine, Options, Scope};
 use capecontrol::jobs::{self, Registry, Worker};
+use capecontrol::keyring::RootKey;
 
 /// 2026-11-20T10:00:00Z, where the clock of every test begins.
 pub const START: Timestamp = Timestamp::from_seconds(1_795_168_800);
@@ -47,6 +49,11 @@ impl Start for Fixture {
 }
 
 impl Fixture {
+    /// Another one on the same engine, with a database of its own.
+    pub async fn start_like(other: &Self) -> Self {
+        Self::start(other.db.engine()).await
+    }
+
     /// A worker for the jobs that `register` registers.
     pub fn worker(&self, register: impl FnOnce(&mut Registry)) -> Worker {
         let mut registry = Registry::default();
@@ -84,6 +91,11 @@ pub async fn migrate(db: &Db, url: &str) -> Result<(), db::Error> {
     let migrated = db.migrate_as(&owner).await;
     owner.close().await;
     migrated
+}
+
+/// The audit log of a domain that is tested alone.
+pub fn audit_log(world: &World) -> audit::Log {
+    audit::Log::new(world.clone(), RootKey::new([7; 32]))
 }
 
 /// The address of an empty database.
