@@ -42,7 +42,7 @@ pub use start::{
     root_key_file,
 };
 
-/// How long the database's connections may take to close.
+/// How long the end of the audit log may take to be sealed, and the database's connections to close.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// How long before the end of the drain what is still under way is told to end: long enough to say so over a
@@ -324,16 +324,17 @@ impl App {
                 after = ?drain_max, "what did not end was left"
             ),
         }
-        // What was refused up to the last call is written, and everything is sealed before nobody is there to do it.
-        match tokio::time::timeout(CLOSE_MAX, self.sealer.finish()).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => {
+        // What was refused up to the last call is written, and everything is sealed, before nobody is there to do it. A
+        // connection that a left task still holds is closed with the process.
+        let closed = async {
+            if let Err(error) = self.sealer.finish().await {
                 tracing::warn!(error = %error.chain(), "the audit log was not sealed at the end");
             }
-            Err(_) => tracing::warn!("the audit log was not sealed in time at the end"),
+            self.db.close().await;
+        };
+        if tokio::time::timeout(CLOSE_MAX, closed).await.is_err() {
+            tracing::warn!(after = ?CLOSE_MAX, "the database was left open");
         }
-        // A connection that a left task still holds is closed with the process.
-        let _ = tokio::time::timeout(CLOSE_MAX, self.db.close()).await;
         Ok(())
     }
 

@@ -74,7 +74,7 @@ const AUDIT: &str = "audit";
 const PLANS: &str = "plans";
 const WALL: &str = "wall";
 const NAMES: [&str; 10] =
-    [GET_ACCOUNT, SEND_MESSAGE, NOTIFICATION, FAN_OUT, STREAMS, START, WALL, AUDIT, GROWTH, PLANS];
+    [GET_ACCOUNT, SEND_MESSAGE, NOTIFICATION, FAN_OUT, STREAMS, START, AUDIT, WALL, GROWTH, PLANS];
 
 /// Whether a row is asked for: of the engines those that are named, of the rows those whose name holds a word; all of
 /// either when none is named.
@@ -95,8 +95,8 @@ async fn measure(name: &str, places: &Places) -> Outcome<Vec<Row>> {
         FAN_OUT => fan_out::measure(places).await,
         STREAMS => streams::measure(places).await,
         START => start::measure(places).await,
-        WALL => wall::measure(places).await,
         AUDIT => audit::measure(places).await,
+        WALL => wall::measure(places).await,
         _ => growth::measure(places).await,
     }
 }

@@ -97,7 +97,7 @@ pub struct Report {
     pub entries: i64,
     /// How many links were followed: all of them when nothing is wrong.
     pub links: i64,
-    /// How many entries wait for a place.
+    /// How many entries waited for a place when the verification began.
     pub unsealed: i64,
     /// The last signed head that holds.
     pub head: Option<Head>,
@@ -214,6 +214,8 @@ impl Archive {
     /// # Errors
     /// When the database cannot be read.
     pub async fn verify(&self, reach: Reach, known: Option<Known>) -> Result<Report, db::Error> {
+        // First, for what is sealed meanwhile must be found in the chain.
+        let (unsealed, changed) = self.waiting(reach).await?;
         let ends = {
             let mut conn = self.db.conn(SCOPE).await?;
             store::chain::ends(&mut conn).await?
@@ -224,7 +226,6 @@ impl Archive {
             let end = End { position: ends.position, hash: ends.hash };
             bad = walk.finish(&end, ends.last_head).err();
         }
-        let (unsealed, changed) = self.waiting(reach).await?;
         let bad = match bad.or(changed) {
             Some(bad) => Some(bad),
             None => self.unchained(reach).await?,

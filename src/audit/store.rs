@@ -205,7 +205,7 @@ pub(super) async fn page_end(
     count: i64,
 ) -> Result<Option<EventId>, db::Error> {
     let row: Option<(EventId,)> = conn
-        .shared_sql("SELECT id FROM audit_events WHERE id > $1 ORDER BY id LIMIT 1 OFFSET $2")
+        .sql("SELECT id FROM audit_events WHERE id > $1 ORDER BY id LIMIT 1 OFFSET $2")
         .bind(after)
         .bind(count.saturating_sub(1))
         .optional()

@@ -84,6 +84,11 @@ pub async fn somebody(t: &Fixture, email: &str) -> Caller {
     Caller::signed_in(proof, Origin::default())
 }
 
+/// The audit log of a domain that is tested alone.
+pub fn audit_log(world: &World) -> audit::Log {
+    audit::Log::new(world.clone(), RootKey::new([7; 32]))
+}
+
 /// Migrates a database as it is done in earnest: on PostgreSQL as another role than the one that serves.
 pub async fn migrate(db: &Db, url: &str) -> Result<(), db::Error> {
     let Some(owner) = postgres::owner_url(url) else { return db.migrate().await };
@@ -91,11 +96,6 @@ pub async fn migrate(db: &Db, url: &str) -> Result<(), db::Error> {
     let migrated = db.migrate_as(&owner).await;
     owner.close().await;
     migrated
-}
-
-/// The audit log of a domain that is tested alone.
-pub fn audit_log(world: &World) -> audit::Log {
-    audit::Log::new(world.clone(), RootKey::new([7; 32]))
 }
 
 /// The address of an empty database.

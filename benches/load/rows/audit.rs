@@ -12,7 +12,7 @@ use capecontrol::db::{Db, Options, Scope};
 use capecontrol::keyring::RootKey;
 use futures_util::TryStreamExt as _;
 use sha2::{Digest as _, Sha256};
-use sqlx::{Connection as _, PgConnection, Row as _, SqliteConnection, ValueRef as _};
+use sqlx::{Connection as _, Executor as _, PgConnection, Row as _, SqliteConnection, ValueRef as _};
 use tokio::time::Instant;
 
 use super::row;
@@ -37,7 +37,14 @@ pub async fn measure(places: &Places) -> Outcome<Vec<Row>> {
     let folder = tempfile::tempdir()?;
     let place = place(folder.path(), places.engine, "audit").await?;
     let db = Db::open(&Options::new(&place.database_url)).await?;
-    db.migrate().await?;
+    match &place.owner_url {
+        Some(owner) => {
+            let owner = Db::open(&Options::new(owner)).await?;
+            db.migrate_as(&owner).await?;
+            owner.close().await;
+        }
+        None => db.migrate().await?,
+    }
     let log = Log::new(real::world(), RootKey::new([7; 32]));
     fill(&db, &log).await?;
     let archive = Archive::new(db.clone(), log.clone());
@@ -167,6 +174,8 @@ async fn bare(engine: Engine, url: &str) -> Outcome<[u8; 32]> {
         }
         Engine::Postgres => {
             let mut conn = PgConnection::connect(url).await?;
+            // The wall lets nobody read who does not say what for.
+            conn.execute("SET capecontrol.purpose = 'bench'").await?;
             let mut rows = sqlx::query(BARE).fetch(&mut conn);
             while let Some(row) = rows.try_next().await? {
                 for column in 0..row.len() {

@@ -129,7 +129,7 @@ pub(in crate::audit) async fn present(
     after: i64,
     until: i64,
 ) -> Result<Vec<(i64,)>, db::Error> {
-    conn.shared_sql(
+    conn.sql(
         "SELECT s.position FROM audit_seals AS s JOIN audit_events AS e ON e.id = s.event_id
          WHERE s.position > $1 AND s.position <= $2 ORDER BY s.position",
     )

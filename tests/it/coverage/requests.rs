@@ -72,7 +72,6 @@ pub const REQUESTS: &[Request] = &[
             organization_id: p.organization_id.clone(),
             action_prefix: "auth.".to_owned(),
             actor: p.person.account_id.to_string(),
-            subject: p.person.account_id.to_string(),
             ..Default::default()
         }
         .encode_to_vec()

@@ -16,7 +16,7 @@ use sqlx::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Fixture, on_both};
+use crate::support::{Fixture, on_both, postgres};
 
 const SCOPE: Scope = Scope::System("test");
 const KEY: [u8; 32] = [7; 32];
@@ -116,7 +116,7 @@ impl Intruder {
                 Self::Sqlite(conn)
             }
             Engine::Postgres => {
-                let mut conn = PgConnection::connect(&t.url).await.unwrap();
+                let mut conn = PgConnection::connect(&postgres::superuser_url(&t.url)).await.unwrap();
                 conn.execute("SET session_replication_role = replica").await.unwrap();
                 Self::Postgres(conn)
             }
@@ -220,8 +220,9 @@ on_both! {
                 tokio::task::yield_now().await;
             }
             drop(work);
+            // What was given up may still be committed, between two looks of the verification.
             let report = node.whole().await;
-            assert_eq!(report.links + report.unsealed, 40);
+            assert!(report.links + report.unsealed >= 40, "{report:?}");
         }
         node.seal().await;
         assert_eq!(node.whole().await.entries, 40);
@@ -265,7 +266,7 @@ on_both! {
         }
         if t.db.engine() == Engine::Postgres {
             for table in ["audit_events", "audit_seals", "audit_heads", "audit_chain", "audit_unsealed"] {
-                let mut conn = PgConnection::connect(&t.url).await.unwrap();
+                let mut conn = PgConnection::connect(&postgres::superuser_url(&t.url)).await.unwrap();
                 let refused = conn.execute(AssertSqlSafe(format!("TRUNCATE {table}"))).await.unwrap_err();
                 assert_eq!(refused.as_database_error().unwrap().constraint(), Some("audit_immutable"), "{table}");
             }
