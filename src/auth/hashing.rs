@@ -17,10 +17,14 @@ use super::Error;
 /// Bytes of salt, as the PHC specification recommends.
 const SALT_BYTES: usize = 16;
 const OUTPUT_BYTES: usize = 32;
-/// What a stored hash may ask of us at most. Beyond this it was not made here.
-const MEMORY_KIB_MAX: u32 = 1024 * 1024;
-const PASSES_MAX: u32 = 20;
-const LANES_MAX: u32 = 16;
+/// Most memory of one hash, in KiB. A stored hash that asks for more was not made here.
+pub const MEMORY_KIB_MAX: u32 = 1024 * 1024;
+/// Most passes of one hash.
+pub const PASSES_MAX: u32 = 20;
+/// Most lanes of one hash.
+pub const LANES_MAX: u32 = 16;
+/// What OWASP asks of argon2id at least: so much memory with so many passes, each pair as good as the others.
+const STRONG: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5)];
 
 /// How dear a check is, and how many may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +44,14 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self { memory_kib: 64 * 1024, passes: 3, lanes: 1, concurrent_max: 0, waiting_max: 64 }
+    }
+}
+
+impl Options {
+    /// Whether the hashes are as dear to guess as they ought to be at least.
+    #[must_use]
+    pub fn is_strong(&self) -> bool {
+        STRONG.iter().any(|(memory_kib, passes)| self.memory_kib >= *memory_kib && self.passes >= *passes)
     }
 }
 

@@ -2,7 +2,10 @@
 
 pub mod account;
 pub mod key;
+pub mod link;
 pub mod organization;
+pub mod password;
+pub mod place;
 pub mod session;
 
 use crate::base::{AccountId, OrganizationId};
