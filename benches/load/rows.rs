@@ -3,6 +3,7 @@
 mod calls;
 mod fan_out;
 mod growth;
+mod sign_ins;
 mod start;
 mod streams;
 
@@ -58,9 +59,11 @@ const NOTIFICATION: &str = "ITN";
 const FAN_OUT: &str = "fan-out";
 const STREAMS: &str = "streams";
 const START: &str = "start";
+const SIGN_INS: &str = "sign-ins";
 const GROWTH: &str = "growth";
 const PLANS: &str = "plans";
-const NAMES: [&str; 8] = [GET_ACCOUNT, SEND_MESSAGE, NOTIFICATION, FAN_OUT, STREAMS, START, GROWTH, PLANS];
+const NAMES: [&str; 9] =
+    [GET_ACCOUNT, SEND_MESSAGE, NOTIFICATION, FAN_OUT, STREAMS, START, SIGN_INS, GROWTH, PLANS];
 
 /// Whether a row is asked for: of the engines those that are named, of the rows those whose name holds a word; all of
 /// either when none is named.
@@ -79,6 +82,7 @@ async fn measure(name: &str, places: &Places) -> Outcome<Vec<Row>> {
         FAN_OUT => fan_out::measure(places).await,
         STREAMS => streams::measure(places).await,
         START => start::measure(places).await,
+        SIGN_INS => sign_ins::measure(places).await,
         _ => growth::measure(places).await,
     }
 }

@@ -250,9 +250,9 @@ mod tests {
         let letter = invitation(SITE, &invited);
         assert_eq!(letter.subject, "You are invited to an organisation on Cape Control");
         assert!(
-            letter.text.starts_with(
-                "“Eve Your account is blocked, see https:/ /evil. example/<a href…” invites you"
-            )
+            letter
+                .text
+                .starts_with("“Eve Your account is blocked, see https:/ /evil. example/<a hre…” invites you")
         );
         assert!(!letter.html.contains("<a href=\"x\"") && !letter.html.contains("https://evil"));
         assert!(letter.text.contains("until 20 November 2026, 10:00 UTC."));

@@ -435,6 +435,53 @@ mod tests {
     }
 
     #[test]
+    fn hashes_that_are_guessed_too_fast_are_made_on_loopback_only() {
+        let public =
+            [("CAPECONTROL_SERVER__LISTEN", "0.0.0.0:8080"), ("CAPECONTROL_PAYFAST__MODE", "sandbox")];
+        let with = |memory: &'static str, passes: &'static str| {
+            [("CAPECONTROL_AUTH__ARGON2_MEMORY_KIB", memory), ("CAPECONTROL_AUTH__ARGON2_PASSES", passes)]
+        };
+        for (memory, passes, strong) in [
+            ("65536", "3", true),
+            ("19456", "2", true),
+            ("47104", "1", true),
+            ("19455", "2", false),
+            ("19456", "1", false),
+            ("64", "20", false),
+        ] {
+            assert_eq!(read(&[public, with(memory, passes)].concat()).is_ok(), strong, "{memory} {passes}");
+            assert!(read(&with(memory, passes)).is_ok());
+        }
+        for (key, value) in [
+            ("CAPECONTROL_AUTH__ARGON2_MEMORY_KIB", "1048577"),
+            ("CAPECONTROL_AUTH__ARGON2_LANES", "17"),
+            ("CAPECONTROL_AUTH__HASHES_WAITING", "10001"),
+            ("CAPECONTROL_AUTH__LINK_MINUTES", "14"),
+            ("CAPECONTROL_AUTH__LINK_MINUTES", "61"),
+        ] {
+            assert!(read(&[(key, value)]).unwrap_err().contains(key.trim_start_matches("CAPECONTROL_")));
+        }
+    }
+
+    #[test]
+    fn letters_are_sent_from_an_address_of_ones_own() {
+        let url = ("CAPECONTROL_MAIL__URL", "smtps://robot:hunter2@mail.example");
+        assert!(read(&[url]).unwrap_err().contains("MAIL__FROM"));
+        let from = ("CAPECONTROL_MAIL__FROM", "Cape <no-reply@cape.example>");
+        let config = read(&[url, from]).unwrap();
+        assert_eq!(config.mail.route.to_string(), "SMTP through mail.example:465");
+        assert!(read(&[("CAPECONTROL_MAIL__FROM", "nobody")]).is_err());
+        assert!(
+            read(&[url, from, ("CAPECONTROL_MAIL__CA_FILE", "/nowhere/ca.pem")])
+                .unwrap_err()
+                .contains("/nowhere")
+        );
+        let plain = ("CAPECONTROL_MAIL__URL", "smtp://robot:hunter2@mail.example?tls=none");
+        let problems = read(&[plain, from]).unwrap_err();
+        assert!(problems.contains("MAIL__URL") && !problems.contains("hunter2"), "{problems}");
+    }
+
+    #[test]
     fn postgres_wants_a_shared_root_key_and_does_not_migrate_by_itself() {
         let url = ("CAPECONTROL_DATABASE__URL", "postgres://localhost/x");
         assert!(read(&[url]).unwrap_err().contains("SECURITY__ROOT_KEY"));

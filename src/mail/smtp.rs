@@ -167,8 +167,7 @@ fn told(error: &smtp::Error) -> String {
             )
         }
         None if error.is_response() => "the server's answer cannot be read, or there was none".to_owned(),
-        None if cause.is_empty() => error.to_string(),
-        None => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
 

@@ -3,6 +3,7 @@
 mod auth;
 mod chat;
 mod market;
+mod passwords;
 pub mod payments;
 mod platform;
 mod simulator;

@@ -16,6 +16,8 @@ use crate::support::{Fixture, Start as _};
 
 /// Tables that are not a tenant's, with the reason. Every other table has `organization_id NOT NULL`.
 const TENANTLESS: &[(&str, &str)] = &[
+    ("account_links", "a person's, whichever organisation is worked in"),
+    ("account_places", "a person's, whichever organisation is worked in"),
     ("accounts", "a person, who may belong to several organisations"),
     ("alarms", "for operators; it names the organisation when there is one"),
     ("idempotency_keys", "the caller's, who may be nobody"),

@@ -6,5 +6,6 @@ mod db;
 mod idempotency;
 mod jobs;
 mod ledger;
+mod mail;
 mod market;
 pub mod payments;

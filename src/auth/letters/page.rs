@@ -113,7 +113,7 @@ pub(super) fn typed(text: &str, chars_max: usize) -> String {
             break;
         }
         // `evil.example` and `//evil` become links by themselves; with a space behind the dot they do not.
-        let joins = letter.is_alphanumeric() && safe.ends_with('.') || letter == '/' && safe.ends_with('/');
+        let joins = letter.is_alphabetic() && safe.ends_with('.') || letter == '/' && safe.ends_with('/');
         if joins {
             safe.push(' ');
         }

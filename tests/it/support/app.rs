@@ -110,6 +110,15 @@ impl App {
         self.node.run_due_jobs().await.unwrap()
     }
 
+    /// The letters that were written so far, the oldest first.
+    pub fn letters(&self) -> Vec<String> {
+        let written = std::fs::read_dir(self.folder.path().join("mail")).unwrap();
+        let mut files: Vec<_> = written.map(|file| file.unwrap().path()).collect();
+        // Their names are ids, which sort by the time they were made.
+        files.sort();
+        files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
+    }
+
     /// Moves the clock on.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
