@@ -218,7 +218,7 @@ pub static HASHING_BUSY: Reason = Reason::new(
 pub static VERIFICATION_TOKEN_INVALID: Reason = Reason::new(
     Code::InvalidArgument,
     "VERIFICATION_TOKEN_INVALID",
-    "The link was used, has expired, was replaced by a newer one, or was never sent; which is not told. Ask for another.",
+    "The link was used, has expired, was replaced by a newer one, or was never sent; which is not told. Ask for one.",
 );
 /// The present password is another.
 pub static CURRENT_PASSWORD_WRONG: Reason = Reason::new(

@@ -76,7 +76,7 @@ pub struct Hashing {
     running: Arc<Semaphore>,
     /// Those that run and those that wait.
     admitted: Arc<Semaphore>,
-    rounds: AtomicU64,
+    rounds: Arc<AtomicU64>,
 }
 
 impl Hashing {
@@ -101,7 +101,7 @@ impl Hashing {
             params,
             running: Arc::new(Semaphore::new(concurrent)),
             admitted: Arc::new(Semaphore::new(concurrent.saturating_add(options.waiting_max))),
-            rounds: AtomicU64::new(0),
+            rounds: Arc::new(AtomicU64::new(0)),
         })
     }
 
@@ -135,6 +135,17 @@ impl Hashing {
         Ok(if matches && known { Verdict::Right { outdated } } else { Verdict::Wrong })
     }
 
+    /// Does other work that is dear, in the same queue.
+    ///
+    /// # Errors
+    /// [`Error::HashingBusy`] when too many wait.
+    pub async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.queue(move || Ok(work())).await
+    }
+
     /// How many hashes were computed so far.
     pub fn rounds(&self) -> u64 {
         self.rounds.load(Ordering::Relaxed)
@@ -149,15 +160,28 @@ impl Hashing {
             != (self.params.m_cost(), self.params.t_cost(), self.params.p_cost())
     }
 
-    /// Runs `work` when its turn comes. The permits go with the work, for a dropped call does not stop it.
+    /// Computes a hash when its turn comes.
     async fn run<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T, Error> + Send + 'static,
+    {
+        let rounds = Arc::clone(&self.rounds);
+        self.queue(move || {
+            rounds.fetch_add(1, Ordering::Relaxed);
+            work()
+        })
+        .await
+    }
+
+    /// Runs `work` when its turn comes. The permits go with the work, for a dropped call does not stop it.
+    async fn queue<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: FnOnce() -> Result<T, Error> + Send + 'static,
     {
         let admitted = self.admitted.clone().try_acquire_owned().map_err(|_| Error::HashingBusy)?;
         let running = self.running.clone().acquire_owned().await.map_err(Error::internal)?;
-        self.rounds.fetch_add(1, Ordering::Relaxed);
         let done = tokio::task::spawn_blocking(move || {
             let outcome = work();
             drop((running, admitted));

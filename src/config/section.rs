@@ -186,7 +186,8 @@ fn hashing_options(reader: &mut Reader, server: Option<&Server>) -> Option<hashi
         reader.problem(
             key,
             "makes hashes that are guessed too fast, together with AUTH__ARGON2_PASSES: take at least 19456 KiB with 2 \
-             passes, or 47104 KiB with one. Less is taken only while SERVER__LISTEN and SERVER__PUBLIC_URL are loopback",
+             passes, or 47104 KiB with one. Less is taken only while SERVER__LISTEN and SERVER__PUBLIC_URL are \
+             loopback",
         );
     }
     Some(options)

@@ -1,7 +1,7 @@
 //! A circuit breaker before the mail server.
 //!
-//! After some failures in a row nobody asks the server for a while; then one letter tries whether it serves again. While
-//! it does not, the waits grow. It knows no server and no letter, only successes and failures.
+//! After some failures in a row nobody asks the server for a while; then one letter tries whether it serves again.
+//! While it does not, the waits grow. It knows no server and no letter, only successes and failures.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

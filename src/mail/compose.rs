@@ -138,7 +138,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_subject_and_no_text_makes_another_header(subject in "\\PC{0,80}", text in "\\PC{0,80}|[\r\n.:a-z ]{0,80}") {
+        fn no_subject_and_no_text_makes_another_header(
+            subject in "\\PC{0,80}",
+            text in "\\PC{0,80}|[\r\n.:a-z ]{0,80}",
+        ) {
             let plain = headers(&message(&sender(), STAMP, &letter("Hallo")).unwrap());
             let mail = Mail { text: text.clone(), html: text, ..letter(&subject) };
             if let Ok(message) = message(&sender(), STAMP, &mail) {

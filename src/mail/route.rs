@@ -1,5 +1,6 @@
 //! Where letters go, as the setting `MAIL__URL` names it.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,8 +10,8 @@ use percent_encoding::percent_decode_str;
 use super::{Security, SmtpOptions};
 use crate::base::Secret;
 
-/// How long a server may take to let us in, and again to take a letter. RFC 5321 would give it minutes; a job that waits
-/// for so long stands in the way of others.
+/// How long a server may take to let us in, and again to take a letter. RFC 5321 would give it minutes; a job that
+/// waits for so long stands in the way of others.
 const STEP_MAX: Duration = Duration::from_secs(30);
 
 /// Where letters go.
@@ -96,7 +97,7 @@ fn host_and_port(address: &str, default_port: u16) -> Result<(String, u16), Stri
 }
 
 fn read_credentials(text: &str) -> Result<(String, Secret<String>), String> {
-    let decoded = |part: &str| percent_decode_str(part).decode_utf8().map(|text| text.into_owned());
+    let decoded = |part: &str| percent_decode_str(part).decode_utf8().map(Cow::into_owned);
     let wrong = || "needs a user and a password before the @, percent-encoded".to_owned();
     let (user, password) = text.split_once(':').ok_or_else(wrong)?;
     let (user, password) = (decoded(user).map_err(|_| wrong())?, decoded(password).map_err(|_| wrong())?);

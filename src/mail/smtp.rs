@@ -1,8 +1,9 @@
 //! Letters through an SMTP server.
 //!
-//! A connection for each letter: there are few, and one that was left open is the one that fails. What goes wrong before
-//! the letter is handed over is the server's matter ([`Error::Unreachable`]); what the server says to the letter itself
-//! decides about that letter only. Of what it says only the codes are kept, for its words may hold an address.
+//! A connection for each letter: there are few, and one that was left open is the one that fails. What goes wrong
+//! before the letter is handed over is the server's matter ([`Error::Unreachable`]); what the server says to the
+//! letter itself decides about that letter only. Of what it says only the codes are kept, for its words may hold an
+//! address.
 
 use std::error::Error as _;
 use std::future::Future;

@@ -1,5 +1,5 @@
-//! Every letter as it is written to a file, held against the one in `tests/it/letters/`. `make gen` writes them: look at
-//! the difference, and at the HTML in a browser, before committing it.
+//! Every letter as it is written to a file, held against the one in `tests/it/letters/`. `make gen` writes them: look
+//! at the difference, and at the HTML in a browser, before committing it.
 
 use std::net::IpAddr;
 use std::time::Duration;

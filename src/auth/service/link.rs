@@ -1,7 +1,8 @@
 //! Links that prove that somebody reads an address: asked for, sent, and used.
 //!
-//! Asking must tell nothing of the address, in the answer or in time: the call looks nothing up. It checks the address's
-//! form and pushes a job, for a known address as for any other; the job looks, and writes a letter or does not.
+//! Asking must tell nothing of the address, in the answer or in time: the call looks nothing up. It checks the
+//! address's form and pushes a job, for a known address as for any other; the job looks, and writes a letter or does
+//! not.
 
 use std::sync::Arc;
 use std::time::Duration;

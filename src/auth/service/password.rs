@@ -7,6 +7,7 @@ use crate::auth::hashing::Verdict;
 use crate::auth::letters::{self, Deed};
 use crate::auth::model::{LinkPurpose, SessionEnd};
 use crate::auth::password::{self, Context};
+use crate::auth::profile::DISPLAY_NAME_CHARS_MAX;
 use crate::auth::store::password::Owner;
 use crate::auth::{Caller, Email, Error, store};
 use crate::base::{AccountId, Secret, Timestamp, Violations};
@@ -57,7 +58,8 @@ impl Service {
             store::link::holder(&mut conn, &hash, LinkPurpose::ResetPassword, self.world.now()).await?
         };
         let Some(holder) = holder else { return self.replayed(caller, key, Error::LinkInvalid).await };
-        check(&command.new_password, &holder.email, &holder.display_name)?;
+        let email = Email::stored(holder.email);
+        self.check_new(&command.new_password, &email, &holder.display_name).await?;
         let password_hash = self.hashing.hash(command.new_password, &self.world).await?;
         let mut tx = self.db.begin(SCOPE).await?;
         let slot = match idempotency::claim::<()>(&mut tx, &self.world, caller, key).await? {
@@ -105,7 +107,8 @@ impl Service {
         if known == Verdict::Wrong {
             return self.replayed(caller, key, Error::CurrentPasswordWrong).await;
         }
-        check(&command.new_password, &owner.email, &owner.display_name)?;
+        let email = Email::stored(owner.email.clone());
+        self.check_new(&command.new_password, &email, &owner.display_name).await?;
         let password_hash = self.hashing.hash(command.new_password, &self.world).await?;
         let mut tx = self.db.begin(SCOPE).await?;
         let slot = match idempotency::claim::<()>(&mut tx, &self.world, caller, key).await? {
@@ -152,6 +155,44 @@ impl Service {
         self.write_to(tx, email, letters::password_changed(&self.options.public_url, &deed)).await
     }
 
+    /// Checks a password that somebody chooses for the account of this address and name, in the queue of the hashes: a
+    /// stranger can ask for it, too.
+    pub(super) async fn judge(
+        &self,
+        violations: &mut Violations,
+        field: &'static str,
+        password: &Secret<String>,
+        email: Option<&Email>,
+        display_name: &str,
+    ) -> Result<(), Error> {
+        if !password::check_length(violations, field, password) {
+            return Ok(());
+        }
+        let (password, email) = (password.clone(), email.cloned());
+        let display_name: String = display_name.chars().take(DISPLAY_NAME_CHARS_MAX).collect();
+        let judged = self.hashing.aside(move || {
+            let mut found = Violations::new();
+            let context = Context { email: email.as_ref(), display_name: &display_name };
+            password::check(&mut found, field, &password, &context);
+            found
+        });
+        for violation in judged.await?.as_slice() {
+            violations.add(violation.field.clone(), violation.description.clone());
+        }
+        Ok(())
+    }
+
+    async fn check_new(
+        &self,
+        password: &Secret<String>,
+        email: &Email,
+        display_name: &str,
+    ) -> Result<(), Error> {
+        let mut violations = Violations::new();
+        self.judge(&mut violations, NEW, password, Some(email), display_name).await?;
+        Ok(violations.finish()?)
+    }
+
     /// The first answer, when this is the repetition of a call that was answered; else the refusal. What the first call
     /// used up (a link, the password before) is no longer good for the second.
     async fn replayed(&self, caller: &Caller, key: Option<&RequestKey>, refusal: Error) -> Result<(), Error> {
@@ -183,13 +224,5 @@ fn check_change(command: &ChangePassword) -> Result<(), Error> {
 fn check_bounds(field: &'static str, password: &Secret<String>) -> Result<(), Error> {
     let mut violations = Violations::new();
     password::check_length(&mut violations, field, password);
-    Ok(violations.finish()?)
-}
-
-fn check(password: &Secret<String>, email: &str, display_name: &str) -> Result<(), Error> {
-    let mut violations = Violations::new();
-    let email = Email::stored(email.to_owned());
-    let context = Context { email: Some(&email), display_name };
-    password::check(&mut violations, NEW, password, &context);
     Ok(violations.finish()?)
 }

@@ -1,7 +1,7 @@
 //! From where an account is signed in to, and the letter to its owner when that is new.
 //!
-//! A place is a kind of client in a part of the network, taken coarsely: a newer version of the same browser, or another
-//! address of the same provider, is the same place. Only keyed hashes of places are kept.
+//! A place is a kind of client in a part of the network, taken coarsely: a newer version of the same browser, or
+//! another address of the same provider, is the same place. Only keyed hashes of places are kept.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -59,8 +59,8 @@ fn kind_of_client(agent: &str) -> String {
     agent.chars().take(super::session::AGENT_CHARS_MAX).filter(char::is_ascii_alphabetic).collect()
 }
 
-/// The part of the network that a provider has: the first 16 bits of an IPv4 address, the first 32 of an IPv6 one. Always
-/// of the same length, so that what follows it cannot be taken for a part of it.
+/// The part of the network that a provider has: the first 16 bits of an IPv4 address, the first 32 of an IPv6 one.
+/// Always of the same length, so that what follows it cannot be taken for a part of it.
 fn part_of_network(address: IpAddr) -> [u8; 5] {
     match address.to_canonical() {
         IpAddr::V4(address) => {

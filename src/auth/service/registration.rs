@@ -6,9 +6,8 @@
 use std::time::Duration;
 
 use crate::auth::model::LinkPurpose;
-use crate::auth::password::Context;
 use crate::auth::store::account::NewAccount;
-use crate::auth::{Caller, Email, Error, Role, letters, password, profile, store};
+use crate::auth::{Caller, Email, Error, Role, letters, profile, store};
 use crate::base::{AccountId, OrganizationId, Secret, Violations};
 use crate::db::{Scope, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
@@ -51,7 +50,7 @@ impl Service {
         command: Register,
         key: Option<&RequestKey>,
     ) -> Result<(), Error> {
-        let checked = self.check_registration(command)?;
+        let checked = self.check_registration(command).await?;
         let hash = self.hashing.hash(checked.password.clone(), &self.world).await?;
         let mut tx = self.db.begin(Scope::System("registration")).await?;
         let slot = match idempotency::claim::<()>(&mut tx, &self.world, caller, key).await? {
@@ -97,11 +96,11 @@ impl Service {
         Ok(true)
     }
 
-    fn check_registration(&self, command: Register) -> Result<Checked, Error> {
+    async fn check_registration(&self, command: Register) -> Result<Checked, Error> {
         let mut violations = Violations::new();
         let email = Email::parse(&command.email).map_err(|fault| violations.add("email", fault)).ok();
-        let context = Context { email: email.as_ref(), display_name: &command.display_name };
-        password::check(&mut violations, "password", &command.password, &context);
+        let (password, name) = (&command.password, &command.display_name);
+        self.judge(&mut violations, "password", password, email.as_ref(), name).await?;
         let display_name = profile::display_name(&mut violations, "display_name", &command.display_name);
         let terms_version = self.current_terms();
         if command.accepted_terms_version != terms_version {

@@ -42,8 +42,8 @@ pub struct NewLink {
     pub expires_at: Timestamp,
 }
 
-/// Keeps a link in place of the one before of the same kind. `false`, and the one before stays, when that was made after
-/// `last`: then it is too soon for another letter.
+/// Keeps a link in place of the one before of the same kind. `false`, and the one before stays, when that was made
+/// after `last`: then it is too soon for another letter.
 ///
 /// # Errors
 /// What the database refuses.

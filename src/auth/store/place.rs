@@ -18,7 +18,8 @@ pub struct Known {
 /// What the database refuses.
 pub async fn known(conn: &mut impl Conn, account: AccountId, since: Timestamp) -> Result<Known, db::Error> {
     conn.shared_sql(
-        "SELECT count(*) AS places, CAST(COALESCE(SUM(CASE WHEN first_at > $2 THEN 1 ELSE 0 END), 0) AS bigint) AS lately
+        "SELECT count(*) AS places,
+            CAST(COALESCE(SUM(CASE WHEN first_at > $2 THEN 1 ELSE 0 END), 0) AS bigint) AS lately
          FROM account_places WHERE account_id = $1",
     )
     .bind(account)

@@ -89,8 +89,8 @@ on_both! {
         assert!(!stands(&ada).await);
         t.sign_in("ada@example.com", OTHER_PASSWORD).await;
         t.run_jobs().await;
-        let told = t.letters().iter().filter(|letter| letter.contains("Subject: Your password was changed\r\n")).count();
-        assert_eq!(told, 1);
+        let changed = |letter: &&String| letter.contains("Subject: Your password was changed\r\n");
+        assert_eq!(t.letters().iter().filter(changed).count(), 1);
         let status = client(&t).reset_password(reset("gravel lorry number two")).await.unwrap_err();
         refused(&status, Code::InvalidArgument, "VERIFICATION_TOKEN_INVALID");
     }

@@ -3,6 +3,7 @@
 mod links;
 mod lookalikes;
 mod places;
+mod timing;
 
 use std::sync::Arc;
 use std::time::Duration;

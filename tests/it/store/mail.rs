@@ -159,7 +159,8 @@ on_both! {
         let post = Post::to(&t, &server);
         post.send("Hallo").await;
         // It may have it: this counts as an attempt.
-        assert_eq!(post.waiting().await.first().map(|(state, attempts, _)| (*state, *attempts)), Some((State::Ready, 1)));
+        let (state, attempts, _) = post.waiting().await.pop().unwrap();
+        assert_eq!((state, attempts), (State::Ready, 1));
         server.behave(Manners::default());
         t.clock.advance(Duration::from_mins(1));
         assert_eq!(post.run().await, 1);

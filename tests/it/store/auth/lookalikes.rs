@@ -1,6 +1,7 @@
 //! Addresses that look alike are one account, or none.
 
 use capecontrol::auth::Error;
+use capecontrol::auth::model::LinkPurpose;
 use capecontrol::base::Fault as _;
 
 use super::{PASSWORD, count, login, nobody, node, options, refused, registration};
@@ -45,9 +46,7 @@ on_both! {
             let fields: Vec<_> = error.violations().iter().map(|wrong| wrong.field.as_str()).collect();
             assert_eq!(fields, ["email"], "{email:?}");
             refused!(service.login(&nobody(), login(email, PASSWORD), None).await, Error::Invalid(_));
-            for purpose in
-                [capecontrol::auth::model::LinkPurpose::VerifyEmail, capecontrol::auth::model::LinkPurpose::ResetPassword]
-            {
+            for purpose in [LinkPurpose::VerifyEmail, LinkPurpose::ResetPassword] {
                 refused!(service.request_link(&nobody(), purpose, email, None).await, Error::Invalid(_));
             }
         }

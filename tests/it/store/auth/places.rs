@@ -34,8 +34,9 @@ on_both! {
         let service = node(&t, options()).await;
         service.register(&nobody(), registration(ADA), None).await.unwrap();
         // Somebody has to sign in for the first time, and goes on doing so: with a newer browser, by another address.
-        for (address, agent) in [("203.0.113.9", "Firefox/141.0"), ("203.0.7.1", "Firefox/142.0"), ("203.0.7.1", "Firefox/142.0")] {
-            sign_in(&service, &from(address, agent)).await;
+        sign_in(&service, &from("203.0.113.9", "Firefox/141.0")).await;
+        for _ in 0..2 {
+            sign_in(&service, &from("203.0.7.1", "Firefox/142.0")).await;
         }
         assert_eq!(told(&t).await.len(), 0);
         for _ in 0..2 {
