@@ -25,7 +25,7 @@ pub use route::Route;
 pub use smtp::{Security, SmtpMailer, SmtpOptions};
 
 use crate::base::{Timestamp, World};
-use crate::db::{self, Tx};
+use crate::db::{self, Conn as _, Tx};
 use crate::jobs::{self, Failure, Job, Registry};
 use crate::keyring::RootKey;
 
@@ -139,7 +139,7 @@ impl Outbox {
         Self { world, root }
     }
 
-    /// Has a letter sent once the transaction commits.
+    /// Has a letter sent once the transaction commits. The job is the organisation's in whose scope that is.
     ///
     /// # Errors
     /// What the database refuses.
@@ -151,7 +151,8 @@ impl Outbox {
             written_at: self.world.now(),
             sealed: STANDARD.encode(sealed),
         };
-        jobs::push(tx, &self.world, None, &letter).await
+        let organization = tx.scope().organization();
+        jobs::push(tx, &self.world, organization, &letter).await
     }
 
     /// Opens a letter that waits.

@@ -6,6 +6,7 @@ mod growth;
 mod sign_ins;
 mod start;
 mod streams;
+mod wall;
 
 use std::time::Duration;
 
@@ -25,6 +26,15 @@ pub const MESSAGE: &str = "The quarterly figures are in; could somebody check th
 
 /// Measures the rows that the words ask for, and writes the report.
 pub async fn run(words: &[String]) -> Outcome<()> {
+    let known = |word: &String| {
+        [Engine::Sqlite, Engine::Postgres].iter().any(|engine| engine.name() == word)
+            || NAMES.iter().any(|name| name.contains(word.as_str()))
+    };
+    if let Some(word) = words.iter().find(|word| !known(word)) {
+        return Err(
+            format!("no row is named {word}; there are sqlite, postgres, {}", NAMES.join(", ")).into()
+        );
+    }
     let machine = machine::describe();
     println!("{machine}");
     println!("{ROUNDS} rounds a row, the platform and its control in turn; the middle of {ROUNDS} is shown");
@@ -62,15 +72,18 @@ const START: &str = "start";
 const SIGN_INS: &str = "sign-ins";
 const GROWTH: &str = "growth";
 const PLANS: &str = "plans";
-const NAMES: [&str; 9] =
-    [GET_ACCOUNT, SEND_MESSAGE, NOTIFICATION, FAN_OUT, STREAMS, START, SIGN_INS, GROWTH, PLANS];
+const WALL: &str = "wall";
+const NAMES: [&str; 10] =
+    [GET_ACCOUNT, SEND_MESSAGE, NOTIFICATION, FAN_OUT, STREAMS, START, SIGN_INS, WALL, GROWTH, PLANS];
 
 /// Whether a row is asked for: of the engines those that are named, of the rows those whose name holds a word; all of
 /// either when none is named.
 fn wanted(words: &[String], engine: Engine, name: &str) -> bool {
     let is_engine = |word: &&String| [Engine::Sqlite, Engine::Postgres].iter().any(|one| one.name() == *word);
     let (engines, names): (Vec<_>, Vec<_>) = words.iter().partition(is_engine);
-    (engines.is_empty() || engines.iter().any(|word| *word == engine.name()))
+    // SQLite has no second wall.
+    !(name == WALL && engine == Engine::Sqlite)
+        && (engines.is_empty() || engines.iter().any(|word| *word == engine.name()))
         && (names.is_empty() || names.iter().any(|word| name.contains(word.as_str())))
 }
 
@@ -83,6 +96,7 @@ async fn measure(name: &str, places: &Places) -> Outcome<Vec<Row>> {
         STREAMS => streams::measure(places).await,
         START => start::measure(places).await,
         SIGN_INS => sign_ins::measure(places).await,
+        WALL => wall::measure(places).await,
         _ => growth::measure(places).await,
     }
 }

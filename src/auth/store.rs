@@ -1,6 +1,7 @@
 //! The rows of this domain. Accounts, sessions and keys belong to no tenant; memberships say who belongs to which.
 
 pub mod account;
+pub mod guess;
 pub mod key;
 pub mod link;
 pub mod organization;

@@ -2,6 +2,7 @@
 
 mod auth;
 mod chat;
+mod limits;
 mod market;
 mod passwords;
 pub mod payments;

@@ -9,3 +9,4 @@ mod ledger;
 mod mail;
 mod market;
 pub mod payments;
+mod wall;

@@ -89,7 +89,7 @@ impl Service {
     /// Gives the caller's account another password. All its other sessions end.
     ///
     /// # Errors
-    /// [`Error::CurrentPasswordWrong`]; [`Error::Invalid`] when the new password is not taken;
+    /// [`Error::CurrentPasswordWrong`]; [`Error::GuessDelayed`]; [`Error::Invalid`] when the new password is not taken;
     /// [`Error::HashingBusy`].
     pub async fn change_password(
         &self,
@@ -103,6 +103,8 @@ impl Service {
             let mut conn = self.db.conn(SCOPE).await?;
             store::password::owner(&mut conn, account).await?.ok_or(Error::SessionRevoked)?
         };
+        // Whoever holds a stolen session is not to find out the password with it.
+        let guess = self.count_guess(caller, &owner.email).await?;
         let known = self.hashing.verify(command.current_password, Some(&owner.password_hash)).await?;
         if known == Verdict::Wrong {
             return self.replayed(caller, key, Error::CurrentPasswordWrong).await;
@@ -116,6 +118,7 @@ impl Service {
             Claim::New(slot) => slot,
         };
         self.change(&mut tx, caller, account, &owner, password_hash).await?;
+        self.guessed_right(&mut tx, &guess).await?;
         slot.store(&mut tx, &()).await?;
         tx.commit().await?;
         self.standings.forget_all();

@@ -8,13 +8,14 @@ mod timing;
 use std::sync::Arc;
 use std::time::Duration;
 
+use capecontrol::auth::guess;
 use capecontrol::auth::hashing;
 use capecontrol::auth::keys::KeyPair;
 use capecontrol::auth::profile::Profile;
 use capecontrol::auth::service::{Issued, Login, Register, Transport, UpdateAccount};
 use capecontrol::auth::token::{self, Terms};
 use capecontrol::auth::{self, Caller, Error, Origin, Role, Service, access};
-use capecontrol::base::{Fault as _, OrganizationId, Secret, SessionId};
+use capecontrol::base::{Fault as _, OrganizationId, Rate, Secret, SessionId};
 use capecontrol::db::{Conn as _, Scope};
 use capecontrol::idempotency::{self, RequestKey};
 use capecontrol::keyring::RootKey;
@@ -37,6 +38,13 @@ fn options() -> auth::Options {
         terms_versions: vec!["2025-06".to_owned(), TERMS.to_owned()],
         ..auth::Options::default()
     }
+}
+
+/// Options with which nobody is told to wait: for tests of what comes behind that.
+fn patient() -> auth::Options {
+    let often = Rate::new(1_000_000, 1_000_000);
+    let guesses = guess::Options { of_network: often, of_strangers: often, of_all_strangers: often };
+    auth::Options { guesses, ..options() }
 }
 
 /// A node: another one over the same database shares what is stored and nothing else.
@@ -103,7 +111,7 @@ async fn letters(t: &Fixture) -> Vec<Mail> {
     let outbox = Outbox::new(t.world.clone(), RootKey::new(ROOT_KEY));
     let waiting = "SELECT CAST(payload AS text) FROM jobs WHERE kind = 'mail.send' ORDER BY id LIMIT 100";
     let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
-    let rows: Vec<(String,)> = conn.shared_sql(waiting).all().await.unwrap();
+    let rows: Vec<(String,)> = conn.sql(waiting).all().await.unwrap();
     rows.iter().map(|(payload,)| outbox.open(&serde_json::from_str(payload).unwrap()).unwrap()).collect()
 }
 
@@ -114,7 +122,7 @@ async fn subjects(t: &Fixture) -> Vec<String> {
 
 async fn count(t: &Fixture, what: &'static str) -> i64 {
     let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
-    let (count,): (i64,) = conn.shared_sql(what).one().await.unwrap();
+    let (count,): (i64,) = conn.sql(what).one().await.unwrap();
     count
 }
 
@@ -542,7 +550,7 @@ on_both! {
             t.clock.advance(Duration::from_millis(1));
             let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
             let id: OrganizationId = t.world.id();
-            tx.shared_sql("INSERT INTO organizations (id, name, created_at, updated_at) VALUES ($1, $2, $3, $3)")
+            tx.sql("INSERT INTO organizations (id, name, created_at, updated_at) VALUES ($1, $2, $3, $3)")
                 .bind(id)
                 .bind(name)
                 .bind(t.world.now())

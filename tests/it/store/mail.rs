@@ -83,7 +83,7 @@ impl<'t> Post<'t> {
     async fn waiting(&self) -> Vec<(State, i64, String)> {
         let mut conn = self.t.db.conn(Scope::System("test")).await.unwrap();
         let statement = "SELECT state, attempts, COALESCE(last_error, '') FROM jobs ORDER BY id LIMIT 100";
-        conn.shared_sql(statement).all().await.unwrap()
+        conn.sql(statement).all().await.unwrap()
     }
 }
 

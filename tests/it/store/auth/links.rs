@@ -63,7 +63,7 @@ async fn entries(t: &Fixture, action: &'static str) -> Vec<(String, bool)> {
     let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
     let statement =
         "SELECT actor_kind, subject_id IS NOT NULL FROM audit_events WHERE action = $1 ORDER BY id LIMIT 99";
-    conn.shared_sql(statement).bind(action).all().await.unwrap()
+    conn.sql(statement).bind(action).all().await.unwrap()
 }
 
 on_both! {
@@ -275,6 +275,23 @@ on_both! {
         refused!(stranger, Error::Unauthenticated);
     }
 
+    async fn the_present_password_is_not_found_out_by_a_stolen_session(t: Fixture) {
+        let service = node(&t, options()).await;
+        let ada = caller(&service, ADA).await;
+        let rounds = service.hashing_rounds();
+        let mut delayed = 0;
+        for _ in 0..30 {
+            match service.change_password(&ada, change("a guess", OTHER_PASSWORD), None).await.unwrap_err() {
+                Error::CurrentPasswordWrong => {}
+                Error::GuessDelayed(_) => delayed += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        // Each of those that were not delayed was hashed.
+        assert!(delayed >= 20, "{delayed}");
+        assert_eq!(service.hashing_rounds() - rounds, 30 - delayed);
+    }
+
     async fn of_two_changes_of_a_password_at_once_one_counts(t: Fixture) {
         let service = node(&t, options()).await;
         let ada = caller(&service, ADA).await;
@@ -308,7 +325,7 @@ on_both! {
         let token = reset_token(&t, &service).await;
         let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
         let stored: Vec<(String,)> =
-            conn.shared_sql("SELECT CAST(payload AS text) FROM jobs ORDER BY id LIMIT 100").all().await.unwrap();
+            conn.sql("SELECT CAST(payload AS text) FROM jobs ORDER BY id LIMIT 100").all().await.unwrap();
         assert_eq!(stored.len(), 2);
         for (payload,) in &stored {
             assert!(!payload.contains(token.expose()) && !payload.contains("ada@"), "{payload}");

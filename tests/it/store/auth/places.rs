@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use capecontrol::auth::{Caller, Origin, Service};
 
-use super::{PASSWORD, count, letters, login, nobody, node, options, registration};
+use super::{PASSWORD, count, letters, login, nobody, node, patient, registration};
 use crate::support::{Fixture, on_both};
 
 const ADA: &str = "ada@example.com";
@@ -31,7 +31,7 @@ async fn told(t: &Fixture) -> Vec<String> {
 
 on_both! {
     async fn the_owner_is_told_of_a_new_place_once(t: Fixture) {
-        let service = node(&t, options()).await;
+        let service = node(&t, patient()).await;
         service.register(&nobody(), registration(ADA), None).await.unwrap();
         // Somebody has to sign in for the first time, and goes on doing so: with a newer browser, by another address.
         sign_in(&service, &from("203.0.113.9", "Firefox/141.0")).await;
@@ -51,7 +51,7 @@ on_both! {
     }
 
     async fn letters_of_new_places_come_to_an_end(t: Fixture) {
-        let service = node(&t, options()).await;
+        let service = node(&t, patient()).await;
         service.register(&nobody(), registration(ADA), None).await.unwrap();
         for network in 0..40 {
             sign_in(&service, &from(&format!("10.{network}.0.1"), "Firefox")).await;
@@ -65,7 +65,7 @@ on_both! {
     }
 
     async fn a_wrong_password_is_no_place(t: Fixture) {
-        let service = node(&t, options()).await;
+        let service = node(&t, patient()).await;
         service.register(&nobody(), registration(ADA), None).await.unwrap();
         sign_in(&service, &from("203.0.113.9", "Firefox")).await;
         let elsewhere = from("198.51.100.7", "Firefox");

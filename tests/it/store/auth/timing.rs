@@ -11,7 +11,7 @@ use capecontrol::auth::{Error, Service};
 use capecontrol::base::World;
 use tokio::time::Instant;
 
-use super::{login, nobody, node, options, refused, registration};
+use super::{login, nobody, node, patient, refused, registration};
 use crate::support::{Fixture, on_both};
 
 const ADA: &str = "ada@example.com";
@@ -71,7 +71,7 @@ async fn guess(service: &Service, email: &str) {
 
 on_both! {
     async fn known_and_unknown_addresses_take_the_same_time(t: Fixture) {
-        let service = node(&t, options()).await;
+        let service = node(&t, patient()).await;
         service.register(&nobody(), registration(ADA), None).await.unwrap();
         let unknown = |turn: usize| format!("nobody{turn}@example.com");
         let mut seen = Vec::new();
