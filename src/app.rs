@@ -12,7 +12,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::hashing;
 use crate::base::World;
 use crate::bus::local::Local;
 use crate::config::Config;
@@ -136,6 +135,8 @@ pub struct App {
     workers: [Worker; 2],
     /// Gives the entries of the audit log their places.
     sealer: audit::Sealer,
+    /// Sends letters.
+    pub postman: Arc<mail::Postman>,
     /// What the node counts.
     pub metrics: Metrics,
     world: World,
@@ -219,10 +220,9 @@ impl App {
             Arc::new(Simulator::new(db.clone(), world.clone(), payments_options(&config), provider))
         });
         let mut registry = Registry::default();
-        mail::register(
-            &mut registry,
-            Arc::new(mail::FileMailer::new(config.mail.folder.clone(), &config.mail.from)?),
-        );
+        let postman = start::postman(&config, &world, &root)?;
+        mail::register(&mut registry, &postman);
+        auth::service::register(&mut registry, &auth);
         payments::register(&mut registry, &payments);
         if let Some(simulator) = &simulator {
             simulator::register(&mut registry, simulator);
@@ -242,6 +242,7 @@ impl App {
             market,
             workers,
             sealer,
+            postman,
             metrics,
             world,
             config,
@@ -297,8 +298,12 @@ impl App {
         let options = server::Options { drain_max, ..self.config.bounds.connections.clone() };
         // Operators can still read the counters while clients are drained.
         let operations_stop = CancellationToken::new();
-        let operations =
-            crate::http::operations(self.metrics.clone(), self.workers[0].clone(), self.platform());
+        let counted = crate::http::Counted {
+            metrics: self.metrics.clone(),
+            worker: self.workers[0].clone(),
+            postman: Arc::clone(&self.postman),
+        };
+        let operations = crate::http::operations(counted, self.platform());
         self.tasks.spawn(server::serve(
             listeners.operations,
             operations,
@@ -405,11 +410,8 @@ fn auth_options(config: &Config) -> auth::Options {
         terms_versions: vec![config.auth.terms_version.clone()],
         administrator_email: config.auth.administrator_email.clone(),
         one_time_password_file: Some(one_time_password_file(config)),
-        hashing: hashing::Options {
-            memory_kib: config.auth.argon2_memory_kib,
-            passes: config.auth.argon2_passes,
-            ..hashing::Options::default()
-        },
+        hashing: config.auth.hashing,
+        link_ttl: config.auth.link_ttl,
         ..auth::Options::default()
     }
 }

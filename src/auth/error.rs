@@ -56,6 +56,12 @@ pub enum Error {
     /// The caller is a member, but neither owner nor administrator.
     #[error("Only an owner or administrator of the organisation may do this.")]
     NotAnOwner,
+    /// The link was used, has expired, or was never sent: one answer for all.
+    #[error("This link was used, has expired, or is not valid; ask for another one.")]
+    LinkInvalid,
+    /// The present password, which a change asks for, is another.
+    #[error("The present password is not the one that was given.")]
+    CurrentPasswordWrong,
     /// The account changed since the etag was read.
     #[error("The account was changed meanwhile; read it again and repeat the change.")]
     EtagMismatch,
@@ -106,6 +112,8 @@ impl Fault for Error {
             Self::HashingBusy => &HASHING_BUSY,
             Self::OrganizationNotFound | Self::AccountNotFound => &fault::NOT_FOUND,
             Self::NotAnOwner | Self::NotAnAdministrator => &fault::PERMISSION_DENIED,
+            Self::LinkInvalid => &VERIFICATION_TOKEN_INVALID,
+            Self::CurrentPasswordWrong => &CURRENT_PASSWORD_WRONG,
             Self::EtagMismatch => &fault::ETAG_MISMATCH,
             Self::Invalid(violations) => violations.reason(),
             Self::Setup(_) | Self::Internal(_) => &fault::INTERNAL,
@@ -146,6 +154,8 @@ pub static REASONS: &[&Reason] = &[
     &REFRESH_RACED,
     &SIGN_IN_DELAYED,
     &HASHING_BUSY,
+    &VERIFICATION_TOKEN_INVALID,
+    &CURRENT_PASSWORD_WRONG,
 ];
 
 /// Address and password do not belong together.
@@ -216,4 +226,16 @@ pub static HASHING_BUSY: Reason = Reason::new(
     Code::ResourceExhausted,
     "HASHING_BUSY",
     "More sign-ins and registrations came at once than are checked in good time; repeat after the delay in RetryInfo.",
+);
+/// A link does not work.
+pub static VERIFICATION_TOKEN_INVALID: Reason = Reason::new(
+    Code::InvalidArgument,
+    "VERIFICATION_TOKEN_INVALID",
+    "The link was used, has expired, was replaced by a newer one, or was never sent; which is not told. Ask for one.",
+);
+/// The present password is another.
+pub static CURRENT_PASSWORD_WRONG: Reason = Reason::new(
+    Code::InvalidArgument,
+    "CURRENT_PASSWORD_WRONG",
+    "The present password is not the one that was given; the session goes on, and the password stays what it is.",
 );

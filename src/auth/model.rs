@@ -42,6 +42,18 @@ words! {
         TokenReused = "token_reused",
         /// Somebody who runs the platform ended it.
         Revoked = "revoked",
+        /// The password was changed or reset elsewhere.
+        PasswordChanged = "password_changed",
+    }
+}
+
+words! {
+    /// What a link that was sent by mail is for.
+    pub enum LinkPurpose {
+        /// Proves that the address is read by the account's owner.
+        VerifyEmail = "verify_email",
+        /// Lets the account's owner choose a new password.
+        ResetPassword = "reset_password",
     }
 }
 

@@ -10,9 +10,9 @@ use crate::base::{OrganizationId, Secret};
 use crate::proto::capecontrol::auth::v1 as wire;
 use crate::rpc::{self, Pages, decode, encode};
 
-use super::model::{Account, Organization};
+use super::model::{Account, LinkPurpose, Organization};
 use super::profile::Profile;
-use super::service::{Issued, Login, Register, Transport, UpdateAccount};
+use super::service::{ChangePassword, Issued, Login, Register, ResetPassword, Transport, UpdateAccount};
 use super::{Error, OrganizationRole, Role, Service};
 
 rpc::status_from!(Error);
@@ -84,6 +84,58 @@ impl wire::auth_service_server::AuthService for Rpc {
         let token = Secret::new(request.refresh_token);
         self.service.logout(&caller, &token, key.as_deref()).await?;
         Ok(Response::new(wire::LogoutResponse {}))
+    }
+
+    async fn request_email_verification(
+        &self,
+        request: Request<wire::RequestEmailVerificationRequest>,
+    ) -> Result<Response<wire::RequestEmailVerificationResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let purpose = LinkPurpose::VerifyEmail;
+        self.service.request_link(&caller, purpose, &request.email, key.as_deref()).await?;
+        Ok(Response::new(wire::RequestEmailVerificationResponse {}))
+    }
+
+    async fn verify_email(
+        &self,
+        request: Request<wire::VerifyEmailRequest>,
+    ) -> Result<Response<wire::VerifyEmailResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        self.service.verify_email(&caller, &Secret::new(request.token), key.as_deref()).await?;
+        Ok(Response::new(wire::VerifyEmailResponse {}))
+    }
+
+    async fn request_password_reset(
+        &self,
+        request: Request<wire::RequestPasswordResetRequest>,
+    ) -> Result<Response<wire::RequestPasswordResetResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let purpose = LinkPurpose::ResetPassword;
+        self.service.request_link(&caller, purpose, &request.email, key.as_deref()).await?;
+        Ok(Response::new(wire::RequestPasswordResetResponse {}))
+    }
+
+    async fn reset_password(
+        &self,
+        request: Request<wire::ResetPasswordRequest>,
+    ) -> Result<Response<wire::ResetPasswordResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let (token, new_password) = (Secret::new(request.token), Secret::new(request.new_password));
+        self.service.reset_password(&caller, ResetPassword { token, new_password }, key.as_deref()).await?;
+        Ok(Response::new(wire::ResetPasswordResponse {}))
+    }
+
+    async fn change_password(
+        &self,
+        request: Request<wire::ChangePasswordRequest>,
+    ) -> Result<Response<wire::ChangePasswordResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let command = ChangePassword {
+            current_password: Secret::new(request.current_password),
+            new_password: Secret::new(request.new_password),
+        };
+        self.service.change_password(&caller, command, key.as_deref()).await?;
+        Ok(Response::new(wire::ChangePasswordResponse {}))
     }
 }
 

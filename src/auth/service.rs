@@ -4,7 +4,10 @@ mod account;
 mod administrator;
 mod audit_log;
 mod guesses;
+mod link;
 mod operator;
+mod password;
+mod place;
 mod registration;
 mod session;
 
@@ -16,6 +19,7 @@ use crate::audit;
 use crate::base::{AccountId, Fault as _, Secret, SessionId, Timestamp, World};
 use crate::db::{Db, Scope};
 use crate::keyring::RootKey;
+use crate::mail::Outbox;
 
 use super::caller::Proof;
 use super::guess::{self, Guesses};
@@ -32,7 +36,9 @@ use super::{Caller, Email, Error, Origin};
 pub use account::UpdateAccount;
 pub use administrator::{CreateAdministrator, Created, OneTime, SeenAdministrator};
 pub use audit_log::{AuditReach, Auditing};
+pub use link::register;
 pub use operator::{Check, Inspection, Revoke, Token};
+pub use password::{ChangePassword, ResetPassword};
 pub use registration::Register;
 pub use session::{Login, Transport};
 
@@ -47,6 +53,8 @@ pub struct Options {
     pub public_url: String,
     /// How long an access token lives.
     pub access_token_ttl: Duration,
+    /// How long a link that was sent by mail works.
+    pub link_ttl: Duration,
     /// How long a session stands without being used.
     pub session_idle_max: Duration,
     /// How long a session stands however much it is used.
@@ -75,6 +83,7 @@ impl Default for Options {
             audience: "capecontrol".to_owned(),
             public_url: "http://127.0.0.1:8080".to_owned(),
             access_token_ttl: Duration::from_mins(10),
+            link_ttl: Duration::from_mins(30),
             session_idle_max: Duration::from_hours(30 * 24),
             session_age_max: Duration::from_hours(90 * 24),
             session_memory: Duration::from_secs(3),
@@ -90,6 +99,8 @@ impl Default for Options {
 
 /// How many sessions one statement asks for.
 const SESSIONS_AT_ONCE: usize = 500;
+/// How long a link may work.
+const LINK_TTL: std::ops::RangeInclusive<Duration> = Duration::from_mins(15)..=Duration::from_mins(60);
 /// Longest time that the answer whether a session stands may be remembered.
 const SESSION_MEMORY_MAX: Duration = Duration::from_secs(3);
 
@@ -117,6 +128,8 @@ pub struct Service {
     guesses: Guesses,
     audit: audit::Log,
     archive: audit::Archive,
+    outbox: Outbox,
+    root: RootKey,
     keys: Keys,
     standings: Standings,
     verified: Verified,
@@ -133,6 +146,9 @@ impl Service {
                 "Sessions must not be remembered for more than three seconds.".to_owned(),
             ));
         }
+        if !LINK_TTL.contains(&options.link_ttl) {
+            return Err(Error::Setup("Links must work for 15 to 60 minutes.".to_owned()));
+        }
         if options.terms_versions.last().is_none_or(|version| version.trim().is_empty()) {
             return Err(Error::Setup("The current version of the terms must have a name.".to_owned()));
         }
@@ -145,6 +161,8 @@ impl Service {
             guesses: Guesses::new(&options.guesses, &root),
             archive: audit::Archive::new(db.clone(), audit.clone()),
             audit,
+            outbox: Outbox::new(world.clone(), root.clone()),
+            root: root.clone(),
             keys: Keys::new(db.clone(), world.clone(), root),
             standings: Standings::new(options.session_memory),
             verified: Verified::default(),

@@ -3,7 +3,10 @@
 pub mod account;
 pub mod guess;
 pub mod key;
+pub mod link;
 pub mod organization;
+pub mod password;
+pub mod place;
 pub mod session;
 
 use crate::base::{AccountId, OrganizationId};

@@ -155,6 +155,26 @@ pub(super) async fn fail(
     Ok(())
 }
 
+/// Has a job wait until `run_at`, as if it had not been tried. Nothing happens when the claim was lost.
+pub(super) async fn postpone(
+    tx: &mut Tx,
+    claimed: &Claimed,
+    run_at: Timestamp,
+    cause: &str,
+) -> Result<(), db::Error> {
+    tx.sql(
+        "UPDATE jobs SET state = 'ready', run_at = $3, last_error = $4, lease_until = NULL, attempts = attempts - 1
+         WHERE id = $1 AND fence = $2 AND state = 'running'",
+    )
+    .bind(claimed.id)
+    .bind(claimed.fence)
+    .bind(run_at)
+    .bind(cause)
+    .execute()
+    .await?;
+    Ok(())
+}
+
 /// How many jobs are in each state.
 ///
 /// # Errors

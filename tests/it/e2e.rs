@@ -5,6 +5,7 @@ mod auth;
 mod chat;
 mod limits;
 mod market;
+mod passwords;
 pub mod payments;
 mod platform;
 mod simulator;

@@ -5,13 +5,12 @@
 
 use std::time::Duration;
 
-use crate::auth::letters::Letter;
+use crate::auth::model::LinkPurpose;
 use crate::auth::store::account::NewAccount;
-use crate::auth::{Caller, Email, Error, Role, letters, password, profile, store};
+use crate::auth::{Caller, Email, Error, Role, letters, profile, store};
 use crate::base::{AccountId, OrganizationId, Secret, Violations};
 use crate::db::{Scope, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
-use crate::mail::{self, Mail};
 
 use super::Service;
 
@@ -53,7 +52,7 @@ impl Service {
         command: Register,
         key: Option<&RequestKey>,
     ) -> Result<(), Error> {
-        let checked = self.check_registration(command)?;
+        let checked = self.check_registration(command).await?;
         let hash = self.hashing.hash(checked.password.clone(), &self.world).await?;
         let mut tx = self.db.begin(Scope::System("registration")).await?;
         let slot = match idempotency::claim::<()>(&mut tx, &self.world, caller, key).await? {
@@ -70,14 +69,14 @@ impl Service {
             display_name: checked.display_name,
             at: self.world.now(),
         };
-        let url = &self.options.public_url;
         let entry = caller.entry("auth.register");
         if let Some(organization) = self.insert_account(&mut tx, &new).await? {
             let entry = entry.by(new.id, None).of(organization).on("account", new.id);
             self.audit.record(&mut tx, entry).await?;
-            self.write_to(&mut tx, &checked.email, letters::welcome(url)).await?;
+            self.welcome(&mut tx, &new).await?;
         } else if store::account::notice(&mut tx, &checked.email, new.at, new.at.minus(NOTICE_EVERY)).await? {
-            self.write_to(&mut tx, &checked.email, letters::already_registered(url)).await?;
+            let letter = letters::already_registered(&self.options.public_url);
+            self.write_to(&mut tx, &checked.email, letter).await?;
             self.audit.refused(entry, ADDRESS_TAKEN);
         }
         slot.store(&mut tx, &()).await?;
@@ -85,10 +84,12 @@ impl Service {
         Ok(())
     }
 
-    async fn write_to(&self, tx: &mut Tx, email: &Email, letter: Letter) -> Result<(), Error> {
-        let to = email.as_str().to_owned();
-        let mail = Mail { to, subject: letter.subject.to_owned(), text: letter.text, html: letter.html };
-        Ok(mail::push(tx, &self.world, &mail).await?)
+    /// The first letter to an account, with the link that proves its address.
+    async fn welcome(&self, tx: &mut Tx, new: &NewAccount) -> Result<(), Error> {
+        let link = self.new_link(tx, new.id, &new.email, LinkPurpose::VerifyEmail, new.at).await?;
+        let token = link.ok_or_else(|| Error::internal("a new account has a link already"))?;
+        let letter = letters::welcome(&self.options.public_url, &token, self.options.link_ttl);
+        self.write_to(tx, &new.email, letter).await
     }
 
     /// Inserts an account with its personal organisation, and tells which that is. None, and nothing is written, when
@@ -106,10 +107,11 @@ impl Service {
         Ok(Some(organization))
     }
 
-    fn check_registration(&self, command: Register) -> Result<Checked, Error> {
+    async fn check_registration(&self, command: Register) -> Result<Checked, Error> {
         let mut violations = Violations::new();
         let email = Email::parse(&command.email).map_err(|fault| violations.add("email", fault)).ok();
-        password::check(&mut violations, "password", &command.password, email.as_ref());
+        let (password, name) = (&command.password, &command.display_name);
+        self.judge(&mut violations, "password", password, email.as_ref(), name).await?;
         let display_name = profile::display_name(&mut violations, "display_name", &command.display_name);
         let terms_version = self.current_terms();
         if command.accepted_terms_version != terms_version {

@@ -17,7 +17,7 @@ use crate::idempotency::{self, Claim, RequestKey};
 use super::{Issued, Service};
 
 /// What a client calls itself is kept for the list of devices; more than this is of no use there.
-const AGENT_CHARS_MAX: usize = 200;
+pub(super) const AGENT_CHARS_MAX: usize = 200;
 /// Ours have 43 characters. Longer ones are not hashed.
 const REFRESH_TOKEN_BYTES_MAX: usize = 64;
 const FIRST_GENERATION: i64 = 1;
@@ -126,6 +126,7 @@ impl Service {
         };
         store::session::insert(&mut tx, &new).await?;
         let issued = self.issue(&mut tx, known.id, session, FIRST_GENERATION, now).await?;
+        self.note_place(&mut tx, caller, &issued.account, now).await?;
         let entry = caller.entry("auth.login").by(known.id, Some(session));
         let entry = entry.of(issued.account.personal_organization).on("session", session);
         self.audit.record(&mut tx, entry).await?;

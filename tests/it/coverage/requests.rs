@@ -2,11 +2,18 @@
 //!
 //! A new method is added here, with every id filled in; the tests do the rest.
 
+use std::time::Duration;
+
+use capecontrol::auth::Email;
+use capecontrol::auth::model::LinkPurpose;
+use capecontrol::auth::store::link::{self, NewLink};
+use capecontrol::db::Scope;
 use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::chat::v1 as chat;
 use capecontrol::proto::capecontrol::marketplace::v1 as marketplace;
 use capecontrol::proto::capecontrol::payments::v1 as payments;
 use prost::Message as _;
+use sha2::{Digest as _, Sha256};
 
 use crate::support::app::PASSWORD;
 use crate::support::{App, Person};
@@ -24,6 +31,8 @@ pub struct Party {
     pub message_id: String,
     pub payment_id: String,
     pub invoice_id: String,
+    pub verify_token: String,
+    pub reset_token: String,
 }
 
 impl Party {
@@ -38,7 +47,11 @@ impl Party {
             message_id: String::new(),
             payment_id: String::new(),
             invoice_id: String::new(),
+            verify_token: String::new(),
+            reset_token: String::new(),
         };
+        party.verify_token = party.link(t, LinkPurpose::VerifyEmail).await;
+        party.reset_token = party.link(t, LinkPurpose::ResetPassword).await;
         let install = marketplace::InstallListingRequest { listing_id: GUIDE.to_owned(), ..install(&party) };
         party.person.market().install_listing(install).await.unwrap();
         let made = party.person.chat().create_thread(create_thread(&party)).await.unwrap();
@@ -51,6 +64,23 @@ impl Party {
             party.person.payments().create_checkout(create_checkout(&party)).await.unwrap().into_inner();
         (party.payment_id, party.invoice_id) = (checkout.payment_id, checkout.invoice_id);
         party
+    }
+
+    /// The token of a link that works, as a letter would carry it.
+    async fn link(&self, t: &App, purpose: LinkPurpose) -> String {
+        let (token, at) = (t.world.token(), t.world.now());
+        let new = NewLink {
+            token_hash: Sha256::digest(token.as_bytes()).into(),
+            account: self.person.account_id,
+            purpose,
+            email: Email::parse(&self.person.email).unwrap(),
+            at,
+            expires_at: at.plus(Duration::from_mins(30)),
+        };
+        let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
+        assert!(link::replace(&mut tx, &new, at).await.unwrap());
+        tx.commit().await.unwrap();
+        token
     }
 }
 
@@ -80,6 +110,10 @@ pub const REQUESTS: &[Request] = &[
         let organization_id = p.organization_id.clone();
         auth::VerifyAuditLogRequest { organization_id, ..Default::default() }.encode_to_vec()
     }),
+    ("/capecontrol.auth.v1.AuthService/ChangePassword", |_| {
+        let (current_password, new_password) = (PASSWORD.to_owned(), "a quiet lorry of gravel".to_owned());
+        auth::ChangePasswordRequest { current_password, new_password, ..Default::default() }.encode_to_vec()
+    }),
     ("/capecontrol.auth.v1.AuthService/Login", |p| {
         let (email, password) = (p.person.email.clone(), PASSWORD.to_owned());
         auth::LoginRequest { email, password, ..Default::default() }.encode_to_vec()
@@ -101,6 +135,21 @@ pub const REQUESTS: &[Request] = &[
             ..Default::default()
         }
         .encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AuthService/RequestEmailVerification", |p| {
+        auth::RequestEmailVerificationRequest { email: p.person.email.clone(), ..Default::default() }
+            .encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AuthService/RequestPasswordReset", |p| {
+        auth::RequestPasswordResetRequest { email: p.person.email.clone(), ..Default::default() }
+            .encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AuthService/ResetPassword", |p| {
+        let (token, new_password) = (p.reset_token.clone(), "a quiet lorry of gravel".to_owned());
+        auth::ResetPasswordRequest { token, new_password, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AuthService/VerifyEmail", |p| {
+        auth::VerifyEmailRequest { token: p.verify_token.clone(), ..Default::default() }.encode_to_vec()
     }),
     ("/capecontrol.auth.v1.OrganizationService/GetOrganization", |p| {
         auth::GetOrganizationRequest { organization_id: p.organization_id.clone() }.encode_to_vec()

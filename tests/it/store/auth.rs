@@ -1,23 +1,32 @@
 //! Accounts, sign-ins and organisations on both engines: what is refused, what is kept, and who wins a race.
 
+mod links;
+mod lookalikes;
+mod places;
+mod timing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use capecontrol::auth::guess;
 use capecontrol::auth::hashing;
 use capecontrol::auth::keys::KeyPair;
 use capecontrol::auth::profile::Profile;
 use capecontrol::auth::service::{Issued, Login, Register, Transport, UpdateAccount};
 use capecontrol::auth::token::{self, Terms};
 use capecontrol::auth::{self, Caller, Error, Origin, Role, Service, access};
-use capecontrol::base::{Fault as _, OrganizationId, Secret, SessionId};
+use capecontrol::base::{Fault as _, OrganizationId, Rate, Secret, SessionId};
 use capecontrol::db::{Conn as _, Scope};
 use capecontrol::idempotency::{self, RequestKey};
 use capecontrol::keyring::RootKey;
+use capecontrol::mail::{Mail, Outbox};
 
 use crate::support::{Fixture, on_both};
 
 const TERMS: &str = "2026-01";
 const PASSWORD: &str = "correct horse battery";
+const OTHER_PASSWORD: &str = "a quiet lorry of gravel";
+const ROOT_KEY: [u8; 32] = [7; 32];
 const HASHING: hashing::Options =
     hashing::Options { memory_kib: 64, passes: 1, lanes: 1, concurrent_max: 2, waiting_max: 64 };
 
@@ -31,9 +40,16 @@ fn options() -> auth::Options {
     }
 }
 
+/// Options with which nobody is told to wait: for tests of what comes behind that.
+fn patient() -> auth::Options {
+    let often = Rate::new(1_000_000, 1_000_000);
+    let guesses = guess::Options { of_network: often, of_strangers: often, of_all_strangers: often };
+    auth::Options { guesses, ..options() }
+}
+
 /// A node: another one over the same database shares what is stored and nothing else.
 async fn node(t: &Fixture, options: auth::Options) -> Arc<Service> {
-    let service = Service::new(t.db.clone(), t.world.clone(), options, RootKey::new([7; 32])).unwrap();
+    let service = Service::new(t.db.clone(), t.world.clone(), options, RootKey::new(ROOT_KEY)).unwrap();
     service.prepare().await.unwrap();
     Arc::new(service)
 }
@@ -90,24 +106,18 @@ async fn first_password(service: &Service) -> Result<Option<(auth::Email, Secret
     Ok(email.zip(published))
 }
 
-/// The subjects of the letters that wait to be sent.
-async fn subjects(t: &Fixture) -> Vec<String> {
+/// The letters that wait to be sent, the oldest first.
+async fn letters(t: &Fixture) -> Vec<Mail> {
+    let outbox = Outbox::new(t.world.clone(), RootKey::new(ROOT_KEY));
+    let waiting = "SELECT CAST(payload AS text) FROM jobs WHERE kind = 'mail.send' ORDER BY id LIMIT 100";
     let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
-    let rows: Vec<(String,)> =
-        conn.sql("SELECT CAST(payload AS text) FROM jobs ORDER BY id LIMIT 100").all().await.unwrap();
-    let subject = |payload: &String| {
-        let letter: serde_json::Value = serde_json::from_str(payload).unwrap();
-        find(&letter, "subject").unwrap().to_owned()
-    };
-    rows.iter().map(|(payload,)| subject(payload)).collect()
+    let rows: Vec<(String,)> = conn.sql(waiting).all().await.unwrap();
+    rows.iter().map(|(payload,)| outbox.open(&serde_json::from_str(payload).unwrap()).unwrap()).collect()
 }
 
-fn find<'a>(value: &'a serde_json::Value, key: &str) -> Option<&'a str> {
-    let object = value.as_object()?;
-    match object.get(key) {
-        Some(found) => found.as_str(),
-        None => object.values().find_map(|inner| find(inner, key)),
-    }
+/// Their subjects.
+async fn subjects(t: &Fixture) -> Vec<String> {
+    letters(t).await.into_iter().map(|letter| letter.subject).collect()
 }
 
 async fn count(t: &Fixture, what: &'static str) -> i64 {
@@ -122,6 +132,8 @@ macro_rules! refused {
         assert!(matches!(outcome, Err($refusal)), "{:?}", outcome.map(|_| "no refusal"));
     }};
 }
+
+use refused;
 
 /// Whether the session of somebody who signed in stands, as it is asked for streams.
 async fn stands(service: &Service, caller: &Caller, expected: bool) {
@@ -169,7 +181,7 @@ on_both! {
         service.register(&nobody(), registration("ada@example.com"), None).await.unwrap();
         let new = service.hashing_rounds();
         t.clock.advance(Duration::from_secs(1));
-        let password = Secret::new("another password".to_owned());
+        let password = Secret::new(OTHER_PASSWORD.to_owned());
         let other = Register { password, ..registration("ada@example.com") };
         service.register(&nobody(), other, None).await.unwrap();
         assert_eq!(service.hashing_rounds(), new * 2);
@@ -185,7 +197,7 @@ on_both! {
         // The first password still counts: the second registration changed nothing.
         service.login(&nobody(), login("ada@example.com", PASSWORD), None).await.unwrap();
         refused!(
-            service.login(&nobody(), login("ada@example.com", "another password"), None).await,
+            service.login(&nobody(), login("ada@example.com", OTHER_PASSWORD), None).await,
             Error::InvalidCredentials
         );
     }

@@ -42,6 +42,8 @@ pub struct App {
     channel: Channel,
     stop: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
+    /// How many nodes ran on this folder before.
+    life: u64,
     folder: tempfile::TempDir,
 }
 
@@ -56,12 +58,13 @@ impl App {
     pub async fn start_with(engine: Engine, change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = database_url(engine, &folder).await;
-        Self::start_on(folder, url, change).await
+        Self::start_on(folder, url, 0, change).await
     }
 
     async fn start_on(
         folder: tempfile::TempDir,
         database_url: String,
+        life: u64,
         change: impl FnOnce(&mut Config),
     ) -> Self {
         // The first test to come installs it for all.
@@ -71,7 +74,8 @@ impl App {
         let listeners = Listeners::bind(&mut config).await.unwrap();
         let url = config.server.public_url.clone();
         let operations_url = format!("http://{}", config.ops_listen);
-        let (world, clock) = world(11);
+        // What a node draws in one life must not come again in the next.
+        let (world, clock) = world(11 + life);
         let node = Arc::new(app::App::build(config, world.clone()).await.unwrap());
         let stop = CancellationToken::new();
         #[expect(
@@ -97,6 +101,7 @@ impl App {
             channel,
             stop,
             serving,
+            life,
             folder,
         }
     }
@@ -114,6 +119,15 @@ impl App {
     /// Writes the refusals whose window is over, and seals the audit log.
     pub async fn seal(&self) -> usize {
         self.node.seal_audit_log().await.unwrap()
+    }
+
+    /// The letters that were written so far, the oldest first.
+    pub fn letters(&self) -> Vec<String> {
+        let written = std::fs::read_dir(self.folder.path().join("mail")).unwrap();
+        let mut files: Vec<_> = written.map(|file| file.unwrap().path()).collect();
+        // Their names are ids, which sort by the time they were made.
+        files.sort();
+        files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
     }
 
     /// Moves the clock on.
@@ -191,14 +205,14 @@ impl App {
     pub async fn restart_on(self, database_url: String) -> Self {
         self.stop.cancel();
         self.serving.await.unwrap();
-        Self::start_on(self.folder, database_url, |_| {}).await
+        Self::start_on(self.folder, database_url, self.life + 1, |_| {}).await
     }
 
     /// Stops the node as a kill would, between two lines, and starts another on the same data.
     pub async fn kill_and_restart(self) -> Self {
         self.serving.abort();
         let _ = self.serving.await;
-        Self::start_on(self.folder, self.database_url, |_| {}).await
+        Self::start_on(self.folder, self.database_url, self.life + 1, |_| {}).await
     }
 }
 

@@ -107,7 +107,7 @@ pub const MODULES: &[(&str, &[&str])] = &[
     ("keyring", &["base", "db"]),
     ("jobs", &["base", "db"]),
     ("bus", &["base", "db"]),
-    ("mail", &["base", "db", "jobs"]),
+    ("mail", &["base", "db", "keyring", "jobs"]),
     ("idempotency", &["base", "db"]),
     ("audit", &["base", "db", "jobs", "idempotency", "keyring"]),
     ("auth", &["base", "db", "jobs", "mail", "audit", "idempotency", "keyring"]),
