@@ -368,6 +368,16 @@ async fn a_node_does_not_start_as_a_role_that_could_reach_past_the_wall() {
     assert_eq!(refusal(&t.url).await, "");
 }
 
+#[tokio::test]
+async fn the_role_that_serves_cannot_migrate_and_is_told_who_can() {
+    let t = Fixture::start(Engine::Postgres).await;
+    let told = t.db.migrate().await.unwrap_err().chain();
+    assert!(
+        told.contains("capecontrol may not make tables") && told.contains("DATABASE__OWNER_URL"),
+        "{told}"
+    );
+}
+
 /// Foreign keys and the ledger's triggers look past the policies where they must, and fail closed where they do not.
 #[tokio::test]
 async fn constraints_hold_across_the_wall() {
