@@ -320,6 +320,8 @@ async fn the_role_that_serves_owns_nothing_and_is_past_no_policy() {
 
 /// The refusal of a node that is started on this database.
 async fn refusal(url: &str) -> String {
+    // The first test to come installs it for all.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(&folder, "sqlite://unused");
     config.database.url = capecontrol::base::Secret::new(url.to_owned());
