@@ -1,5 +1,7 @@
 //! The wire of this domain: requests in, answers out, nothing decided.
 
+mod audit;
+
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
@@ -17,7 +19,7 @@ rpc::status_from!(Error);
 
 const LIST_ORGANIZATIONS: &str = "auth.ListOrganizations";
 
-/// The services `AuthService`, `AccountService` and `OrganizationService`.
+/// The services of this domain; each that is not here has a file of its own below.
 #[derive(Clone)]
 pub struct Rpc {
     service: Arc<Service>,

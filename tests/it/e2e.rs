@@ -1,5 +1,6 @@
 //! The whole platform over real sockets, through generated clients.
 
+mod audit;
 mod auth;
 mod chat;
 mod limits;

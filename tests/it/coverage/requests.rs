@@ -93,6 +93,23 @@ pub const REQUESTS: &[Request] = &[
         let account = auth::Account { display_name: "Ada L.".to_owned(), ..auth::Account::default() };
         auth::UpdateAccountRequest { account: Some(account), ..Default::default() }.encode_to_vec()
     }),
+    ("/capecontrol.auth.v1.AuditService/ExportAuditEvents", |p| {
+        let organization_id = p.organization_id.clone();
+        auth::ExportAuditEventsRequest { organization_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AuditService/ListAuditEvents", |p| {
+        auth::ListAuditEventsRequest {
+            organization_id: p.organization_id.clone(),
+            action_prefix: "auth.".to_owned(),
+            actor: p.person.account_id.to_string(),
+            ..Default::default()
+        }
+        .encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AuditService/VerifyAuditLog", |p| {
+        let organization_id = p.organization_id.clone();
+        auth::VerifyAuditLogRequest { organization_id, ..Default::default() }.encode_to_vec()
+    }),
     ("/capecontrol.auth.v1.AuthService/ChangePassword", |_| {
         let (current_password, new_password) = (PASSWORD.to_owned(), "a quiet lorry of gravel".to_owned());
         auth::ChangePasswordRequest { current_password, new_password, ..Default::default() }.encode_to_vec()
