@@ -1,8 +1,8 @@
 //! Whoever looks at the clock learns nothing of an address.
 //!
-//! How long calls take for addresses of either kind is compared by rank, in turns and in one run, so that a slow moment
-//! falls on both. A real difference would put the ranks of one kind far before the other's, as it does where one call is
-//! made and where two are; that is tried here too.
+//! How long calls take for addresses of either kind is compared by rank, in turns and in one run, so that a slow
+//! moment falls on both. A real difference would put the ranks of one kind far before the other's, as it does where
+//! one call is made and where two are; that is tried here too.
 
 use std::time::Duration;
 
