@@ -24,7 +24,7 @@ use crate::payments::simulator::{self, Simulator};
 use crate::rpc::metrics::Metrics;
 use crate::rpc::policy::{self, Policies};
 use crate::rpc::{Pages, health, server};
-use crate::{ai, auth, chat, mail, market, payments, proto, tools};
+use crate::{ai, audit, auth, chat, mail, market, operations, payments, proto, tools};
 
 mod console;
 mod descriptors;
@@ -121,6 +121,8 @@ pub struct App {
     pub payments: Arc<payments::Service>,
     /// The catalogue of agents.
     pub market: Arc<market::Service>,
+    /// What operators see and decide.
+    pub operations: Arc<operations::Service>,
     /// Run the jobs of this node: one those that are quick, among them whatever moves money; the other the agents'
     /// turns, which last as long as a provider takes.
     workers: [Worker; 2],
@@ -184,6 +186,8 @@ impl App {
             Arc::new(auth::Service::new(db.clone(), world.clone(), auth_options(&config), root.clone())?);
         auth.prepare().await?;
         let market = Arc::new(market::Service::new(db.clone(), world.clone()));
+        let operations =
+            Arc::new(operators(&config, db.clone(), world.clone(), Arc::clone(&auth), root.clone()));
         let provider = Arc::new(Http::new(&payments_options(&config))?);
         let options = payments_options(&config);
         let payments = Arc::new(payments::Service::new(db.clone(), world.clone(), options, provider.clone()));
@@ -221,6 +225,7 @@ impl App {
             chat,
             payments,
             market,
+            operations,
             workers,
             metrics,
             world,
@@ -319,7 +324,12 @@ impl App {
             self.tasks.spawn(async move { worker.run(stop, closing).await });
         }
         self.tasks.spawn(health::follow(self.db.clone(), self.ready.clone(), stop.clone()));
-        self.tasks.spawn(maintenance::run(self.db.clone(), self.world.clone(), stop.clone()));
+        let auth = Arc::clone(&self.auth);
+        self.tasks.spawn(maintenance::run(self.db.clone(), self.world.clone(), auth, stop.clone()));
+        self.tasks.spawn({
+            let (auth, stop) = (Arc::clone(&self.auth), stop.clone());
+            async move { auth.run(stop).await }
+        });
         self.tasks.spawn({
             let (stop, drain) = (stop.clone(), self.drain.clone());
             async move {
@@ -351,6 +361,8 @@ fn auth_options(config: &Config) -> auth::Options {
     auth::Options {
         issuer: config.server.public_url.clone(),
         public_url: config.server.public_url.clone(),
+        registration: config.auth.registration,
+        signing_key_period: config.auth.signing_key_period,
         terms_versions: vec![config.auth.terms_version.clone()],
         administrator_email: config.auth.administrator_email.clone(),
         one_time_password_file: Some(one_time_password_file(config)),
@@ -361,6 +373,21 @@ fn auth_options(config: &Config) -> auth::Options {
         },
         ..auth::Options::default()
     }
+}
+
+fn operators(
+    config: &Config,
+    db: Db,
+    world: World,
+    auth: Arc<auth::Service>,
+    root: RootKey,
+) -> operations::Service {
+    let options = operations::Options {
+        version: env!("CARGO_PKG_VERSION"),
+        payment_mode: config.payfast.mode.as_str(),
+        registration: config.auth.registration.as_str(),
+    };
+    operations::Service::new(db, world.clone(), auth, audit::Log::new(world, root), options)
 }
 
 fn payments_options(config: &Config) -> payments::Options {

@@ -2,10 +2,12 @@
 //!
 //! Every node does it; two at once delete the same rows once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::auth;
 use crate::base::World;
 use crate::db::{self, Db, Scope};
 use crate::idempotency;
@@ -15,10 +17,13 @@ const EVERY: Duration = Duration::from_secs(600);
 /// How many rows one transaction deletes, so that nobody waits long for the writer.
 const ROWS_MAX: i64 = 1_000;
 
-pub(super) async fn run(db: Db, world: World, stop: CancellationToken) {
+pub(super) async fn run(db: Db, world: World, auth: Arc<auth::Service>, stop: CancellationToken) {
     loop {
         if let Err(error) = sweep(&db, &world).await {
             tracing::warn!(error = %error.chain(), "what has had its time was not deleted");
+        }
+        if let Err(error) = sweep_auth(&auth).await {
+            tracing::warn!(%error, "sessions and invitations that have had their time were not deleted");
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -36,4 +41,9 @@ async fn sweep(db: &Db, world: &World) -> Result<(), db::Error> {
             return Ok(());
         }
     }
+}
+
+async fn sweep_auth(auth: &auth::Service) -> Result<(), auth::Error> {
+    while auth.prune(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
+    Ok(())
 }

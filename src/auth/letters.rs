@@ -43,6 +43,37 @@ pub fn already_registered(public_url: &str) -> Letter {
     )
 }
 
+/// To somebody whose session was ended because one of its refresh tokens came twice.
+#[must_use]
+pub fn session_ended(public_url: &str) -> Letter {
+    letter(
+        "A session of your Cape Control account was ended",
+        &[
+            "One of your sign-ins was used in two places in a way that happens when somebody has copied it. We cannot \
+             tell which of the two is you, so we ended that session for both. Your other sessions were left as they \
+             are.",
+            "Please sign in again. If you use the same password elsewhere, or your device may have been in other hands, \
+             choose another one, and end the sessions that you do not know.",
+            "If an app of yours stopped working at this moment, it may simply have sent an old sign-in; signing in \
+             again is all it needs.",
+        ],
+        public_url,
+    )
+}
+
+/// To somebody who is invited to register. The link holds the invitation's token, which the platform made.
+#[must_use]
+pub fn invitation(public_url: &str, token: &str) -> Letter {
+    letter(
+        "You are invited to Cape Control",
+        &[
+            "You are invited to open a Cape Control account with this e-mail address. The link below is good once.",
+            "If you did not expect this, you can ignore it; no account was made.",
+        ],
+        &format!("{public_url}/register?invitation={token}"),
+    )
+}
+
 fn letter(subject: &'static str, paragraphs: &[&str], public_url: &str) -> Letter {
     let text = format!("{}\n\n{public_url}\n", paragraphs.join("\n\n"));
     let (url, body) = (escaped(public_url), escaped(&paragraphs.join("\n")).replace('\n', "</p>\n<p>"));

@@ -1,6 +1,8 @@
 //! The rows of this domain. Accounts, sessions and keys belong to no tenant; memberships say who belongs to which.
 
 pub mod account;
+pub mod administration;
+pub mod invitation;
 pub mod key;
 pub mod organization;
 pub mod session;

@@ -4,6 +4,7 @@
 //! password of their own, a start of the platform issues another one when the last is spent: whoever can start the
 //! platform and read its data folder already holds its keys.
 
+use crate::audit::Risk;
 use crate::auth::store::account::{Administrator, Credentials, ListedAdministrator, NewAccount};
 use crate::auth::{Caller, Email, Error, Role, password, store};
 use crate::base::{AccountId, Secret, Timestamp, Violations};
@@ -96,6 +97,8 @@ impl Service {
                 Error::Setup(format!("The one-time password could not be written: {error}."))
             })?;
         }
+        let entry = caller.entry("auth.create_administrator").risk(Risk::High).on("account", new.id);
+        self.audit.record(&mut tx, entry).await?;
         tx.commit().await?;
         Ok(Created::Now(new.id))
     }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use crate::audit::Risk;
 use crate::auth::keys::KeyId;
-use crate::auth::model::SessionEnd;
+use crate::auth::model::{SessionEnd, rotation};
 use crate::auth::store::session::NewSession;
 use crate::auth::token::{self, Claims};
 use crate::auth::{Caller, Email, Error, store};
@@ -15,7 +16,10 @@ use super::Service;
 const SCOPE: Scope = Scope::System("operator");
 
 /// Lets the platform itself and its administrators pass.
-pub(super) fn admit(caller: &Caller) -> Result<(), Error> {
+///
+/// # Errors
+/// [`Error::NotAnAdministrator`].
+pub fn admit(caller: &Caller) -> Result<(), Error> {
     if caller.is_admin() || caller.purpose().is_some() { Ok(()) } else { Err(Error::NotAnAdministrator) }
 }
 
@@ -80,7 +84,7 @@ impl Service {
     /// sessions shows.
     ///
     /// # Errors
-    /// [`Error::AccountNotFound`], [`Error::Invalid`], [`Error::NotAnAdministrator`].
+    /// [`Error::AccountNotFound`], [`Error::AccountSuspended`], [`Error::Invalid`], [`Error::NotAnAdministrator`].
     pub async fn issue_token(
         &self,
         caller: &Caller,
@@ -93,6 +97,11 @@ impl Service {
         let mut tx = self.db.begin(SCOPE).await?;
         let found = store::account::by_email(&mut tx, &email).await?;
         let (account, _) = found.ok_or(Error::AccountNotFound)?;
+        if !store::account::stands(&mut tx, account).await? {
+            return Err(Error::AccountSuspended);
+        }
+        // A signing key is kept for as long as the longest token can live.
+        let ttl = ttl.min(rotation::TOKEN_AGE_MAX);
         let (now, session): (_, SessionId) = (self.world.now(), self.world.id());
         let claims = self.terms.claims_for(account, session, self.world.id(), now, ttl);
         let expires_at = claims.expires_at();
@@ -100,6 +109,8 @@ impl Service {
             NewSession { id: session, account, agent: agent.to_owned(), address: None, at: now, expires_at };
         store::session::insert(&mut tx, &new).await?;
         let access_token = Secret::new(self.keys.sign(&claims)?);
+        let entry = caller.entry("auth.issue_token").risk(Risk::High).on("session", session);
+        self.audit.record(&mut tx, entry).await?;
         tx.commit().await?;
         Ok(Token { access_token, session, expires_at })
     }
@@ -131,17 +142,28 @@ impl Service {
         admit(caller)?;
         let now = self.world.now();
         let mut tx = self.db.begin(SCOPE).await?;
+        let mut account = None;
         let ended = match &whose {
             Revoke::Session(session) => {
                 store::session::end(&mut tx, *session, SessionEnd::Revoked, now).await?
             }
             Revoke::Account(email) => {
                 let found = store::account::by_email(&mut tx, &parse(email)?).await?;
-                let (account, _) = found.ok_or(Error::AccountNotFound)?;
-                store::session::end_of(&mut tx, account, SessionEnd::Revoked, now).await?
+                let (id, _) = found.ok_or(Error::AccountNotFound)?;
+                account = Some(id);
+                store::session::end_of(&mut tx, id, SessionEnd::Revoked, now).await?
             }
             Revoke::Everyone => store::session::end_all(&mut tx, SessionEnd::Revoked, now).await?,
         };
+        if ended > 0 {
+            let entry = caller.entry("auth.revoke_sessions").risk(Risk::High);
+            let entry = match (&whose, account) {
+                (Revoke::Session(session), _) => entry.on("session", *session),
+                (_, Some(account)) => entry.on("account", account),
+                (_, None) => entry,
+            };
+            self.audit.record(&mut tx, entry).await?;
+        }
         tx.commit().await?;
         self.standings.forget_all();
         Ok(ended)
