@@ -124,6 +124,12 @@ pub enum Rotate {
 }
 
 impl Keys {
+    /// Keys that are only read, and never made.
+    #[must_use]
+    pub fn reader(db: Db, world: World, root: RootKey) -> Self {
+        Self::new(db, world, root, Duration::MAX)
+    }
+
     /// Keys that are not read yet. `period` is how long one signs.
     #[must_use]
     pub fn new(db: Db, world: World, root: RootKey, period: Duration) -> Self {
