@@ -10,7 +10,7 @@ mod fields;
 mod repetition;
 mod requests;
 mod scene;
-mod wire;
+pub mod wire;
 
 use std::collections::BTreeSet;
 

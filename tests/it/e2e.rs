@@ -1,9 +1,11 @@
 //! The whole platform over real sockets, through generated clients.
 
+mod administration;
 mod auth;
 mod chat;
 mod market;
 pub mod payments;
 mod platform;
+mod sessions;
 mod simulator;
 mod tools;

@@ -30,6 +30,7 @@ const TENANTLESS: &[(&str, &str)] = &[
     ("listings", "the public catalogue"),
     ("organizations", "the tenants themselves"),
     ("plans", "the price list"),
+    ("platform_invitations", "the platform's, for people who belong to nothing yet"),
     ("provider_effects", "the inbox: whose money it is becomes known only when it is applied"),
     ("provider_events", "the inbox: whose money it is becomes known only when it is applied"),
     ("provider_quarantine", "what strangers sent"),
