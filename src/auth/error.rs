@@ -48,7 +48,9 @@ pub enum Error {
     #[error("Registration is by invitation only; send the token of an invitation.")]
     InvitationRequired,
     /// The invitation cannot be used, or not by this address.
-    #[error("This invitation cannot be used: it is unknown, was used, has expired, or is for another address.")]
+    #[error(
+        "This invitation cannot be used: it is unknown, was used, has expired, or is for another address."
+    )]
     InvitationInvalid,
     /// The caller has no such session.
     #[error("There is no such session.")]

@@ -52,10 +52,10 @@ pub fn session_ended(public_url: &str) -> Letter {
             "One of your sign-ins was used in two places in a way that happens when somebody has copied it. We cannot \
              tell which of the two is you, so we ended that session for both. Your other sessions were left as they \
              are.",
-            "Please sign in again. If you use the same password elsewhere, or your device may have been in other hands, \
-             choose another one, and end the sessions that you do not know.",
+            "Please sign in again. If you use the same password elsewhere, or your device may have been in other \
+             hands, choose another one, and end the sessions that you do not know.",
             "If an app of yours stopped working at this moment, it may simply have sent an old sign-in; signing in \
-             again is all it needs.",
+             again is then all that it needs.",
         ],
         public_url,
     )

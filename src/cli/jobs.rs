@@ -112,7 +112,10 @@ async fn list(config: &Config, kind: &str, limit: i64, output: Output) -> Result
     }
     for job in &listed {
         let (at, error) = (job.failed_at.to_rfc3339(), job.last_error.as_deref().unwrap_or("not known"));
-        say(format_args!("{}  {}, failed at {at} after {} attempts: {error}", job.id, job.kind, job.attempts));
+        say(format_args!(
+            "{}  {}, failed at {at} after {} attempts: {error}",
+            job.id, job.kind, job.attempts
+        ));
     }
     if listed.is_empty() {
         say("There is no such dead job.");

@@ -102,13 +102,13 @@ pub(super) enum Command {
     },
     /// Have the next signing key take over early, or retire keys that leaked.
     ///
-    /// Keys rotate by themselves (AUTH__SIGNING_KEY_DAYS); this is for a bad day. Without an option the next key signs as
-    /// soon as it has been published for an hour, so that whoever checks tokens knows it, and the one before verifies
-    /// until its last token has expired. With --retire a key is deleted at once: nodes refuse what it signed within five
-    /// seconds, and clients get new tokens with their refresh tokens, which stay good. The key that was published ahead
-    /// signs from then on. With --retire-all a new key signs at once, which verifiers that keep the published keys, such
-    /// as Envoy, learn within five minutes; until then they refuse its tokens. Whoever stole keys may also hold tokens
-    /// of sessions: `token revoke --everyone` ends those.
+    /// Keys rotate by themselves (AUTH__SIGNING_KEY_DAYS); this is for a bad day. Without an option the next key signs
+    /// as soon as it has been published for an hour, so that whoever checks tokens knows it, and the one before
+    /// verifies until its last token has expired. With --retire a key is deleted at once: nodes refuse what it signed
+    /// within five seconds, and clients get new tokens with their refresh tokens, which stay good. The key that was
+    /// published ahead signs from then on. With --retire-all a new key signs at once, which verifiers that keep the
+    /// published keys, such as Envoy, learn within five minutes; until then they refuse its tokens. Whoever stole keys
+    /// may also hold tokens of sessions: `token revoke --everyone` ends those.
     #[command(verbatim_doc_comment, after_long_help = ROTATE)]
     RotateKeys {
         #[command(flatten)]

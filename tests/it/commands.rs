@@ -215,7 +215,8 @@ async fn keys_that_leaked_are_retired_while_a_node_serves() {
     node.register().await;
     let issue = ["token", "issue", "--email", "ada@example.com"];
     let keys = async |arguments: &[&str]| {
-        let (code, out, _) = run(command(&folder, &[["token"].as_slice(), arguments, &["--json"]].concat())).await;
+        let (code, out, _) =
+            run(command(&folder, &[["token"].as_slice(), arguments, &["--json"]].concat())).await;
         assert_eq!(code, 0, "{arguments:?}");
         read(&out).as_array().unwrap().clone()
     };

@@ -96,7 +96,8 @@ impl wire::admin_service_server::AdminService for Rpc {
         let email = Some(request.email).filter(|email| !email.is_empty());
         // A negative number is no number of hours, and the service says so.
         let hours = (request.valid_hours != 0).then(|| u32::try_from(request.valid_hours).unwrap_or(0));
-        let invited = self.service.create_invitation(&caller, Invite { email, hours }, key.as_deref()).await?;
+        let invited =
+            self.service.create_invitation(&caller, Invite { email, hours }, key.as_deref()).await?;
         Ok(Response::new(wire::CreatePlatformInvitationResponse {
             invitation_id: invited.id.to_string(),
             invitation_token: invited.token.expose().clone(),

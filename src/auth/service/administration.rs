@@ -67,7 +67,9 @@ impl Service {
         violations.check(prefix.is_ascii(), "email_prefix", "must be plain ASCII, as all addresses are");
         violations.finish()?;
         let wanted = administration::Wanted {
-            roles: filter.role.map_or_else(|| vec![Role::Customer, Role::Developer, Role::Admin], |it| vec![it]),
+            roles: filter
+                .role
+                .map_or_else(|| vec![Role::Customer, Role::Developer, Role::Admin], |it| vec![it]),
             standing: filter.suspended != Some(true),
             suspended: filter.suspended != Some(false),
             prefix: prefix.to_ascii_lowercase(),

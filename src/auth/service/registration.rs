@@ -58,7 +58,10 @@ impl Service {
         key: Option<&RequestKey>,
     ) -> Result<(), Error> {
         let checked = self.check_registration(command)?;
-        self.check_invitation(&checked).await?;
+        let invited = self.is_invited(&checked).await?;
+        if !invited {
+            return self.refuse_uninvited(caller, key).await;
+        }
         let hash = self.hashing.hash(checked.password.clone(), &self.world).await?;
         let mut tx = self.db.begin(Scope::System("registration")).await?;
         let slot = match idempotency::claim::<()>(&mut tx, &self.world, caller, key).await? {
@@ -103,17 +106,25 @@ impl Service {
         Ok(true)
     }
 
-    /// Refuses what could not be carried out, before a hash is computed for it. Whether the address has an account plays
+    /// Whether it could be carried out, asked before a hash is computed for it. Whether the address has an account plays
     /// no part.
-    async fn check_invitation(&self, checked: &Checked) -> Result<(), Error> {
-        let Some(hash) = &checked.invitation else { return Ok(()) };
+    async fn is_invited(&self, checked: &Checked) -> Result<bool, Error> {
+        let Some(hash) = &checked.invitation else { return Ok(true) };
         let mut conn = self.db.conn(Scope::System("registration")).await?;
-        let open = store::invitation::is_open(&mut conn, hash, &checked.email, self.world.now()).await?;
-        if open { Ok(()) } else { Err(Error::InvitationInvalid) }
+        Ok(store::invitation::is_open(&mut conn, hash, &checked.email, self.world.now()).await?)
     }
 
-    /// Uses the invitation up, also when the address has an account: otherwise whoever holds one could try with it which
-    /// addresses do.
+    /// The invitation is used up: by this very call, if it was made before.
+    async fn refuse_uninvited(&self, caller: &Caller, key: Option<&RequestKey>) -> Result<(), Error> {
+        let mut tx = self.db.begin(Scope::System("registration")).await?;
+        match idempotency::claim::<()>(&mut tx, &self.world, caller, key).await? {
+            Claim::Replay(()) => Ok(()),
+            Claim::New(_) => Err(Error::InvitationInvalid),
+        }
+    }
+
+    /// Uses the invitation up, also when the address has an account: otherwise whoever holds one could try with it
+    /// which addresses do.
     async fn take_invitation(&self, tx: &mut Tx, checked: &Checked) -> Result<(), Error> {
         let Some(hash) = &checked.invitation else { return Ok(()) };
         let taken = store::invitation::take(tx, hash, &checked.email, self.world.now()).await?;

@@ -214,7 +214,8 @@ impl Service {
 
     fn unseal(&self, token: &Secret<String>, sealed: Option<&[u8]>) -> Result<Secret<String>, Error> {
         // In the grace it is there; after it nobody comes here.
-        let sealed = sealed.ok_or_else(|| Error::internal("the successor of a refresh token was not kept"))?;
+        let sealed =
+            sealed.ok_or_else(|| Error::internal("the successor of a refresh token was not kept"))?;
         let opened = self.root.open(&successor_purpose(token), sealed).map_err(Error::internal)?;
         String::from_utf8(opened.expose().clone()).map(Secret::new).map_err(Error::internal)
     }
@@ -224,8 +225,7 @@ impl Service {
     async fn end_reused(&self, caller: &Caller, session: SessionId) -> Result<(), Error> {
         let mut tx = self.db.begin(SCOPE).await?;
         let locked = store::session::lock(&mut tx, session).await?;
-        let ended =
-            store::session::end(&mut tx, session, SessionEnd::TokenReused, self.world.now()).await?;
+        let ended = store::session::end(&mut tx, session, SessionEnd::TokenReused, self.world.now()).await?;
         if let (Some(locked), 1) = (locked, ended) {
             let account = store::account::get(&mut tx, locked.account_id).await?;
             if let Some(account) = account {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Risk;
 use crate::auth::keys::{Rotate, SeenKey};
 use crate::auth::model::family;
 use crate::auth::{Caller, Error, store};
-use crate::audit::Risk;
 use crate::base::{SessionId, Timestamp};
 use crate::db::Scope;
 
@@ -85,8 +85,8 @@ impl Service {
         self.write_uses().await
     }
 
-    /// Deletes sessions and invitations that have had their time, at most `limit` of each kind; tells the most that were
-    /// deleted of one.
+    /// Deletes sessions and invitations that have had their time, at most `limit` of each kind; tells the most that
+    /// were deleted of one.
     ///
     /// # Errors
     /// What the database refuses.

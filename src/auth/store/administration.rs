@@ -42,8 +42,8 @@ pub async fn list(
     let rows: Vec<AccountRow> = conn
         .shared_sql(
             "SELECT a.id, a.email, a.email_verified_at, a.role, o.id AS personal_organization_id, a.display_name,
-                a.bio, a.company, a.website, a.skills, a.interests, a.preferences, a.version, a.created_at, a.updated_at,
-                a.suspended_at, a.suspension_reason, a.signed_in_at
+                a.bio, a.company, a.website, a.skills, a.interests, a.preferences, a.version, a.created_at,
+                a.updated_at, a.suspended_at, a.suspension_reason, a.signed_in_at
              FROM accounts a JOIN organizations o ON o.personal_account_id = a.id
              WHERE a.email > $1 AND a.email >= $2 AND a.email < $3 AND a.created_at >= $4 AND a.created_at < $5
                 AND ((a.suspended_at IS NULL AND $6) OR (a.suspended_at IS NOT NULL AND $7)) AND a.role IN $list

@@ -97,7 +97,11 @@ pub async fn insert(tx: &mut Tx, row: &Row) -> Result<(), db::Error> {
 /// # Errors
 /// What the database refuses.
 pub async fn sign_from(tx: &mut Tx, id: KeyId, at: Timestamp) -> Result<(), db::Error> {
-    tx.shared_sql("UPDATE signing_keys SET signs_from = $1 WHERE id = $2").bind(at).bind(id).execute().await?;
+    tx.shared_sql("UPDATE signing_keys SET signs_from = $1 WHERE id = $2")
+        .bind(at)
+        .bind(id)
+        .execute()
+        .await?;
     Ok(())
 }
 

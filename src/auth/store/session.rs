@@ -96,10 +96,12 @@ pub struct Locked {
 /// # Errors
 /// What the database refuses.
 pub async fn lock(tx: &mut Tx, id: SessionId) -> Result<Option<Locked>, db::Error> {
-    tx.shared_sql(db::lock!("SELECT account_id, created_at, expires_at, ended_at FROM sessions WHERE id = $1"))
-        .bind(id)
-        .optional()
-        .await
+    tx.shared_sql(db::lock!(
+        "SELECT account_id, created_at, expires_at, ended_at FROM sessions WHERE id = $1"
+    ))
+    .bind(id)
+    .optional()
+    .await
 }
 
 /// A refresh token of a session that is locked.

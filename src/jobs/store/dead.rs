@@ -66,7 +66,9 @@ pub async fn get(conn: &mut impl Conn, id: JobId) -> Result<Option<Dead>, db::Er
 /// What the database refuses.
 pub async fn retry(tx: &mut Tx, id: JobId, now: Timestamp) -> Result<bool, db::Error> {
     let touched = tx
-        .shared_sql("UPDATE jobs SET state = 'ready', attempts = 0, run_at = $1 WHERE id = $2 AND state = 'dead'")
+        .shared_sql(
+            "UPDATE jobs SET state = 'ready', attempts = 0, run_at = $1 WHERE id = $2 AND state = 'dead'",
+        )
         .bind(now)
         .bind(id)
         .execute()
@@ -80,10 +82,7 @@ pub async fn retry(tx: &mut Tx, id: JobId, now: Timestamp) -> Result<bool, db::E
 /// # Errors
 /// What the database refuses.
 pub async fn discard(tx: &mut Tx, id: JobId) -> Result<bool, db::Error> {
-    let touched = tx
-        .shared_sql("DELETE FROM jobs WHERE id = $1 AND state = 'dead'")
-        .bind(id)
-        .execute()
-        .await?;
+    let touched =
+        tx.shared_sql("DELETE FROM jobs WHERE id = $1 AND state = 'dead'").bind(id).execute().await?;
     Ok(touched == 1)
 }

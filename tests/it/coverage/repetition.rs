@@ -36,7 +36,9 @@ async fn a_repetition_gets_the_first_answer_and_no_second_effect() {
         }
         let other = match method.policy.access {
             // What a stranger sends is somebody's credential: another that is as good is another's.
-            Access::Public => Some(method.request(&make(&Party::start(&scene.t, &format!("bob{number}")).await))),
+            Access::Public => {
+                Some(method.request(&make(&Party::start(&scene.t, &format!("bob{number}")).await)))
+            }
             _ => changed(&request, contract.leaves(&request)),
         };
         // A request of a key only has no other.

@@ -2,13 +2,13 @@
 //!
 //! A new method is added here, with every id filled in; the tests do the rest.
 
+use capecontrol::db::{Conn as _, Scope};
+use capecontrol::jobs::JobId;
 use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::chat::v1 as chat;
-use capecontrol::db::{Conn as _, Scope};
 use capecontrol::proto::capecontrol::marketplace::v1 as marketplace;
 use capecontrol::proto::capecontrol::operations::v1 as operations;
 use capecontrol::proto::capecontrol::payments::v1 as payments;
-use capecontrol::jobs::JobId;
 use prost::Message as _;
 
 use crate::support::app::PASSWORD;
@@ -107,7 +107,8 @@ pub const REQUESTS: &[Request] = &[
         auth::GetAccountForAdminRequest { account_id: p.person.account_id.to_string() }.encode_to_vec()
     }),
     ("/capecontrol.auth.v1.AdminService/ListAccounts", |p| {
-        auth::ListAccountsRequest { email_prefix: p.person.email.clone(), ..Default::default() }.encode_to_vec()
+        auth::ListAccountsRequest { email_prefix: p.person.email.clone(), ..Default::default() }
+            .encode_to_vec()
     }),
     ("/capecontrol.auth.v1.AdminService/ReinstateAccount", |p| {
         let account_id = p.person.account_id.to_string();

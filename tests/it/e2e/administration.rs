@@ -20,7 +20,11 @@ fn assert_refused(status: &Status, code: Code, reason: &str) {
     assert_eq!((status.code(), details.error_info().unwrap().reason.as_str()), (code, reason), "{status:?}");
 }
 
-async fn set_role(who: &Person, whom: &Person, role: auth::Role) -> Result<auth::AdministeredAccount, Status> {
+async fn set_role(
+    who: &Person,
+    whom: &Person,
+    role: auth::Role,
+) -> Result<auth::AdministeredAccount, Status> {
     let account_id = whom.account_id.to_string();
     let request = auth::SetAccountRoleRequest { account_id, role: role.into(), ..Default::default() };
     Ok(who.admin().set_account_role(request).await?.into_inner().account.unwrap())

@@ -46,7 +46,9 @@ impl Model {
                 self.tokens.push((None, None));
                 Outcome::Next(generation + 1)
             }
-            Some(used) if newest == generation + 1 && now.since(used) < GRACE => Outcome::Next(generation + 1),
+            Some(used) if newest == generation + 1 && now.since(used) < GRACE => {
+                Outcome::Next(generation + 1)
+            }
             Some(_) => {
                 (self.ended, self.alarms) = (true, self.alarms + 1);
                 Outcome::Reused
@@ -70,6 +72,8 @@ struct Scene<'t> {
     dice: World,
     /// The generation that each of the tabs and the thief holds.
     held: [usize; 3],
+    /// Whether nobody steals, and tabs look what the others hold before they call.
+    honest: bool,
 }
 
 type Came = (Outcome, Option<Secret<String>>);
@@ -163,13 +167,18 @@ impl Scene<'_> {
     async fn stored(&self) -> (usize, bool) {
         let mut tx = self.t.db.begin(TEST).await.unwrap();
         let locked = store::session::lock(&mut tx, self.session).await.unwrap().unwrap();
-        let counted = tx.shared_sql("SELECT CAST(count(*) AS bigint) FROM refresh_tokens WHERE session_id = $1");
+        let counted =
+            tx.shared_sql("SELECT CAST(count(*) AS bigint) FROM refresh_tokens WHERE session_id = $1");
         let (counted,): (i64,) = counted.bind(self.session).one().await.unwrap();
         (usize::try_from(counted).unwrap(), locked.ended_at.is_some())
     }
 
     async fn act(&mut self) {
         let (one, two) = (self.below(3), self.below(3));
+        if self.honest {
+            let newest = (0..self.model.tokens.len()).rev().find(|it| self.model.tokens[*it].0.is_some());
+            self.held = [newest.unwrap(); 3];
+        }
         match self.below(10) {
             0..=3 => self.alone(one).await,
             4 | 5 => self.together(one, two).await,
@@ -198,6 +207,7 @@ on_both! {
                 model: Model { tokens, ended: false, alarms: 0 },
                 dice: World::new(t.clock.clone(), Arc::new(SeededRng::new(seed))),
                 held: [0; 3],
+                honest: seed % 2 == 0,
             };
             for _ in 0..ACTIONS {
                 scene.act().await;

@@ -8,7 +8,7 @@ use capecontrol::auth::model::rotation::Duty;
 use capecontrol::auth::service::Issued;
 use capecontrol::auth::{Caller, Error, Origin, Service, token};
 
-use super::{authenticated, count, login, nobody, node, options, signed_in, PASSWORD};
+use super::{PASSWORD, authenticated, count, login, nobody, node, options, signed_in};
 use crate::support::{Fixture, on_both};
 
 const DAY: Duration = Duration::from_hours(24);
