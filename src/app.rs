@@ -33,6 +33,8 @@ pub mod real;
 mod routes;
 mod start;
 
+use maintenance::Maintenance;
+
 pub use console::{Console, must_exist};
 pub use descriptors::descriptors;
 pub use start::{
@@ -324,8 +326,7 @@ impl App {
             self.tasks.spawn(async move { worker.run(stop, closing).await });
         }
         self.tasks.spawn(health::follow(self.db.clone(), self.ready.clone(), stop.clone()));
-        let auth = Arc::clone(&self.auth);
-        self.tasks.spawn(maintenance::run(self.db.clone(), self.world.clone(), auth, stop.clone()));
+        self.tasks.spawn(self.maintenance().run(stop.clone()));
         self.tasks.spawn({
             let (auth, stop) = (Arc::clone(&self.auth), stop.clone());
             async move { auth.run(stop).await }
@@ -337,6 +338,10 @@ impl App {
                 drain.cancel();
             }
         });
+    }
+
+    fn maintenance(&self) -> Maintenance {
+        Maintenance::new(self.db.clone(), self.world.clone(), Arc::clone(&self.auth))
     }
 
     fn platform(&self) -> crate::http::Platform {

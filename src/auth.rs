@@ -14,6 +14,7 @@ pub mod access;
 pub mod caller;
 pub mod email;
 pub mod error;
+pub mod guess;
 pub mod hashing;
 pub mod keys;
 pub mod letters;

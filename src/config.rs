@@ -40,6 +40,8 @@ pub struct Config {
     pub supplier: payments::Supplier,
     /// The payment provider.
     pub payfast: PayFast,
+    /// How often callers may call.
+    pub limits: rpc::limits::Options,
     /// Letters.
     pub mail: Mail,
     /// Logs.

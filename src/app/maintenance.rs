@@ -17,33 +17,42 @@ const EVERY: Duration = Duration::from_secs(600);
 /// How many rows one transaction deletes, so that nobody waits long for the writer.
 const ROWS_MAX: i64 = 1_000;
 
-pub(super) async fn run(db: Db, world: World, auth: Arc<auth::Service>, stop: CancellationToken) {
-    loop {
-        if let Err(error) = sweep(&db, &world).await {
-            tracing::warn!(error = %error.chain(), "what has had its time was not deleted");
-        }
-        if let Err(error) = sweep_auth(&auth).await {
-            tracing::warn!(%error, "sessions and invitations that have had their time were not deleted");
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
-        }
-    }
+/// What is deleted, and how.
+#[derive(Clone)]
+pub(super) struct Maintenance {
+    db: Db,
+    world: World,
+    auth: Arc<auth::Service>,
 }
 
-async fn sweep(db: &Db, world: &World) -> Result<(), db::Error> {
-    loop {
-        let mut tx = db.begin(Scope::System("maintenance")).await?;
-        let deleted = idempotency::prune(&mut tx, world, ROWS_MAX).await?;
+impl Maintenance {
+    pub(super) const fn new(db: Db, world: World, auth: Arc<auth::Service>) -> Self {
+        Self { db, world, auth }
+    }
+
+    pub(super) async fn run(self, stop: CancellationToken) {
+        loop {
+            if let Err(error) = self.sweep().await {
+                tracing::warn!(%error, "what has had its time was not deleted");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        }
+    }
+
+    async fn sweep(&self) -> Result<(), auth::Error> {
+        while self.prune_answers().await? >= ROWS_MAX.unsigned_abs() {}
+        while self.auth.prune_guesses(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
+        while self.auth.prune(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
+        Ok(())
+    }
+
+    async fn prune_answers(&self) -> Result<u64, db::Error> {
+        let mut tx = self.db.begin(Scope::System("maintenance")).await?;
+        let deleted = idempotency::prune(&mut tx, &self.world, ROWS_MAX).await?;
         tx.commit().await?;
-        if deleted < ROWS_MAX.unsigned_abs() {
-            return Ok(());
-        }
+        Ok(deleted)
     }
-}
-
-async fn sweep_auth(auth: &auth::Service) -> Result<(), auth::Error> {
-    while auth.prune(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
-    Ok(())
 }

@@ -70,6 +70,9 @@ pub enum Error {
     /// Whose address it is has not been proved.
     #[error("Only an account whose e-mail address was verified can become an administrator.")]
     AddressNotVerified,
+    /// Too many guesses at a secret of the account.
+    #[error("Too many sign-ins to this account were tried; the next may be tried in {} s.", .0.as_secs_f64().ceil())]
+    GuessDelayed(Duration),
     /// Too many passwords are being checked.
     #[error("Too many sign-ins at once; try again in a moment.")]
     HashingBusy,
@@ -130,6 +133,7 @@ impl Fault for Error {
             Self::OwnAccount => &OWN_ACCOUNT,
             Self::LastAdministrator => &LAST_ADMINISTRATOR,
             Self::AddressNotVerified => &ADDRESS_NOT_VERIFIED,
+            Self::GuessDelayed(_) => &SIGN_IN_DELAYED,
             Self::HashingBusy => &HASHING_BUSY,
             Self::OrganizationNotFound
             | Self::AccountNotFound
@@ -155,6 +159,7 @@ impl Fault for Error {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
+            Self::GuessDelayed(wait) => Some(*wait),
             Self::HashingBusy => Some(HASHING_RETRY),
             Self::Idempotency(error) => error.retry_after(),
             Self::Db(error) => error.retry_after(),
@@ -179,6 +184,7 @@ pub static REASONS: &[&Reason] = &[
     &OWN_ACCOUNT,
     &LAST_ADMINISTRATOR,
     &ADDRESS_NOT_VERIFIED,
+    &SIGN_IN_DELAYED,
     &HASHING_BUSY,
 ];
 
@@ -266,6 +272,13 @@ pub static ADDRESS_NOT_VERIFIED: Reason = Reason::new(
     Code::FailedPrecondition,
     "ADDRESS_NOT_VERIFIED",
     "Only an account whose e-mail address was verified can become an administrator; have its owner verify it.",
+);
+/// Too many guesses at a secret of one account.
+pub static SIGN_IN_DELAYED: Reason = Reason::new(
+    Code::ResourceExhausted,
+    "SIGN_IN_DELAYED",
+    "Too many sign-ins to the account were tried from this network, or from networks that it was never signed in from; \
+     repeat after the delay in RetryInfo. The account is not locked.",
 );
 /// Too many passwords are being checked.
 pub static HASHING_BUSY: Reason = Reason::new(

@@ -3,6 +3,7 @@
 mod account;
 mod administration;
 mod administrator;
+mod guesses;
 mod invitation;
 mod operator;
 mod own_sessions;
@@ -20,6 +21,7 @@ use crate::db::{Db, Scope};
 use crate::keyring::RootKey;
 
 use super::caller::Proof;
+use super::guess::{self, Guesses};
 use super::hashing::{self, Hashing};
 use super::keys::Keys;
 use super::model::{Account, Registration, rotation};
@@ -65,6 +67,8 @@ pub struct Options {
     pub terms_versions: Vec<String>,
     /// The cost of hashing passwords, and how many may wait.
     pub hashing: hashing::Options,
+    /// How often secrets may be guessed at.
+    pub guesses: guess::Options,
     /// The address of the first administrator.
     pub administrator_email: String,
     /// The file that holds the first administrator's one-time password. It is removed at the first sign-in.
@@ -87,6 +91,7 @@ impl Default for Options {
             session_memory: Duration::from_secs(3),
             terms_versions: vec!["2026-01".to_owned()],
             hashing: hashing::Options::default(),
+            guesses: guess::Options::default(),
             administrator_email: "admin@capecontrol.localhost".to_owned(),
             one_time_password_file: None,
             one_time_password_ttl: Duration::from_hours(24),
@@ -122,6 +127,7 @@ pub struct Service {
     administrator_email: Email,
     terms: Terms,
     hashing: Hashing,
+    guesses: Guesses,
     audit: audit::Log,
     root: RootKey,
     keys: Keys,
@@ -152,6 +158,7 @@ impl Service {
         Ok(Self {
             terms: Terms::new(&options.issuer, &options.audience, options.access_token_ttl)?,
             hashing: Hashing::new(&options.hashing, &world)?,
+            guesses: Guesses::new(&options.guesses, &root),
             audit: audit::Log::new(world.clone(), root.clone()),
             keys: Keys::new(db.clone(), world.clone(), root.clone(), options.signing_key_period),
             root,

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod administration;
+pub mod guess;
 pub mod invitation;
 pub mod key;
 pub mod organization;

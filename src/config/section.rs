@@ -10,11 +10,12 @@ use http::{HeaderValue, Uri};
 use super::source::Reader;
 use super::{Auth, Bounds, Config, Database, Log, LogFormat, Mail, PayFast, Server};
 use crate::auth::model::Registration;
-use crate::base::Secret;
 use crate::base::net::Network;
+use crate::base::{Rate, Secret};
 use crate::keyring::RootKey;
 use crate::payments::payfast::{SIMULATOR_MERCHANT_ID, SIMULATOR_MERCHANT_KEY, SIMULATOR_PASSPHRASE};
 use crate::payments::{Mode, Supplier};
+use crate::rpc::limits::Options as Limits;
 
 pub(super) fn read(reader: &mut Reader) -> Option<Config> {
     let data_dir =
@@ -28,6 +29,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
     let auth = auth(reader);
     let supplier = supplier(reader);
     let payfast = payfast(reader, server.as_ref(), supplier.as_ref());
+    let limits = limits(reader);
     let mail = mail(reader, &data);
     let log = log(reader);
     Some(Config {
@@ -39,6 +41,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
         auth: auth?,
         supplier: supplier?,
         payfast: payfast?,
+        limits: limits?,
         mail: mail?,
         log: log?,
         bounds: Bounds::default(),
@@ -247,6 +250,31 @@ fn is_public(server: &Server) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let loopback = bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     !server.listen.ip().is_loopback() || !loopback
+}
+
+fn limits(reader: &mut Reader) -> Option<Limits> {
+    let mut rate = |key, default: Rate, help| {
+        reader.take(key, &default.to_string(), help, |text| {
+            Rate::parse(text).ok_or_else(|| "must be such as `60/min burst 20`".to_owned())
+        })
+    };
+    let defaults = Limits::default();
+    let ordinary = rate("LIMITS__ORDINARY", defaults.ordinary, "reads and small writes of one account");
+    let credential = rate(
+        "LIMITS__CREDENTIAL",
+        defaults.credential,
+        "sign-ins, registrations and the like from one address",
+    );
+    let message = rate("LIMITS__MESSAGE", defaults.message, "messages of one account");
+    let payment = rate("LIMITS__PAYMENT", defaults.payment, "calls of one account that start money moving");
+    let heavy = rate("LIMITS__HEAVY", defaults.heavy, "exports and verifications of one account");
+    Some(Limits {
+        ordinary: ordinary?,
+        credential: credential?,
+        message: message?,
+        payment: payment?,
+        heavy: heavy?,
+    })
 }
 
 fn mail(reader: &mut Reader, data: &std::path::Path) -> Option<Mail> {

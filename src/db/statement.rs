@@ -9,6 +9,10 @@ use sqlx::{Arguments as _, AssertSqlSafe, Encode, FromRow, Postgres, SqlSafeStr 
 use super::lease::{Lease, Wire};
 use super::{Error, deadline};
 
+/// Values that a statement with `$rows` or `$list` may take and still be kept prepared. Each number of them is another
+/// text: batches of all sizes would fill every connection's memory, and the server's, with texts of some kilobytes.
+const KEPT_VALUES_MAX: usize = 32;
+
 /// The text of a statement: the same for both engines, but for the few forks that have a name (`lock!`, `claim!`).
 #[derive(Clone, Copy, Debug)]
 pub struct Sql {
@@ -45,7 +49,7 @@ enum Values {
 
 /// Runs a statement on whichever engine it is for. A macro, not a function: the two arms have different types.
 macro_rules! run {
-    ($statement:expr, |$conn:ident, $text:ident, $values:ident| $work:expr) => {{
+    ($statement:expr, |$conn:ident, $text:ident, $values:ident, $kept:ident| $work:expr) => {{
         let Statement { lease, failed, text, expansion, values, bound, fault } = $statement;
         if let Some(fault) = fault {
             return Err(fault);
@@ -56,13 +60,14 @@ macro_rules! run {
             text.sqlite
         );
         lease.busy = true;
+        let kept = expansion.is_none() || bound <= KEPT_VALUES_MAX;
         let outcome = match (lease.wire()?, values) {
             (Wire::Sqlite(lent), Values::Sqlite($values)) => {
-                let ($conn, $text) = (lent.conn(), expand(text.sqlite, expansion));
+                let ($conn, $text, $kept) = (lent.conn(), expand(text.sqlite, expansion), kept);
                 deadline::bound($work).await
             }
             (Wire::Postgres(pooled), Values::Postgres($values)) => {
-                let ($conn, $text) = (&mut **pooled, expand(text.postgres, expansion));
+                let ($conn, $text, $kept) = (&mut **pooled, expand(text.postgres, expansion), kept);
                 deadline::bound($work).await
             }
             _ => Err(Error::Unavailable(sqlx::Error::PoolClosed)),
@@ -154,7 +159,9 @@ impl<'c> Statement<'c> {
     /// # Errors
     /// What the database refuses.
     pub async fn optional<R: Record>(self) -> Result<Option<R>, Error> {
-        run!(self, |conn, text, values| sqlx::query_as_with(text, values).fetch_optional(conn))
+        run!(self, |conn, text, values, kept| {
+            sqlx::query_as_with(text, values).persistent(kept).fetch_optional(conn)
+        })
     }
 
     /// Runs it and reads all rows. The statement must bound how many there can be.
@@ -162,7 +169,9 @@ impl<'c> Statement<'c> {
     /// # Errors
     /// What the database refuses.
     pub async fn all<R: Record>(self) -> Result<Vec<R>, Error> {
-        run!(self, |conn, text, values| sqlx::query_as_with(text, values).fetch_all(conn))
+        run!(self, |conn, text, values, kept| {
+            sqlx::query_as_with(text, values).persistent(kept).fetch_all(conn)
+        })
     }
 
     /// Runs it and tells how many rows it touched.
@@ -170,8 +179,8 @@ impl<'c> Statement<'c> {
     /// # Errors
     /// What the database refuses.
     pub async fn execute(self) -> Result<u64, Error> {
-        run!(self, |conn, text, values| async {
-            Ok(sqlx::query_with(text, values).execute(conn).await?.rows_affected())
+        run!(self, |conn, text, values, kept| async {
+            Ok(sqlx::query_with(text, values).persistent(kept).execute(conn).await?.rows_affected())
         })
     }
 }

@@ -3,6 +3,7 @@
 mod administration;
 mod auth;
 mod chat;
+mod limits;
 mod market;
 pub mod payments;
 mod platform;

@@ -18,6 +18,8 @@ use crate::support::{Fixture, Start as _};
 const TENANTLESS: &[(&str, &str)] = &[
     ("accounts", "a person, who may belong to several organisations"),
     ("alarms", "for operators; it names the organisation when there is one"),
+    ("audit_events", "what concerns the platform as a whole belongs to nobody"),
+    ("guesses", "belongs to an account and a network, under a keyed hash"),
     ("idempotency_keys", "the caller's, who may be nobody"),
     ("invoice_counters", "the supplier's series of numbers"),
     ("jobs", "the platform's work; it names the organisation when there is one"),

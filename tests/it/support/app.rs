@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use capecontrol::app::{self, Listeners};
-use capecontrol::base::{AccountId, ManualClock, OrganizationId, SeededRng, World};
+use capecontrol::base::{AccountId, ManualClock, OrganizationId, Rate, SeededRng, World};
 use capecontrol::config::{Config, Sources};
 use capecontrol::db::{Db, Engine};
 use capecontrol::proto::capecontrol::auth::v1 as auth;
@@ -12,6 +12,7 @@ use capecontrol::proto::capecontrol::chat::v1::chat_service_client::ChatServiceC
 use capecontrol::proto::capecontrol::marketplace::v1::marketplace_service_client::MarketplaceServiceClient;
 use capecontrol::proto::capecontrol::operations::v1 as operations;
 use capecontrol::proto::capecontrol::payments::v1 as payments;
+use capecontrol::rpc::limits;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
@@ -224,6 +225,15 @@ fn config(folder: &tempfile::TempDir, database_url: &str) -> Config {
     let (mut config, _) = Config::read(Sources { environment, ..Sources::default() }).unwrap();
     // Jobs run when the test says so.
     config.bounds.jobs.concurrency = 0;
+    // The clock stands still, so that no budget would ever fill up again.
+    let plenty = Rate::new(1_000_000, 60_000_000);
+    config.limits = limits::Options {
+        ordinary: plenty,
+        credential: plenty,
+        message: plenty,
+        payment: plenty,
+        heavy: plenty,
+    };
     config
 }
 
