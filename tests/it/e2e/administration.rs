@@ -6,6 +6,8 @@ use capecontrol::auth::model::Registration;
 use capecontrol::db::{Conn as _, Scope};
 use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::auth::v1::auth_service_client::AuthServiceClient;
+use capecontrol::proto::capecontrol::chat::v1 as chat;
+use capecontrol::proto::capecontrol::marketplace::v1 as marketplace;
 use capecontrol::proto::capecontrol::operations::v1 as operations;
 use prost::Message as _;
 use tonic::{Code, Status};
@@ -135,6 +137,27 @@ on_both! {
         let reinstate = auth::ReinstateAccountRequest { account_id: account_id.clone(), ..Default::default() };
         root.admin().reinstate_account(reinstate).await.unwrap();
         t.sign_in("ada@example.com", PASSWORD).await;
+    }
+
+    async fn agents_do_nothing_for_somebody_who_is_suspended(t: App) {
+        let (root, ada) = (t.admin().await, t.register("ada@example.com").await);
+        let listing_id = "0195b3a0-0000-7000-8000-000000000001".to_owned();
+        let install = marketplace::InstallListingRequest { listing_id: listing_id.clone(), ..Default::default() };
+        ada.market().install_listing(install).await.unwrap();
+        let made = ada.chat().create_thread(chat::CreateThreadRequest { listing_id, ..Default::default() }).await;
+        let message = chat::SendMessageRequest {
+            thread_id: made.unwrap().into_inner().thread.unwrap().id,
+            client_message_id: uuid::Uuid::from_u128(1).to_string(),
+            text: "What does the pro plan cost?".to_owned(),
+        };
+        ada.chat().send_message(message).await.unwrap();
+        let (account_id, reason) = (ada.account_id.to_string(), "a stolen card".to_owned());
+        let suspend = auth::SuspendAccountRequest { account_id, reason, ..Default::default() };
+        root.admin().suspend_account(suspend).await.unwrap();
+        t.run_jobs().await;
+        let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
+        let (state,): (String,) = conn.shared_sql("SELECT state FROM agent_turns").one().await.unwrap();
+        assert_eq!(state, "failed");
     }
 
     async fn a_role_is_given_and_taken_in_sessions_that_stand(t: App) {
