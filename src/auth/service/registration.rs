@@ -106,8 +106,8 @@ impl Service {
         Ok(true)
     }
 
-    /// Whether it could be carried out, asked before a hash is computed for it. Whether the address has an account plays
-    /// no part.
+    /// Whether it could be carried out, asked before a hash is computed for it. Whether the address has an account
+    /// plays no part.
     async fn is_invited(&self, checked: &Checked) -> Result<bool, Error> {
         let Some(hash) = &checked.invitation else { return Ok(true) };
         let mut conn = self.db.conn(Scope::System("registration")).await?;

@@ -96,7 +96,8 @@ on_both! {
         };
         let page = list("", 2, String::new()).await;
         let rest = list("", 2, page.next_page_token.clone()).await;
-        let emails: Vec<_> = page.accounts.iter().chain(&rest.accounts).map(|it| it.account.clone().unwrap().email).collect();
+        let both = page.accounts.iter().chain(&rest.accounts);
+        let emails: Vec<_> = both.map(|it| it.account.clone().unwrap().email).collect();
         assert_eq!(emails, ["ada@example.com", "admin@capecontrol.localhost", "bob@example.com"]);
         // A page token is good for its own question only.
         let other = auth::ListAccountsRequest {
@@ -163,7 +164,8 @@ on_both! {
     async fn a_role_is_given_and_taken_in_sessions_that_stand(t: App) {
         let root = t.admin().await;
         let ada = t.register("ada@example.com").await;
-        assert_eq!(set_role(&root, &ada, auth::Role::Developer).await.unwrap().account.unwrap().role(), auth::Role::Developer);
+        let given = set_role(&root, &ada, auth::Role::Developer).await.unwrap().account.unwrap();
+        assert_eq!(given.role(), auth::Role::Developer);
         assert_eq!(own_role(&ada).await, auth::Role::Developer);
         let status = set_role(&root, &root, auth::Role::Customer).await.unwrap_err();
         assert_refused(&status, Code::FailedPrecondition, "OWN_ACCOUNT");
@@ -180,7 +182,8 @@ on_both! {
         };
         assert_eq!(list("").await.len(), 2);
         let listed = list("test.one").await;
-        assert_eq!((listed.len(), listed[0].id.as_str(), listed[0].last_error.as_str()), (1, one.as_str(), "it failed"));
+        let first = &listed[0];
+        assert_eq!((listed.len(), &first.id, first.last_error.as_str()), (1, &one, "it failed"));
         assert!(!format!("{listed:?}").contains("ada@"));
         let count = async |state: operations::JobState| {
             let status = root.platform().get_system_status(operations::GetSystemStatusRequest {}).await.unwrap();

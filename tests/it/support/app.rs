@@ -60,12 +60,14 @@ impl App {
         Self::start_on(folder, url, world(11), change).await
     }
 
-    /// Another node on the same database, with a clock in common.
+    /// Another node on the same database, with clock and public address in common.
     pub async fn beside(&self) -> Self {
         let clock = Arc::clone(&self.clock);
         let world = World::new(Arc::clone(&clock) as _, Arc::new(SeededRng::new(12)));
         let folder = tempfile::tempdir().unwrap();
-        Self::start_on(folder, self.database_url.clone(), (world, clock), |_| {}).await
+        let public_url = self.node.config().server.public_url.clone();
+        let change = |config: &mut Config| config.server.public_url = public_url;
+        Self::start_on(folder, self.database_url.clone(), (world, clock), change).await
     }
 
     async fn start_on(
@@ -79,7 +81,7 @@ impl App {
         let mut config = config(&folder, &database_url);
         change(&mut config);
         let listeners = Listeners::bind(&mut config).await.unwrap();
-        let url = config.server.public_url.clone();
+        let url = format!("http://{}", config.server.listen);
         let operations_url = format!("http://{}", config.ops_listen);
         let node = Arc::new(app::App::build(config, world.clone()).await.unwrap());
         let stop = CancellationToken::new();
