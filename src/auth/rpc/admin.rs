@@ -7,7 +7,7 @@ use crate::auth::Role;
 use crate::auth::model::AdministeredAccount;
 use crate::auth::service::{Filter, Invite};
 use crate::auth::store::administration::Membership;
-use crate::base::Violations;
+use crate::base::{Timestamp, Violations};
 use crate::proto::capecontrol::auth::v1 as wire;
 use crate::rpc::{self, decode, encode};
 
@@ -25,8 +25,8 @@ impl wire::admin_service_server::AdminService for Rpc {
             request.role,
             request.state,
             &request.email_prefix,
-            filter.from.map(|at| at.as_micros()),
-            filter.until.map(|at| at.as_micros()),
+            filter.from.map(Timestamp::as_micros),
+            filter.until.map(Timestamp::as_micros),
         );
         let (size, token) = (request.page_size, &request.page_token);
         let page = self.pages.open::<String>(&caller, LIST_ACCOUNTS, &question, size, token)?;

@@ -146,7 +146,9 @@ impl Service {
         }
         slot.store(&mut tx, &after).await?;
         tx.commit().await?;
-        ended.into_iter().for_each(|session| self.standings.forget(session));
+        for session in ended {
+            self.standings.forget(session);
+        }
         Ok(after)
     }
 

@@ -78,7 +78,9 @@ impl Service {
         self.audit.record(&mut tx, entry).await?;
         slot.store(&mut tx, &ended.len()).await?;
         tx.commit().await?;
-        ended.iter().for_each(|session| self.standings.forget(*session));
+        for session in &ended {
+            self.standings.forget(*session);
+        }
         Ok(ended.len())
     }
 }

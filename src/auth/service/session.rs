@@ -158,23 +158,11 @@ impl Service {
         let Claim::New(slot) = idempotency::claim::<()>(&mut tx, &self.world, caller, key).await? else {
             return Err(idempotency::Error::SecretAlreadyIssued.into());
         };
-        // Of two calls with tokens of one session the second waits here, and then sees what the first did.
-        let locked = store::session::lock(&mut tx, session).await?.ok_or(Error::RefreshTokenInvalid)?;
-        let stored =
-            store::session::refresh_token(&mut tx, &hash).await?.ok_or(Error::RefreshTokenInvalid)?;
-        let now = self.world.now();
-        let family = Family { session, locked, generation: stored.generation, now };
-        let brought = Brought {
-            generation: stored.generation,
-            newest: stored.newest,
-            used_at: stored.used_at,
-            expires_at: locked.expires_at,
-            ended: locked.ended_at.is_some(),
-        };
-        let issued = match brought.judge(now) {
+        let (family, brought, sealed) = self.bring(&mut tx, session, &hash).await?;
+        let issued = match brought.judge(family.now) {
             Verdict::Exchange => self.exchange(&mut tx, token, &hash, &family).await?,
             Verdict::SameSuccessor => {
-                let successor = self.unseal(token, stored.successor.as_deref())?;
+                let successor = self.unseal(token, sealed.as_deref())?;
                 self.issue(&mut tx, &family, successor).await?
             }
             Verdict::Reused => {
@@ -186,13 +174,34 @@ impl Service {
             Verdict::Ended => return Err(Error::SessionRevoked),
             Verdict::Expired => return Err(Error::SessionExpired),
         };
-        let entry = caller.entry("auth.refresh_session").by(locked.account_id, Some(session));
+        let entry = caller.entry("auth.refresh_session").by(family.locked.account_id, Some(session));
         self.audit.record(&mut tx, entry.on("session", session)).await?;
         slot.store_secret();
         tx.commit().await?;
         // Its expiry moved.
         self.standings.forget(session);
         Ok(issued)
+    }
+
+    /// A refresh token with its session, and its successor as it is kept sealed. Of two calls with tokens of one
+    /// session the second waits here, and then sees what the first did.
+    async fn bring(
+        &self,
+        tx: &mut Tx,
+        session: SessionId,
+        hash: &[u8; 32],
+    ) -> Result<(Family, Brought, Option<Vec<u8>>), Error> {
+        let locked = store::session::lock(tx, session).await?.ok_or(Error::RefreshTokenInvalid)?;
+        let stored = store::session::refresh_token(tx, hash).await?.ok_or(Error::RefreshTokenInvalid)?;
+        let brought = Brought {
+            generation: stored.generation,
+            newest: stored.newest,
+            used_at: stored.used_at,
+            expires_at: locked.expires_at,
+            ended: locked.ended_at.is_some(),
+        };
+        let family = Family { session, locked, generation: stored.generation, now: self.world.now() };
+        Ok((family, brought, stored.successor))
     }
 
     async fn exchange(

@@ -334,7 +334,7 @@ on_both! {
         service.login(&nobody(), login("ada@example.com", PASSWORD), None).await.unwrap();
         service.logout(&nobody(), &issued.refresh_token, None).await.unwrap();
         let rows = "SELECT CAST(count(*) AS bigint) FROM refresh_tokens";
-        t.clock.advance(DAY * 30 - Duration::from_secs(1));
+        t.clock.advance(Duration::from_secs(30 * 24 * 3_600 - 1));
         assert_eq!((service.prune(10).await.unwrap(), count(&t, rows).await), (0, 2));
         t.clock.advance(Duration::from_secs(1));
         // The other one expired today, and is kept for as long.

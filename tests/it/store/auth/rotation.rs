@@ -46,7 +46,7 @@ on_both! {
         for service in [&here, &there] {
             assert_eq!(published(service), [kid(&first).to_string(), next.to_string()]);
         }
-        t.clock.advance(DAY * 30 - Duration::from_secs(1));
+        t.clock.advance(Duration::from_secs(30 * 24 * 3_600 - 1));
         let last = again(&here).await;
         assert_eq!(kid(&last), kid(&first));
         t.clock.advance(Duration::from_secs(1));
@@ -72,13 +72,13 @@ on_both! {
     async fn a_retired_key_verifies_until_its_last_token_has_expired(t: Fixture) {
         let service = node(&t, options()).await;
         signed_in(&service, "ada@example.com").await;
-        t.clock.advance(DAY * 30 - Duration::from_secs(1));
+        t.clock.advance(Duration::from_secs(30 * 24 * 3_600 - 1));
         let day = service.issue_token(&operator(), "ada@example.com", "test", DAY).await.unwrap();
         let old = token::key_id(day.access_token.expose()).unwrap();
         t.clock.advance(Duration::from_secs(1));
         service.upkeep().await.unwrap();
         assert_eq!((count(&t, KEYS).await, with_duty(&service, Duty::Retired)), (3, vec![old]));
-        t.clock.advance(DAY - Duration::from_secs(2));
+        t.clock.advance(Duration::from_secs(24 * 3_600 - 2));
         service.upkeep().await.unwrap();
         service.authenticate(day.access_token.expose(), Origin::default()).await.unwrap();
         t.clock.advance(Duration::from_secs(1));
