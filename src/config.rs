@@ -97,6 +97,8 @@ pub struct Server {
 pub struct Database {
     /// `sqlite://…` or `postgres://…`; may hold a password.
     pub url: Secret<String>,
+    /// The same database as the role that owns its tables; PostgreSQL only.
+    pub owner_url: Option<Secret<String>>,
     /// Whether to migrate when the node starts.
     pub migrate: bool,
     /// Connections at most.

@@ -25,8 +25,10 @@ const BENCH_KEY: &str = "YmVuY2ggb25seSwgbm90IGEgc2VjcmV0IGF0IGFsbCE=";
 pub struct Place {
     /// The data folder.
     pub folder: PathBuf,
-    /// `sqlite://…` or `postgres://…`.
+    /// `sqlite://…` or `postgres://…`, as the role that serves.
     pub database_url: String,
+    /// The same as the role that owns the tables, where there are roles.
+    pub owner_url: Option<String>,
 }
 
 /// A running program.
@@ -136,6 +138,7 @@ fn settled(mut command: Command, place: &Place) -> Command {
     let settings = [
         ("DATA_DIR", place.folder.display().to_string()),
         ("DATABASE__URL", place.database_url.clone()),
+        ("DATABASE__OWNER_URL", place.owner_url.clone().unwrap_or_default()),
         ("DATABASE__MIGRATE", "true".to_owned()),
         ("SERVER__LISTEN", "127.0.0.1:0".to_owned()),
         ("OPS__LISTEN", "127.0.0.1:0".to_owned()),

@@ -236,7 +236,7 @@ impl Service {
     /// # Errors
     /// [`Error::SessionRevoked`] when there is no such account any more, or it is suspended.
     pub async fn on_behalf_of(&self, account: AccountId, request_id: String) -> Result<Caller, Error> {
-        let mut conn = self.db.conn(Scope::System("agent's caller")).await?;
+        let mut conn = self.db.conn(Scope::System("caller of an agent")).await?;
         if !super::access::account_stands(&mut conn, account).await? {
             return Err(Error::SessionRevoked);
         }

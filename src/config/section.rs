@@ -94,6 +94,7 @@ fn database(reader: &mut Reader, data: &std::path::Path) -> Option<Database> {
         }
     });
     let on_sqlite = url.as_ref().is_some_and(|url| url.expose().starts_with("sqlite://"));
+    let owner_url = owner_url(reader, on_sqlite);
     let default = if on_sqlite { "true" } else { "false" };
     let migrate = reader.take("DATABASE__MIGRATE", default, "migrate when the node starts", flag);
     let connections_max = reader.take(
@@ -102,7 +103,22 @@ fn database(reader: &mut Reader, data: &std::path::Path) -> Option<Database> {
         "connections of this node at most (readers, on SQLite)",
         |text| whole(text, 1, 1_000),
     );
-    Some(Database { url: url?, migrate: migrate?, connections_max: connections_max? })
+    Some(Database { url: url?, owner_url: owner_url?, migrate: migrate?, connections_max: connections_max? })
+}
+
+#[expect(clippy::option_option, reason = "the outer one is 'wrong', the inner 'not given'")]
+fn owner_url(reader: &mut Reader, on_sqlite: bool) -> Option<Option<Secret<String>>> {
+    let key = "DATABASE__OWNER_URL";
+    let help = "the same database as the role that owns its tables, for migrate, backup and restore; PostgreSQL only";
+    reader.secret(key, "", help, |text| {
+        let postgres = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
+        match text {
+            "" => Ok(None),
+            _ if on_sqlite => Err("is for PostgreSQL, and DATABASE__URL names SQLite".to_owned()),
+            _ if postgres => Ok(Some(Secret::new(text.to_owned()))),
+            _ => Err("must begin with postgres://".to_owned()),
+        }
+    })
 }
 
 #[expect(clippy::option_option, reason = "the outer one is 'wrong', the inner 'not given'")]

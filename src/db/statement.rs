@@ -7,7 +7,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments as _, AssertSqlSafe, Encode, FromRow, Postgres, SqlSafeStr as _, SqlStr, Sqlite, Type};
 
 use super::lease::{Lease, Wire};
-use super::{Error, deadline};
+use super::{Error, Scope, deadline};
 
 /// Values that a statement with `$rows` or `$list` may take and still be kept prepared. Each number of them is another
 /// text: batches of all sizes would fill every connection's memory, and the server's, with texts of some kilobytes.
@@ -50,7 +50,7 @@ enum Values {
 /// Runs a statement on whichever engine it is for. A macro, not a function: the two arms have different types.
 macro_rules! run {
     ($statement:expr, |$conn:ident, $text:ident, $values:ident, $kept:ident| $work:expr) => {{
-        let Statement { lease, failed, text, expansion, values, bound, fault } = $statement;
+        let Statement { lease, failed, text, scope, expansion, values, bound, fault } = $statement;
         if let Some(fault) = fault {
             return Err(fault);
         }
@@ -59,6 +59,10 @@ macro_rules! run {
             "{bound} values are bound to: {}",
             text.sqlite
         );
+        if lease.must_enter(scope) {
+            // In a box, so that not every statement carries room for it.
+            Box::pin(lease.enter(scope)).await?;
+        }
         lease.busy = true;
         let kept = expansion.is_none() || bound <= KEPT_VALUES_MAX;
         let outcome = match (lease.wire()?, values) {
@@ -82,6 +86,8 @@ pub struct Statement<'c> {
     /// Set when the statement fails inside a transaction.
     failed: Option<&'c mut bool>,
     text: Sql,
+    /// The scope that it must run in; none when it touches nobody's table.
+    scope: Option<Scope>,
     /// Placeholders written for `$rows` or `$list`.
     expansion: Option<(&'static str, String)>,
     values: Values,
@@ -90,13 +96,18 @@ pub struct Statement<'c> {
 }
 
 impl<'c> Statement<'c> {
-    pub(super) fn new(lease: &'c mut Lease, failed: Option<&'c mut bool>, text: Sql) -> Self {
+    pub(super) fn new(
+        lease: &'c mut Lease,
+        failed: Option<&'c mut bool>,
+        text: Sql,
+        scope: Option<Scope>,
+    ) -> Self {
         let (values, fault) = match lease.wire() {
             Ok(Wire::Sqlite(_)) => (Values::Sqlite(SqliteArguments::default()), None),
             Ok(Wire::Postgres(_)) => (Values::Postgres(PgArguments::default()), None),
             Err(error) => (Values::Sqlite(SqliteArguments::default()), Some(error)),
         };
-        Self { lease, failed, text, expansion: None, values, bound: 0, fault }
+        Self { lease, failed, text, scope, expansion: None, values, bound: 0, fault }
     }
 
     /// Binds the next value.
@@ -185,11 +196,14 @@ impl<'c> Statement<'c> {
     }
 }
 
-/// Notes how a statement ended. After a time-out it still runs, so the lease stays busy.
+/// Notes how a statement ended. After a time-out it still runs, so the lease stays busy. A transaction that writes is
+/// lost with a statement that fails; one that only reads is begun anew.
 fn settle<T>(lease: &mut Lease, failed: Option<&mut bool>, outcome: Result<T, Error>) -> Result<T, Error> {
     lease.busy = matches!(outcome, Err(Error::Timeout));
-    if let (Err(_), Some(failed)) = (&outcome, failed) {
-        *failed = true;
+    match (&outcome, failed) {
+        (Err(_), Some(failed)) => *failed = true,
+        (Err(_), None) => lease.refused = lease.in_transaction,
+        (Ok(_), _) => {}
     }
     outcome
 }

@@ -10,6 +10,7 @@ mod fields;
 mod repetition;
 mod requests;
 mod scene;
+mod tenants;
 pub mod wire;
 
 use std::collections::BTreeSet;

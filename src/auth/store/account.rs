@@ -316,7 +316,8 @@ pub async fn stands(conn: &mut impl Conn, id: AccountId) -> Result<bool, db::Err
 }
 
 async fn row(conn: &mut impl Conn, id: AccountId) -> Result<Option<AccountRow>, db::Error> {
-    conn.shared_sql(
+    debug_assert!(conn.scope().organization().is_none(), "an account is read in an organisation's scope");
+    conn.sql(
         "SELECT a.id, a.email, a.email_verified_at, a.role, o.id AS personal_organization_id, a.display_name,
             a.bio, a.company, a.website, a.skills, a.interests, a.preferences, a.version, a.created_at, a.updated_at,
             a.suspended_at, a.suspension_reason, a.signed_in_at

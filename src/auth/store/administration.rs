@@ -40,7 +40,7 @@ pub async fn list(
     // Addresses are ASCII, so nothing that begins with the prefix comes behind this.
     let end = format!("{}\u{7f}", wanted.prefix);
     let rows: Vec<AccountRow> = conn
-        .shared_sql(
+        .sql(
             "SELECT a.id, a.email, a.email_verified_at, a.role, o.id AS personal_organization_id, a.display_name,
                 a.bio, a.company, a.website, a.skills, a.interests, a.preferences, a.version, a.created_at,
                 a.updated_at, a.suspended_at, a.suspension_reason, a.signed_in_at

@@ -16,7 +16,7 @@ pub async fn insert_personal(
     name: &str,
     at: Timestamp,
 ) -> Result<(), db::Error> {
-    tx.shared_sql(
+    tx.sql(
         "INSERT INTO organizations (id, name, personal_account_id, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $4)",
     )

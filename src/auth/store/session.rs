@@ -352,7 +352,7 @@ pub struct Standing {
 /// # Errors
 /// What the database refuses.
 pub async fn standing(conn: &mut impl Conn, id: SessionId) -> Result<Option<Standing>, db::Error> {
-    conn.shared_sql(
+    conn.sql(
         "SELECT s.account_id, a.role, o.id AS personal_organization_id, s.expires_at
          FROM sessions s
          JOIN accounts a ON a.id = s.account_id

@@ -33,7 +33,7 @@ pub async fn list(
     after: (Timestamp, JobId),
     limit: i64,
 ) -> Result<Vec<Dead>, db::Error> {
-    conn.shared_sql(
+    conn.sql(
         "SELECT id, kind, organization_id, attempts, last_error, created_at, run_at AS failed_at
          FROM jobs WHERE state = 'dead' AND (run_at, id) < ($1, $2) AND ($3 = '' OR kind = $3)
          ORDER BY run_at DESC, id DESC LIMIT $4",
@@ -51,7 +51,7 @@ pub async fn list(
 /// # Errors
 /// What the database refuses.
 pub async fn get(conn: &mut impl Conn, id: JobId) -> Result<Option<Dead>, db::Error> {
-    conn.shared_sql(
+    conn.sql(
         "SELECT id, kind, organization_id, attempts, last_error, created_at, run_at AS failed_at
          FROM jobs WHERE id = $1 AND state = 'dead'",
     )
@@ -66,9 +66,7 @@ pub async fn get(conn: &mut impl Conn, id: JobId) -> Result<Option<Dead>, db::Er
 /// What the database refuses.
 pub async fn retry(tx: &mut Tx, id: JobId, now: Timestamp) -> Result<bool, db::Error> {
     let touched = tx
-        .shared_sql(
-            "UPDATE jobs SET state = 'ready', attempts = 0, run_at = $1 WHERE id = $2 AND state = 'dead'",
-        )
+        .sql("UPDATE jobs SET state = 'ready', attempts = 0, run_at = $1 WHERE id = $2 AND state = 'dead'")
         .bind(now)
         .bind(id)
         .execute()
@@ -82,7 +80,6 @@ pub async fn retry(tx: &mut Tx, id: JobId, now: Timestamp) -> Result<bool, db::E
 /// # Errors
 /// What the database refuses.
 pub async fn discard(tx: &mut Tx, id: JobId) -> Result<bool, db::Error> {
-    let touched =
-        tx.shared_sql("DELETE FROM jobs WHERE id = $1 AND state = 'dead'").bind(id).execute().await?;
+    let touched = tx.sql("DELETE FROM jobs WHERE id = $1 AND state = 'dead'").bind(id).execute().await?;
     Ok(touched == 1)
 }

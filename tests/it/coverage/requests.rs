@@ -68,7 +68,7 @@ impl Party {
 async fn dead_job(t: &App) -> String {
     let id: JobId = t.world.id();
     let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
-    tx.shared_sql(
+    tx.sql(
         "INSERT INTO jobs (id, kind, payload, state, run_at, attempts, fence, last_error, created_at)
          VALUES ($1, 'test.dead', '{}', 'dead', $2, 3, 3, 'it failed', $2)",
     )

@@ -41,7 +41,7 @@ async fn own_role(who: &Person) -> auth::Role {
 async fn dead_job(t: &App, kind: &str) -> String {
     let id: capecontrol::jobs::JobId = t.world.id();
     let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
-    let insert = tx.shared_sql(
+    let insert = tx.sql(
         "INSERT INTO jobs (id, kind, payload, state, run_at, attempts, fence, last_error, created_at)
          VALUES ($1, $2, '{\"to\": \"ada@example.com\"}', 'dead', $3, 3, 3, 'it failed', $3)",
     );
@@ -157,7 +157,7 @@ on_both! {
         root.admin().suspend_account(suspend).await.unwrap();
         t.run_jobs().await;
         let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
-        let (state,): (String,) = conn.shared_sql("SELECT state FROM agent_turns").one().await.unwrap();
+        let (state,): (String,) = conn.sql("SELECT state FROM agent_turns").one().await.unwrap();
         assert_eq!(state, "failed");
     }
 

@@ -18,7 +18,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{Start, database_url, world};
+use super::{Start, database_url, postgres, world};
 
 /// A password that everybody here has.
 pub const PASSWORD: &str = "correct horse battery";
@@ -208,13 +208,15 @@ impl App {
     }
 }
 
-fn config(folder: &tempfile::TempDir, database_url: &str) -> Config {
+/// The settings of a node of these tests.
+pub fn config(folder: &tempfile::TempDir, database_url: &str) -> Config {
     let settings = [
         ("DATA_DIR", folder.path().display().to_string()),
         ("SERVER__LISTEN", "127.0.0.1:0".to_owned()),
         ("OPS__LISTEN", "127.0.0.1:0".to_owned()),
         ("SERVER__ALLOWED_ORIGINS", "https://app.example.com".to_owned()),
         ("DATABASE__URL", database_url.to_owned()),
+        ("DATABASE__OWNER_URL", postgres::owner_url(database_url).unwrap_or_default()),
         ("DATABASE__MIGRATE", "true".to_owned()),
         ("DATABASE__CONNECTIONS_MAX", "6".to_owned()),
         ("SECURITY__ROOT_KEY", ROOT_KEY.to_owned()),
