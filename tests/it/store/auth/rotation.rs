@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use capecontrol::auth::keys::{KeyId, Rotate};
-use capecontrol::auth::model::rotation::Duty;
+use capecontrol::auth::model::rotation::{Duty, PUBLISHED_AHEAD};
 use capecontrol::auth::service::Issued;
 use capecontrol::auth::{Caller, Error, Origin, Service, token};
 
@@ -180,4 +180,15 @@ on_both! {
             there.authenticate(issued.access_token.expose(), Origin::default()).await.unwrap();
         }
     }
+}
+
+/// Envoy keeps the published keys for a while: the next key must be published for longer than that and a token's life
+/// before it signs.
+#[test]
+fn the_proxy_learns_of_a_key_long_before_it_signs() {
+    let configured = std::fs::read_to_string("envoy/envoy.yaml").unwrap();
+    let (_, rest) = configured.split_once("cache_duration: ").unwrap();
+    let seconds: u64 = rest.split_once('s').unwrap().0.parse().unwrap();
+    let life = options().access_token_ttl;
+    assert!(PUBLISHED_AHEAD > life + Duration::from_secs(seconds), "{seconds}");
 }
