@@ -34,8 +34,8 @@ impl Store {
         Ok(account::get(&mut conn, id).await?.ok_or("there is no such account")?)
     }
 
-    /// Reads the head of a thread, told by its id alone: in its organisation's scope, or without any scope where nothing
-    /// asks for one.
+    /// Reads the head of a thread, told by its id alone: in its organisation's scope, or without any scope where
+    /// nothing asks for one.
     pub async fn thread(&self, scene: &Scene, thread: usize, scope: bool) -> Outcome<()> {
         let mut conn = self.db.conn(Scope::Organization(scene.organization)).await?;
         let statement = if scope {

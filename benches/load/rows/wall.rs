@@ -1,5 +1,5 @@
-//! The price of the second wall, on PostgreSQL: what the policies add to a call of the same server on the same data, and
-//! what a read in a scope costs over one that needs none. It is printed, and nothing is wanted of it.
+//! The price of the second wall, on PostgreSQL: what the policies add to a call of the same server on the same data,
+//! and what a read in a scope costs over one that needs none. It is printed, and nothing is wanted of it.
 
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ pub async fn measure(places: &Places) -> Outcome<Vec<Row>> {
     Ok(rows)
 }
 
-/// GetThread, with the policies in force and not, turn by turn. A node that starts looks for them, and one that runs does
-/// not.
+/// GetThread, with the policies in force and not, turn by turn. A node that starts looks for them, and one that runs
+/// does not.
 async fn calls(places: &Places) -> Outcome<Vec<Row>> {
     let platform = Program::platform(&places.platform).await?;
     let crowd = Crowd::sign_in(&platform.url, &places.scene, CONNECTIONS).await?;

@@ -283,7 +283,27 @@ impl From<AccountRow> for Account {
     }
 }
 
-/// An account.
+/// What a person tells of themselves.
+#[derive(Clone, PartialEq, Eq, db::Row)]
+pub struct Introduction {
+    /// A few words.
+    pub bio: String,
+    /// Where they work.
+    pub company: String,
+    /// Their address on the web.
+    pub website: String,
+}
+
+/// What a person tells of themselves, in whatever scope it is asked.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn introduction(conn: &mut impl Conn, id: AccountId) -> Result<Option<Introduction>, db::Error> {
+    conn.shared_sql("SELECT bio, company, website FROM accounts WHERE id = $1").bind(id).optional().await
+}
+
+/// An account. It names its personal organisation, so it is read for a purpose of the platform: in the scope of another
+/// organisation PostgreSQL would not find that.
 ///
 /// # Errors
 /// What the database refuses.

@@ -3,9 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use capecontrol::db::Engine;
 use capecontrol::rpc::policy::Access;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, Value};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use super::SHARED;
 use super::contract::{Contract, Method, unknown_id};
@@ -13,7 +16,7 @@ use super::fields::{Leaf, names, told as told_in};
 use super::requests::{FRAMES, Party};
 use super::scene::Scene;
 use super::wire::{refusal, told};
-use crate::support::{App, on_both};
+use crate::support::{App, Start as _, on_both};
 
 /// Fields of resources that tell an id and are not read when they stand in a request.
 const TOLD: &[(&str, &str)] = &[
@@ -58,7 +61,8 @@ async fn every_field_that_names_something_is_filled_in() {
         wrong.extend(missing.map(|named| {
             format!(
                 "{path}: no request fills in {}. Give coverage/requests.rs one that does; or, when it only tells and \
-                 is not read, add {:?} to TOLD in coverage/tenants.rs; in a map (marked {{}}), teach coverage/fields.rs",
+                 is not read, add {:?} to TOLD in coverage/tenants.rs. One in a map (marked {{}}) coverage/fields.rs \
+                 has to be taught first",
                 named.path, named.field
             )
         }));
@@ -218,6 +222,41 @@ on_both! {
         let known: Vec<&str> = ONE_PAGE.iter().map(|(path, _)| *path).collect();
         assert_eq!(one_page, known, "have Party::start make two of what these list, or say in ONE_PAGE why not");
     }
+}
+
+/// The second wall around every table, with a statement that asks for nothing: what somebody's organisation has, and no
+/// row more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_read_without_a_where_has_one_organisations_rows() {
+    let scene = Scene::on(App::start(Engine::Postgres).await).await;
+    let (ada, eve) = (Party::start(&scene.t, "ada").await, Party::start(&scene.t, "eve").await);
+    // Before the jobs run, so that there are some.
+    let mut conn = PgConnection::connect(&scene.t.database_url).await.unwrap();
+    let walled = "SELECT relname::text, EXISTS (SELECT 1 FROM pg_attribute
+                      WHERE attrelid = t.oid AND attname = 'organization_id' AND NOT attisdropped)
+                  FROM pg_class AS t WHERE relnamespace = current_schema()::regnamespace AND relrowsecurity";
+    let walled: Vec<(String, bool)> = sqlx::query_as(walled).fetch_all(&mut conn).await.unwrap();
+    let mut seen = 0;
+    for (table, named) in walled {
+        let tenant = if named { "organization_id" } else { "id" };
+        let own = |party: &Party| format!("{tenant} = '{}'", party.organization_id);
+        let hers = rows(&mut conn, &table, "capecontrol.purpose = 'test'", &own(&ada)).await;
+        let theirs = rows(&mut conn, &table, "capecontrol.purpose = 'test'", &own(&eve)).await;
+        let scope = format!("capecontrol.organization = '{}'", ada.organization_id);
+        assert_eq!(rows(&mut conn, &table, &scope, "true").await, hers, "{table}");
+        assert_eq!(rows(&mut conn, &table, "capecontrol.purpose = ''", "true").await, 0, "{table}");
+        seen += usize::from(hers > 0 && theirs > 0);
+    }
+    assert!(seen >= 10, "only {seen} tables have rows of both");
+}
+
+/// How many rows a table has in a scope.
+async fn rows(conn: &mut PgConnection, table: &str, scope: &str, condition: &str) -> i64 {
+    let mut tx = conn.begin().await.unwrap();
+    tx.execute(AssertSqlSafe(format!("SET LOCAL {scope}"))).await.unwrap();
+    let text = format!("SELECT count(*) FROM {table} WHERE {condition}");
+    let (count,): (i64,) = sqlx::query_as(AssertSqlSafe(text)).fetch_one(&mut *tx).await.unwrap();
+    count
 }
 
 /// Whether bytes hold one of these ids.

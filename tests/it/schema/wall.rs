@@ -13,6 +13,10 @@ use crate::prepare::literals::{self, Call};
 use crate::support::{Fixture, Start as _};
 use crate::tidy::source::{self, Source};
 
+/// Files whose shared statements may name a tenant's table, with the reason.
+const BARE: &[(&str, &str)] =
+    &[("benches/load/control/store.rs", "one of them measures what the wall costs, where it is taken down")];
+
 /// A table that names a tenant, as the catalogue has it.
 struct Walled {
     enabled: bool,
@@ -125,7 +129,8 @@ async fn no_shared_statement_names_a_tenants_table() {
     let tables: BTreeSet<String> = walled(&mut conn).await.into_keys().collect();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let sources = ["src", "benches"].map(|folder| source::read(root, folder, &["rs"]));
-    let calls: Vec<Call> = sources.iter().flatten().flat_map(literals::calls).collect();
+    let kept = |source: &&Source| BARE.iter().all(|(path, _)| source.path != *path);
+    let calls: Vec<Call> = sources.iter().flatten().filter(kept).flat_map(literals::calls).collect();
     assert!(calls.iter().filter(|call| call.shared).count() > 40, "too few statements are shared");
     let found = blind(&calls, &tables);
     assert!(found.is_empty(), "{}", found.join("\n"));
