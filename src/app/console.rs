@@ -52,10 +52,10 @@ impl Console {
             // Nothing was ever wrapped, and without signing keys nothing here wraps anything.
             None => RootKey::new(world.bytes()),
         };
-        let auth = auth::Service::new(db.clone(), world.clone(), auth_options(config), root.clone())?;
+        let auth = auth::Service::new(db.clone(), world.clone(), auth_options(config), root)?;
         let has_keys = auth.read_keys().await?;
         let auth = Arc::new(auth);
-        let operations = operators(config, db.clone(), world, Arc::clone(&auth), root);
+        let operations = operators(config, db.clone(), world, Arc::clone(&auth));
         Ok(Self { db, auth, operations, has_keys })
     }
 }

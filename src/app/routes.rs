@@ -90,12 +90,17 @@ impl App {
                 api::auth::v1::organization_service_server::OrganizationServiceServer<_>,
                 auth.clone()
             ))
-            .add_service(served!(gate, api::auth::v1::admin_service_server::AdminServiceServer<_>, auth))
+            .add_service(served!(
+                gate,
+                api::auth::v1::admin_service_server::AdminServiceServer<_>,
+                auth.clone()
+            ))
             .add_service(served!(
                 gate,
                 api::operations::v1::operations_service_server::OperationsServiceServer<_>,
                 operations
             ))
+            .add_service(served!(gate, api::auth::v1::audit_service_server::AuditServiceServer<_>, auth))
             .add_service(served!(gate, api::chat::v1::chat_service_server::ChatServiceServer<_>, chat))
             .add_service(served!(
                 gate,

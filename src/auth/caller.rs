@@ -27,6 +27,8 @@ pub struct Caller {
     pub origin: Origin,
     /// What the platform itself does, when it is the actor.
     purpose: Option<&'static str>,
+    /// Whether an agent acts in the account's name.
+    by_agent: bool,
 }
 
 /// Where a call came from.
@@ -74,6 +76,7 @@ impl Caller {
             expires_at: None,
             origin,
             purpose: None,
+            by_agent: false,
         }
     }
 
@@ -88,6 +91,7 @@ impl Caller {
             expires_at: Some(proof.expires_at),
             origin,
             purpose: None,
+            by_agent: false,
         }
     }
 
@@ -95,7 +99,7 @@ impl Caller {
     #[must_use]
     pub fn on_behalf_of(account: AccountId, personal: OrganizationId, request_id: String) -> Self {
         let origin = Origin { request_id, ..Origin::default() };
-        Self { account: Some(account), personal: Some(personal), ..Self::anonymous(origin) }
+        Self { account: Some(account), personal: Some(personal), by_agent: true, ..Self::anonymous(origin) }
     }
 
     /// The platform itself acts, for a named purpose: a job, a sweep, the demonstration.
@@ -140,14 +144,15 @@ impl Caller {
 
     fn actor(&self) -> audit::Actor {
         let kind = match (self.account, self.purpose) {
+            (Some(_), _) if self.by_agent => ActorKind::Agent,
             (Some(_), _) => ActorKind::Account,
             (None, Some(_)) => ActorKind::Platform,
             (None, None) => ActorKind::Stranger,
         };
         audit::Actor {
             kind,
-            id: self.account.map(AccountId::uuid),
-            on_behalf_of: None,
+            id: self.account.filter(|_| !self.by_agent).map(AccountId::uuid),
+            on_behalf_of: self.account.filter(|_| self.by_agent),
             session: self.session,
             purpose: self.purpose,
             request_id: self.origin.request_id.clone(),
@@ -190,6 +195,8 @@ mod tests {
         let caller = Caller::on_behalf_of(somebody, Id::from_uuid(uuid::Uuid::nil()), "m".to_owned());
         assert_eq!(caller.account().unwrap(), somebody);
         assert!(!caller.is_admin() && !caller.is_developer() && caller.purpose().is_none());
+        let actor = caller.entry("tests.do_something").actor;
+        assert_eq!((actor.kind, actor.id, actor.on_behalf_of), (ActorKind::Agent, None, Some(somebody)));
     }
 
     #[test]

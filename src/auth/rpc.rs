@@ -1,6 +1,7 @@
 //! The wire of this domain: requests in, answers out, nothing decided.
 
 mod admin;
+mod audit;
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ const LIST_ORGANIZATIONS: &str = "auth.ListOrganizations";
 
 const LIST_SESSIONS: &str = "auth.ListSessions";
 
-/// The services `AuthService`, `AccountService`, `OrganizationService` and `AdminService`.
+/// The services of this domain; each that is not here has a file of its own below.
 #[derive(Clone)]
 pub struct Rpc {
     service: Arc<Service>,

@@ -3,6 +3,7 @@
 mod account;
 mod administration;
 mod administrator;
+mod audit_log;
 mod guesses;
 mod invitation;
 mod operator;
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::audit;
-use crate::base::{AccountId, Secret, SessionId, Timestamp, World};
+use crate::base::{AccountId, Fault as _, Secret, SessionId, Timestamp, World};
 use crate::db::{Db, Scope};
 use crate::keyring::RootKey;
 
@@ -35,6 +36,7 @@ use super::{Caller, Email, Error, Origin};
 pub use account::UpdateAccount;
 pub use administration::{Filter, Told};
 pub use administrator::{CreateAdministrator, Created, OneTime, SeenAdministrator};
+pub use audit_log::{AuditReach, Auditing};
 pub use invitation::{Invite, Invited};
 pub use operator::{Check, Inspection, Revoke, Token, admit};
 pub use registration::Register;
@@ -129,6 +131,7 @@ pub struct Service {
     hashing: Hashing,
     guesses: Guesses,
     audit: audit::Log,
+    archive: audit::Archive,
     root: RootKey,
     keys: Keys,
     standings: Standings,
@@ -155,11 +158,13 @@ impl Service {
         }
         let administrator_email = Email::parse(&options.administrator_email)
             .map_err(|fault| Error::Setup(format!("The first administrator's e-mail address {fault}.")))?;
+        let audit = audit::Log::new(world.clone(), root.clone());
         Ok(Self {
             terms: Terms::new(&options.issuer, &options.audience, options.access_token_ttl)?,
             hashing: Hashing::new(&options.hashing, &world)?,
             guesses: Guesses::new(&options.guesses, &root),
-            audit: audit::Log::new(world.clone(), root.clone()),
+            archive: audit::Archive::new(db.clone(), audit.clone()),
+            audit,
             keys: Keys::new(db.clone(), world.clone(), root.clone(), options.signing_key_period),
             root,
             standings: Standings::new(options.session_memory),
@@ -170,6 +175,12 @@ impl Service {
             world,
             options,
         })
+    }
+
+    /// Where everybody writes down what is done, and what is refused.
+    #[must_use]
+    pub const fn audit(&self) -> &audit::Log {
+        &self.audit
     }
 
     /// Reads the signing keys, and makes the first one when there is none.
@@ -193,7 +204,10 @@ impl Service {
     /// # Errors
     /// [`Error::TokenInvalid`], [`Error::TokenExpired`] or [`Error::SessionRevoked`].
     pub async fn authenticate(&self, bearer: &str, origin: Origin) -> Result<Caller, Error> {
-        let statement = self.verify(bearer).await?;
+        let statement = match self.verify(bearer).await {
+            Ok(statement) => statement,
+            Err(error) => return Err(self.note_forgery(error, origin)),
+        };
         let standing = self.standing(statement.session).await?;
         // A session never changes hands; a token that says so was not made by this code.
         if standing.account_id != statement.account {
@@ -207,6 +221,15 @@ impl Service {
             expires_at: statement.expires_at,
         };
         Ok(Caller::signed_in(proof, origin))
+    }
+
+    /// A token that is none of ours is worth a line in the audit log; one whose time is over is everyday business.
+    fn note_forgery(&self, error: Error, origin: Origin) -> Error {
+        if matches!(error, Error::TokenInvalid) {
+            let entry = Caller::anonymous(origin).entry("auth.authenticate").risk(audit::Risk::Medium);
+            self.audit.refused(entry, error.reason().name);
+        }
+        error
     }
 
     /// What a token states, if it is one of ours and its time is not over.

@@ -139,11 +139,9 @@ impl Service {
             ended = store::session::end_each(&mut tx, id, None, SessionEnd::Suspended, now).await?;
         }
         let after = found(&mut tx, id).await?;
-        if before.suspension != after.suspension {
-            let entry = caller.entry("auth.suspend_account").on("account", id).risk(Risk::High);
-            let entry = entry.changed(&before.suspension, &after.suspension);
-            self.audit.record(&mut tx, entry).await?;
-        }
+        // Kept also when it changed nothing: somebody with power said so.
+        let entry = caller.entry("auth.suspend_account").on("account", id).risk(Risk::High);
+        self.audit.record(&mut tx, entry.changed(&before.suspension, &after.suspension)).await?;
         slot.store(&mut tx, &after).await?;
         tx.commit().await?;
         for session in ended {
@@ -172,11 +170,9 @@ impl Service {
         let before = found(&mut tx, id).await?;
         store::administration::reinstate(&mut tx, id).await?;
         let after = found(&mut tx, id).await?;
-        if before.suspension != after.suspension {
-            let entry = caller.entry("auth.reinstate_account").on("account", id).risk(Risk::High);
-            let entry = entry.changed(&before.suspension, &after.suspension);
-            self.audit.record(&mut tx, entry).await?;
-        }
+        // Kept also when it changed nothing: somebody with power said so.
+        let entry = caller.entry("auth.reinstate_account").on("account", id).risk(Risk::High);
+        self.audit.record(&mut tx, entry.changed(&before.suspension, &after.suspension)).await?;
         slot.store(&mut tx, &after).await?;
         tx.commit().await?;
         Ok(after)
@@ -204,20 +200,18 @@ impl Service {
         let before = found(&mut tx, id).await?;
         check_other(caller, id)?;
         let was = before.account.role;
-        if was == role {
-            slot.store(&mut tx, &before).await?;
-            tx.commit().await?;
-            return Ok(before);
-        }
-        if was == Role::Admin {
+        if was == Role::Admin && role != Role::Admin {
             check_not_last(&administrators, id)?;
         }
         // Whoever registered an address that is somebody else's must not be given the platform by mistake. The operator
         // at the command line holds it anyway.
-        if role == Role::Admin && !before.account.email_verified && caller.purpose().is_none() {
+        let promoted = role == Role::Admin && was != Role::Admin;
+        if promoted && !before.account.email_verified && caller.purpose().is_none() {
             return Err(Error::AddressNotVerified);
         }
-        store::administration::set_role(&mut tx, id, role, self.world.now()).await?;
+        if was != role {
+            store::administration::set_role(&mut tx, id, role, self.world.now()).await?;
+        }
         let after = found(&mut tx, id).await?;
         let entry = caller.entry("auth.set_account_role").on("account", id).risk(Risk::High);
         self.audit.record(&mut tx, entry.changed(&was, &role)).await?;

@@ -109,8 +109,8 @@ impl Service {
             NewSession { id: session, account, agent: agent.to_owned(), address: None, at: now, expires_at };
         store::session::insert(&mut tx, &new).await?;
         let access_token = Secret::new(self.keys.sign(&claims)?);
-        let entry = caller.entry("auth.issue_token").risk(Risk::High).on("session", session);
-        self.audit.record(&mut tx, entry).await?;
+        let entry = caller.entry("auth.issue_token").on("session", session).risk(Risk::High);
+        self.audit.record(&mut tx, entry.changed(&(), &claims)).await?;
         tx.commit().await?;
         Ok(Token { access_token, session, expires_at })
     }
@@ -142,26 +142,21 @@ impl Service {
         admit(caller)?;
         let now = self.world.now();
         let mut tx = self.db.begin(SCOPE).await?;
-        let mut account = None;
-        let ended = match &whose {
+        let entry = caller.entry("auth.revoke_sessions").risk(Risk::High);
+        let (ended, entry) = match &whose {
             Revoke::Session(session) => {
-                store::session::end(&mut tx, *session, SessionEnd::Revoked, now).await?
+                let ended = store::session::end(&mut tx, *session, SessionEnd::Revoked, now).await?;
+                (ended, entry.on("session", *session))
             }
             Revoke::Account(email) => {
                 let found = store::account::by_email(&mut tx, &parse(email)?).await?;
-                let (id, _) = found.ok_or(Error::AccountNotFound)?;
-                account = Some(id);
-                store::session::end_of(&mut tx, id, SessionEnd::Revoked, now).await?
+                let (account, _) = found.ok_or(Error::AccountNotFound)?;
+                let ended = store::session::end_of(&mut tx, account, SessionEnd::Revoked, now).await?;
+                (ended, entry.on("account", account))
             }
-            Revoke::Everyone => store::session::end_all(&mut tx, SessionEnd::Revoked, now).await?,
+            Revoke::Everyone => (store::session::end_all(&mut tx, SessionEnd::Revoked, now).await?, entry),
         };
         if ended > 0 {
-            let entry = caller.entry("auth.revoke_sessions").risk(Risk::High);
-            let entry = match (&whose, account) {
-                (Revoke::Session(session), _) => entry.on("session", *session),
-                (_, Some(account)) => entry.on("account", account),
-                (_, None) => entry,
-            };
             self.audit.record(&mut tx, entry).await?;
         }
         tx.commit().await?;

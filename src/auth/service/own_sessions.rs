@@ -48,7 +48,8 @@ impl Service {
         if !store::session::end_own(&mut tx, account, id, SessionEnd::Revoked, now).await? {
             return Err(Error::SessionNotFound);
         }
-        let entry = caller.entry("auth.revoke_session").on("session", id).risk(Risk::Medium);
+        let entry = caller.entry("auth.revoke_session").of(caller.personal()?).on("session", id);
+        let entry = entry.risk(Risk::Medium);
         self.audit.record(&mut tx, entry).await?;
         slot.store(&mut tx, &()).await?;
         tx.commit().await?;
@@ -74,7 +75,8 @@ impl Service {
         };
         let now = self.world.now();
         let ended = store::session::end_each(&mut tx, account, Some(own), SessionEnd::Revoked, now).await?;
-        let entry = caller.entry("auth.revoke_other_sessions").on("account", account).risk(Risk::Medium);
+        let entry = caller.entry("auth.revoke_other_sessions").of(caller.personal()?).on("account", account);
+        let entry = entry.risk(Risk::Medium);
         self.audit.record(&mut tx, entry).await?;
         slot.store(&mut tx, &ended.len()).await?;
         tx.commit().await?;

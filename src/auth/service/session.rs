@@ -10,7 +10,8 @@ use crate::auth::model::family::{Brought, Verdict};
 use crate::auth::store::account::Credentials;
 use crate::auth::store::session::{Locked, NewSession};
 use crate::auth::{Caller, Email, Error, letters, password, store};
-use crate::base::{Secret, SessionId, Timestamp, Violations};
+use crate::base::fault::Code;
+use crate::base::{AccountId, Fault as _, Secret, SessionId, Timestamp, Violations};
 use crate::db::{Scope, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
 
@@ -64,21 +65,25 @@ impl Service {
         key: Option<&RequestKey>,
     ) -> Result<Issued, Error> {
         let email = check_login(&command)?;
-        let guess = self.count_guess(caller, email.as_str()).await?;
+        let guess = self.count_guess(caller, email.as_str()).await;
+        let guess = guess.map_err(|error| self.note_refused_login(caller, None, error))?;
         let credentials = {
             let mut conn = self.db.conn(SCOPE).await?;
             store::account::credentials(&mut conn, &email).await?
         };
         let stored = credentials.as_ref().map(|known| known.password_hash.as_str());
         let verdict = self.hashing.verify(command.password.clone(), stored).await?;
-        let (hashing::Verdict::Right { outdated }, Some(known)) = (verdict, credentials) else {
-            return Err(Error::InvalidCredentials);
+        let (hashing::Verdict::Right { outdated }, Some(known)) = (verdict, credentials.clone()) else {
+            let account = credentials.map(|known| known.id);
+            return Err(self.note_refused_login(caller, account, Error::InvalidCredentials));
         };
         // Only whoever knows the password comes this far, so that nobody else learns of it.
         if known.suspended_at.is_some() {
-            return Err(Error::AccountSuspended);
+            return Err(self.note_refused_login(caller, Some(known.id), Error::AccountSuspended));
         }
-        self.check_one_time(&known)?;
+        if let Err(spent) = self.check_one_time(&known) {
+            return Err(self.note_refused_login(caller, Some(known.id), spent));
+        }
         // Missing the chance to rehash is no reason to refuse: the next sign-in has it too.
         let rehashed =
             if outdated { self.hashing.hash(command.password, &self.world).await.ok() } else { None };
@@ -87,6 +92,20 @@ impl Service {
             self.remove_one_time_file().await;
         }
         Ok(issued)
+    }
+
+    /// A sign-in that was refused, with the account that somebody tried to get into, if there is one.
+    fn note_refused_login(&self, caller: &Caller, account: Option<AccountId>, error: Error) -> Error {
+        // A fault of ours is no refusal.
+        if error.reason().code != Code::Internal && !matches!(error, Error::Db(_)) {
+            let entry = caller.entry("auth.login").risk(Risk::Medium);
+            let entry = match account {
+                Some(account) => entry.on("account", account),
+                None => entry,
+            };
+            self.audit.refused(entry, error.reason().name);
+        }
+        error
     }
 
     async fn sign_in(
@@ -125,7 +144,8 @@ impl Service {
             Locked { account_id: known.id, created_at: now, expires_at: new.expires_at, ended_at: None };
         let family = Family { session, locked, generation: FIRST_GENERATION, now };
         let issued = self.issue(&mut tx, &family, refresh_token).await?;
-        let entry = caller.entry("auth.login").by(known.id, Some(session)).on("session", session);
+        let entry = caller.entry("auth.login").by(known.id, Some(session));
+        let entry = entry.of(issued.account.personal_organization).on("session", session);
         self.audit.record(&mut tx, entry).await?;
         slot.store_secret();
         tx.commit().await?;
@@ -174,8 +194,6 @@ impl Service {
             Verdict::Ended => return Err(Error::SessionRevoked),
             Verdict::Expired => return Err(Error::SessionExpired),
         };
-        let entry = caller.entry("auth.refresh_session").by(family.locked.account_id, Some(session));
-        self.audit.record(&mut tx, entry.on("session", session)).await?;
         slot.store_secret();
         tx.commit().await?;
         // Its expiry moved.
@@ -240,13 +258,13 @@ impl Service {
         let locked = store::session::lock(&mut tx, session).await?;
         let ended = store::session::end(&mut tx, session, SessionEnd::TokenReused, self.world.now()).await?;
         if let (Some(locked), 1) = (locked, ended) {
-            let account = store::account::get(&mut tx, locked.account_id).await?;
-            if let Some(account) = account {
+            // Whoever called may be the thief: the entry names nobody as its actor.
+            let mut entry = caller.entry("auth.refresh_token_reused").risk(Risk::High).on("session", session);
+            if let Some(account) = store::account::get(&mut tx, locked.account_id).await? {
+                entry = entry.of(account.personal_organization);
                 let letter = letters::session_ended(&self.options.public_url);
                 self.write_to(&mut tx, &account.email, letter).await?;
             }
-            // Whoever called may be the thief: the entry names nobody as its actor.
-            let entry = caller.entry("auth.refresh_token_reused").risk(Risk::High).on("session", session);
             self.audit.record(&mut tx, entry).await?;
         }
         tx.commit().await?;

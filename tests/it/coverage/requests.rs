@@ -122,6 +122,23 @@ pub const REQUESTS: &[Request] = &[
         let (account_id, reason) = (p.person.account_id.to_string(), "a stolen card".to_owned());
         auth::SuspendAccountRequest { account_id, reason, ..Default::default() }.encode_to_vec()
     }),
+    ("/capecontrol.auth.v1.AuditService/ExportAuditEvents", |p| {
+        let organization_id = p.organization_id.clone();
+        auth::ExportAuditEventsRequest { organization_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AuditService/ListAuditEvents", |p| {
+        auth::ListAuditEventsRequest {
+            organization_id: p.organization_id.clone(),
+            action_prefix: "auth.".to_owned(),
+            actor: p.person.account_id.to_string(),
+            ..Default::default()
+        }
+        .encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AuditService/VerifyAuditLog", |p| {
+        let organization_id = p.organization_id.clone();
+        auth::VerifyAuditLogRequest { organization_id, ..Default::default() }.encode_to_vec()
+    }),
     ("/capecontrol.auth.v1.AuthService/Login", |p| {
         let (email, password) = (p.person.email.clone(), PASSWORD.to_owned());
         auth::LoginRequest { email, password, ..Default::default() }.encode_to_vec()

@@ -85,7 +85,7 @@ on_both! {
         here.on_behalf_of(id, "r".to_owned()).await.unwrap();
         let logged = "SELECT CAST(count(*) AS bigint) FROM audit_events
             WHERE action IN ('auth.suspend_account', 'auth.reinstate_account')";
-        assert_eq!(count(&t, logged).await, 2);
+        assert_eq!(count(&t, logged).await, 3);
     }
 
     async fn sign_ins_that_race_a_suspension_leave_no_session(t: Fixture) {
