@@ -23,7 +23,7 @@ use crate::payments::simulator::{self, Simulator};
 use crate::rpc::metrics::Metrics;
 use crate::rpc::policy::{self, Policies};
 use crate::rpc::{Pages, health, server};
-use crate::{ai, audit, auth, chat, mail, market, payments, proto, tools};
+use crate::{ai, audit, auth, chat, mail, market, operations, payments, proto, tools};
 
 mod console;
 mod descriptors;
@@ -130,6 +130,8 @@ pub struct App {
     pub payments: Arc<payments::Service>,
     /// The catalogue of agents.
     pub market: Arc<market::Service>,
+    /// What operators see and decide.
+    pub operations: Arc<operations::Service>,
     /// Run the jobs of this node: one those that are quick, among them whatever moves money; the other the agents'
     /// turns, which last as long as a provider takes.
     workers: [Worker; 2],
@@ -197,6 +199,7 @@ impl App {
             Arc::new(auth::Service::new(db.clone(), world.clone(), auth_options(&config), root.clone())?);
         auth.prepare().await?;
         let market = Arc::new(market::Service::new(db.clone(), world.clone(), auth.audit().clone()));
+        let operations = Arc::new(operators(&config, db.clone(), world.clone(), Arc::clone(&auth)));
         let provider = Arc::new(Http::new(&payments_options(&config))?);
         let options = payments_options(&config);
         let payments = Arc::new(payments::Service::new(
@@ -240,6 +243,7 @@ impl App {
             chat,
             payments,
             market,
+            operations,
             workers,
             sealer,
             postman,
@@ -364,6 +368,10 @@ impl App {
         self.tasks.spawn(health::follow(self.db.clone(), self.ready.clone(), stop.clone()));
         self.tasks.spawn(self.maintenance().run(stop.clone()));
         self.tasks.spawn({
+            let (auth, stop) = (Arc::clone(&self.auth), stop.clone());
+            async move { auth.run(stop).await }
+        });
+        self.tasks.spawn({
             let (sealer, options) = (self.sealer.clone(), self.config.bounds.audit.clone());
             let stop = stop.clone();
             async move { sealer.run(options, stop).await }
@@ -407,6 +415,8 @@ fn auth_options(config: &Config) -> auth::Options {
     auth::Options {
         issuer: config.server.public_url.clone(),
         public_url: config.server.public_url.clone(),
+        registration: config.auth.registration,
+        signing_key_period: config.auth.signing_key_period,
         terms_versions: vec![config.auth.terms_version.clone()],
         administrator_email: config.auth.administrator_email.clone(),
         one_time_password_file: Some(one_time_password_file(config)),
@@ -414,6 +424,16 @@ fn auth_options(config: &Config) -> auth::Options {
         link_ttl: config.auth.link_ttl,
         ..auth::Options::default()
     }
+}
+
+fn operators(config: &Config, db: Db, world: World, auth: Arc<auth::Service>) -> operations::Service {
+    let options = operations::Options {
+        version: env!("CARGO_PKG_VERSION"),
+        payment_mode: config.payfast.mode.as_str(),
+        registration: config.auth.registration.as_str(),
+    };
+    let audit = auth.audit().clone();
+    operations::Service::new(db, world, auth, audit, options)
 }
 
 fn payments_options(config: &Config) -> payments::Options {

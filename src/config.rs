@@ -15,6 +15,7 @@ use http::HeaderValue;
 pub use source::{Effective, Problem, Problems, Sources};
 
 use crate::auth::hashing;
+use crate::auth::model::Registration;
 use crate::base::Secret;
 use crate::base::net::Network;
 use crate::keyring::RootKey;
@@ -119,6 +120,10 @@ pub struct Auth {
     pub link_ttl: Duration,
     /// The version of the terms that a registration must accept.
     pub terms_version: String,
+    /// Who may register.
+    pub registration: Registration,
+    /// How long a signing key signs.
+    pub signing_key_period: Duration,
 }
 
 /// The payment provider.

@@ -204,7 +204,7 @@ async fn register(program: &Program) -> Outcome<Vec<AccountId>> {
             password: PASSWORD.to_owned(),
             display_name: format!("Person {person}"),
             accepted_terms_version: TERMS.to_owned(),
-            request_id: String::new(),
+            ..auth::RegisterRequest::default()
         };
         client.register(request).await?;
         let session = client::log_in(channel.clone(), person).await?;

@@ -41,9 +41,35 @@ pub enum Error {
     /// The refresh token was exchanged before: somebody holds a copy.
     #[error("This refresh token was used before, so the session was ended; sign in again.")]
     RefreshTokenReused,
-    /// Another call exchanged the same refresh token at the same moment.
-    #[error("Another call has just exchanged this refresh token; use the tokens that it was given.")]
-    RefreshRaced,
+    /// The account is kept out. Only whoever knows its password is told.
+    #[error("This account is suspended; ask whoever runs the platform.")]
+    AccountSuspended,
+    /// Registration is closed, and no invitation came.
+    #[error("Registration is by invitation only; send the token of an invitation.")]
+    InvitationRequired,
+    /// The invitation cannot be used, or not by this address.
+    #[error(
+        "This invitation cannot be used: it is unknown, was used, has expired, or is for another address."
+    )]
+    InvitationInvalid,
+    /// The caller has no such session.
+    #[error("There is no such session.")]
+    SessionNotFound,
+    /// There is no account with this id.
+    #[error("There is no such account.")]
+    NoSuchAccount,
+    /// There is no signing key with this id. Only the command line can meet this.
+    #[error("There is no such signing key; `capecontrol token keys` lists them.")]
+    NoSuchKey,
+    /// An administrator tried to change their own account.
+    #[error("Administrators cannot do this to their own account; ask another administrator.")]
+    OwnAccount,
+    /// Nobody would be left to run the platform.
+    #[error("This is the last administrator; make another one first.")]
+    LastAdministrator,
+    /// Whose address it is has not been proved.
+    #[error("Only an account whose e-mail address was verified can become an administrator.")]
+    AddressNotVerified,
     /// Too many guesses at a secret of the account.
     #[error("Too many sign-ins to this account were tried; the next may be tried in {} s.", .0.as_secs_f64().ceil())]
     GuessDelayed(Duration),
@@ -107,10 +133,19 @@ impl Fault for Error {
             Self::RefreshTokenInvalid => &REFRESH_TOKEN_INVALID,
             Self::SessionExpired => &SESSION_EXPIRED,
             Self::RefreshTokenReused => &REFRESH_TOKEN_REUSED,
-            Self::RefreshRaced => &REFRESH_RACED,
+            Self::AccountSuspended => &ACCOUNT_SUSPENDED,
+            Self::InvitationRequired => &INVITATION_REQUIRED,
+            Self::InvitationInvalid => &INVITATION_INVALID,
+            Self::OwnAccount => &OWN_ACCOUNT,
+            Self::LastAdministrator => &LAST_ADMINISTRATOR,
+            Self::AddressNotVerified => &ADDRESS_NOT_VERIFIED,
             Self::GuessDelayed(_) => &SIGN_IN_DELAYED,
             Self::HashingBusy => &HASHING_BUSY,
-            Self::OrganizationNotFound | Self::AccountNotFound => &fault::NOT_FOUND,
+            Self::OrganizationNotFound
+            | Self::AccountNotFound
+            | Self::SessionNotFound
+            | Self::NoSuchAccount
+            | Self::NoSuchKey => &fault::NOT_FOUND,
             Self::NotAnOwner | Self::NotAnAdministrator => &fault::PERMISSION_DENIED,
             Self::LinkInvalid => &VERIFICATION_TOKEN_INVALID,
             Self::CurrentPasswordWrong => &CURRENT_PASSWORD_WRONG,
@@ -151,7 +186,12 @@ pub static REASONS: &[&Reason] = &[
     &REFRESH_TOKEN_INVALID,
     &SESSION_EXPIRED,
     &REFRESH_TOKEN_REUSED,
-    &REFRESH_RACED,
+    &ACCOUNT_SUSPENDED,
+    &INVITATION_REQUIRED,
+    &INVITATION_INVALID,
+    &OWN_ACCOUNT,
+    &LAST_ADMINISTRATOR,
+    &ADDRESS_NOT_VERIFIED,
     &SIGN_IN_DELAYED,
     &HASHING_BUSY,
     &VERIFICATION_TOKEN_INVALID,
@@ -204,15 +244,44 @@ pub static SESSION_EXPIRED: Reason = Reason::new(
 pub static REFRESH_TOKEN_REUSED: Reason = Reason::new(
     Code::Unauthenticated,
     "REFRESH_TOKEN_REUSED",
-    "The refresh token was exchanged before, which means that somebody holds a copy; the session was ended.",
+    "The refresh token was exchanged more than ten seconds ago or its successor was: somebody holds a copy, so the \
+     session was ended.",
 );
-/// Two calls exchanged the same refresh token at once.
-///
-/// Not ABORTED, whose callers repeat: a repetition would be the second use of the token.
-pub static REFRESH_RACED: Reason = Reason::new(
+/// The account is kept out.
+pub static ACCOUNT_SUSPENDED: Reason = Reason::new(
     Code::FailedPrecondition,
-    "REFRESH_RACED",
-    "Another call exchanged the same refresh token at the same moment; use its tokens, do not repeat this call.",
+    "ACCOUNT_SUSPENDED",
+    "The password is right and an administrator has suspended the account; ask whoever runs the platform.",
+);
+/// Registration is closed, and no invitation came.
+pub static INVITATION_REQUIRED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "INVITATION_REQUIRED",
+    "Registration is by invitation only, whatever the address; send `invitation_token`.",
+);
+/// The invitation cannot be used.
+pub static INVITATION_INVALID: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "INVITATION_INVALID",
+    "The invitation is unknown, was used, has expired, or is for another address; ask for another one.",
+);
+/// An administrator tried to change their own account.
+pub static OWN_ACCOUNT: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "OWN_ACCOUNT",
+    "Administrators cannot suspend themselves or change their own role; another administrator can.",
+);
+/// Nobody would be left to run the platform.
+pub static LAST_ADMINISTRATOR: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "LAST_ADMINISTRATOR",
+    "The account is the only administrator that is not suspended; make another one first.",
+);
+/// Whose address it is has not been proved.
+pub static ADDRESS_NOT_VERIFIED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "ADDRESS_NOT_VERIFIED",
+    "Only an account whose e-mail address was verified can become an administrator; have its owner verify it.",
 );
 /// Too many guesses at a secret of one account.
 pub static SIGN_IN_DELAYED: Reason = Reason::new(

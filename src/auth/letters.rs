@@ -175,16 +175,19 @@ pub fn token_reused(site: &str, deed: &Deed<'_>) -> Letter {
 #[must_use]
 pub fn invitation(site: &str, invitation: &Invitation<'_>) -> Letter {
     let who = invitation.inviter.map_or_else(|| "The team of Cape Control".to_owned(), quoted);
-    let (subject, what) = match invitation.organization {
+    let (subject, what, page) = match invitation.organization {
         Some(name) => (
             "You are invited to an organisation on Cape Control",
             format!("{who} invites you to the organisation {} on Cape Control.", quoted(name)),
+            "accept-invitation",
         ),
-        None => ("You are invited to Cape Control", format!("{who} invites you to Cape Control.")),
+        None => {
+            ("You are invited to Cape Control", format!("{who} invites you to Cape Control."), "register")
+        }
     };
     let parts = [
         says(&what),
-        link("Look at the invitation", site, "accept-invitation", invitation.token),
+        link("Look at the invitation", site, page, invitation.token),
         says(&format!("The invitation can be accepted until {}.", date(invitation.good_until))),
         says("If you do not know who this is, you can ignore this letter: nothing happens then."),
     ];

@@ -1,8 +1,13 @@
 //! Accounts and organisations as values, and the words of this domain.
 
+pub mod family;
+pub mod rotation;
+
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
-use crate::base::{AccountId, OrganizationId, Timestamp};
+use crate::base::{AccountId, Id, OrganizationId, SessionId, Timestamp};
 use crate::db::words;
 
 use super::{Email, profile::Profile};
@@ -40,8 +45,10 @@ words! {
         SignedOut = "signed_out",
         /// One of its refresh tokens was used twice.
         TokenReused = "token_reused",
-        /// Somebody who runs the platform ended it.
+        /// Its owner or somebody who runs the platform ended it.
         Revoked = "revoked",
+        /// The account was suspended.
+        Suspended = "suspended",
         /// The password was changed or reset elsewhere.
         PasswordChanged = "password_changed",
     }
@@ -107,4 +114,56 @@ pub struct Organization {
     pub role: OrganizationRole,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+/// An account as whoever runs the platform sees it. Not to be printed, as it tells of a person.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdministeredAccount {
+    /// What its owner sees too.
+    pub account: Account,
+    /// Whether it is kept out, since when and why.
+    pub suspension: Option<Suspension>,
+    /// When its owner last signed in.
+    pub signed_in_at: Option<Timestamp>,
+}
+
+/// That an account is kept out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// Since when.
+    pub at: Timestamp,
+    /// Why, in the words of whoever did it.
+    pub reason: String,
+}
+
+/// A session as its owner sees it: a sign-in on one device. Not to be printed, as it tells of a person.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// What the client called itself.
+    pub agent: String,
+    /// The address that the sign-in came from.
+    pub address: Option<IpAddr>,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it was last used, to the minute.
+    pub used_at: Timestamp,
+    /// When it ends unless it is used.
+    pub expires_at: Timestamp,
+}
+
+/// Marks the id of an invitation to register.
+pub enum Invitation {}
+/// The id of an invitation to register.
+pub type InvitationId = Id<Invitation>;
+
+words! {
+    /// Who may register.
+    pub enum Registration {
+        /// Anybody.
+        Open = "open",
+        /// Whoever holds an invitation.
+        Invited = "invited",
+    }
 }

@@ -1,15 +1,19 @@
 //! What can be done with accounts, sign-ins and organisations, and who may do it.
 
 mod account;
+mod administration;
 mod administrator;
 mod audit_log;
 mod guesses;
+mod invitation;
 mod link;
 mod operator;
+mod own_sessions;
 mod password;
 mod place;
 mod registration;
 mod session;
+mod upkeep;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -25,7 +29,7 @@ use super::caller::Proof;
 use super::guess::{self, Guesses};
 use super::hashing::{self, Hashing};
 use super::keys::Keys;
-use super::model::Account;
+use super::model::{Account, Registration, rotation};
 use super::standing::{Asked, Recall, Standings};
 use super::store;
 use super::store::session::Standing;
@@ -34,13 +38,16 @@ use super::verified::{Mark, Statement, Verified};
 use super::{Caller, Email, Error, Origin};
 
 pub use account::UpdateAccount;
+pub use administration::{Filter, Told};
 pub use administrator::{CreateAdministrator, Created, OneTime, SeenAdministrator};
 pub use audit_log::{AuditReach, Auditing};
+pub use invitation::{Invite, Invited};
 pub use link::register;
-pub use operator::{Check, Inspection, Revoke, Token};
+pub use operator::{Check, Inspection, Revoke, Token, admit};
 pub use password::{ChangePassword, ResetPassword};
 pub use registration::Register;
 pub use session::{Login, Transport};
+use upkeep::Uses;
 
 /// How the domain behaves. The defaults serve the embedded platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,10 +58,14 @@ pub struct Options {
     pub audience: String,
     /// The address that letters point to.
     pub public_url: String,
+    /// Who may register.
+    pub registration: Registration,
     /// How long an access token lives.
     pub access_token_ttl: Duration,
     /// How long a link that was sent by mail works.
     pub link_ttl: Duration,
+    /// How long a signing key signs.
+    pub signing_key_period: Duration,
     /// How long a session stands without being used.
     pub session_idle_max: Duration,
     /// How long a session stands however much it is used.
@@ -82,8 +93,10 @@ impl Default for Options {
             issuer: "http://127.0.0.1:8080".to_owned(),
             audience: "capecontrol".to_owned(),
             public_url: "http://127.0.0.1:8080".to_owned(),
+            registration: Registration::Open,
             access_token_ttl: Duration::from_mins(10),
             link_ttl: Duration::from_mins(30),
+            signing_key_period: Duration::from_hours(30 * 24),
             session_idle_max: Duration::from_hours(30 * 24),
             session_age_max: Duration::from_hours(90 * 24),
             session_memory: Duration::from_secs(3),
@@ -101,6 +114,8 @@ impl Default for Options {
 const SESSIONS_AT_ONCE: usize = 500;
 /// How long a link may work.
 const LINK_TTL: std::ops::RangeInclusive<Duration> = Duration::from_mins(15)..=Duration::from_mins(60);
+/// How long verifiers elsewhere keep the published keys: Envoy's `cache_duration`.
+const VERIFIERS_KEEP_KEYS: Duration = Duration::from_mins(5);
 /// Longest time that the answer whether a session stands may be remembered.
 const SESSION_MEMORY_MAX: Duration = Duration::from_secs(3);
 
@@ -132,6 +147,7 @@ pub struct Service {
     root: RootKey,
     keys: Keys,
     standings: Standings,
+    uses: Uses,
     verified: Verified,
 }
 
@@ -152,6 +168,9 @@ impl Service {
         if options.terms_versions.last().is_none_or(|version| version.trim().is_empty()) {
             return Err(Error::Setup("The current version of the terms must have a name.".to_owned()));
         }
+        if options.access_token_ttl + VERIFIERS_KEEP_KEYS >= rotation::PUBLISHED_AHEAD {
+            return Err(Error::Setup("Access tokens must live for less than 55 minutes.".to_owned()));
+        }
         let administrator_email = Email::parse(&options.administrator_email)
             .map_err(|fault| Error::Setup(format!("The first administrator's e-mail address {fault}.")))?;
         let audit = audit::Log::new(world.clone(), root.clone());
@@ -162,9 +181,10 @@ impl Service {
             archive: audit::Archive::new(db.clone(), audit.clone()),
             audit,
             outbox: Outbox::new(world.clone(), root.clone()),
-            root: root.clone(),
-            keys: Keys::new(db.clone(), world.clone(), root),
+            keys: Keys::new(db.clone(), world.clone(), root.clone(), options.signing_key_period),
+            root,
             standings: Standings::new(options.session_memory),
+            uses: Uses::default(),
             verified: Verified::default(),
             administrator_email,
             db,
@@ -253,9 +273,12 @@ impl Service {
     /// of what it does.
     ///
     /// # Errors
-    /// [`Error::SessionRevoked`] when there is no such account any more.
+    /// [`Error::SessionRevoked`] when there is no such account any more, or it is suspended.
     pub async fn on_behalf_of(&self, account: AccountId, request_id: String) -> Result<Caller, Error> {
         let mut conn = self.db.conn(Scope::System("caller of an agent")).await?;
+        if !super::access::account_stands(&mut conn, account).await? {
+            return Err(Error::SessionRevoked);
+        }
         let account = store::account::get(&mut conn, account).await?.ok_or(Error::SessionRevoked)?;
         Ok(Caller::on_behalf_of(account.id, account.personal_organization, request_id))
     }
@@ -313,6 +336,9 @@ impl Service {
         let mut conn = self.db.conn(Scope::System("session check")).await?;
         let standing = store::session::standing(&mut conn, session).await?;
         self.standings.remember(session, asked, standing);
+        if standing.is_some() {
+            self.uses.note(session);
+        }
         Ok(standing)
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::base::{SessionId, Timestamp};
+use crate::base::{AccountId, SessionId, Timestamp};
 
 use super::store::session::Standing;
 
@@ -81,6 +81,13 @@ impl Standings {
         memory.sessions.remove(&session);
     }
 
+    /// Forgets the sessions of an account, whose row was changed.
+    pub fn forget_account(&self, account: AccountId) {
+        let mut memory = self.memory();
+        memory.epoch = memory.epoch.wrapping_add(1);
+        memory.sessions.retain(|_, (_, standing)| standing.is_none_or(|it| it.account_id != account));
+    }
+
     /// Forgets every session, because many rows were changed.
     pub fn forget_all(&self) {
         let mut memory = self.memory();
@@ -96,7 +103,7 @@ impl Standings {
 #[cfg(test)]
 mod tests {
     use crate::auth::Role;
-    use crate::base::{AccountId, OrganizationId};
+    use crate::base::OrganizationId;
 
     use super::*;
 

@@ -1,7 +1,9 @@
 //! The rows of this domain. Accounts, sessions and keys belong to no tenant; memberships say who belongs to which.
 
 pub mod account;
+pub mod administration;
 pub mod guess;
+pub mod invitation;
 pub mod key;
 pub mod link;
 pub mod organization;

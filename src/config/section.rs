@@ -10,6 +10,7 @@ use http::{HeaderValue, Uri};
 use super::source::Reader;
 use super::{Auth, Bounds, Config, Database, Log, LogFormat, Mail, PayFast, Server};
 use crate::auth::hashing;
+use crate::auth::model::Registration;
 use crate::base::net::Network;
 use crate::base::{Rate, Secret};
 use crate::keyring::RootKey;
@@ -163,7 +164,17 @@ fn auth(reader: &mut Reader, server: Option<&Server>) -> Option<Auth> {
         "version of the terms that must be accepted",
         non_empty,
     );
+    let registration =
+        reader.take("AUTH__REGISTRATION", "open", "who may register: open or invited", |text| {
+            Registration::parse(text).ok_or_else(|| "must be open or invited".to_owned())
+        });
+    let signing_key_period =
+        reader.take("AUTH__SIGNING_KEY_DAYS", "30", "how long a key signs access tokens", |text| {
+            whole(text, 1, 365).map(|days: u64| Duration::from_hours(24 * days))
+        });
     Some(Auth {
+        registration: registration?,
+        signing_key_period: signing_key_period?,
         administrator_email: administrator_email?,
         hashing: hashing?,
         link_ttl: link_ttl?,

@@ -1,7 +1,10 @@
 //! Reading requests: each helper notes what is wrong and goes on, so that every wrong field is told at once.
 
 pub use crate::base::text::optional_id;
-use crate::base::{Id, Violations, text};
+use crate::base::{Id, Timestamp, Violations, text};
+
+/// The seconds that a well-formed `google.protobuf.Timestamp` may have: the years 1 to 9999.
+const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
 /// Reads a required id. When it is wrong that is noted, and the nil id stands in until [`Violations::finish`].
 pub fn id<T>(violations: &mut Violations, field: &str, word: &str) -> Id<T> {
@@ -16,4 +19,19 @@ pub fn only_id<T>(field: &str, text: &str) -> Result<Id<T>, Violations> {
     let mut violations = Violations::new();
     let id = id(&mut violations, field, text);
     violations.finish().map(|()| id)
+}
+
+/// Reads a time that may be left out. When it is wrong that is noted.
+pub fn optional_time(
+    violations: &mut Violations,
+    field: &str,
+    time: Option<prost_types::Timestamp>,
+) -> Option<Timestamp> {
+    let time = time?;
+    let micros = u32::try_from(time.nanos).ok().filter(|nanos| *nanos < 1_000_000_000).map(|it| it / 1_000);
+    let read = micros.filter(|_| SECONDS.contains(&time.seconds)).map(|micros| {
+        Timestamp::from_micros(time.seconds.saturating_mul(1_000_000).saturating_add(i64::from(micros)))
+    });
+    violations.check(read.is_some(), field, "must be a time between the years 1 and 9999");
+    read
 }

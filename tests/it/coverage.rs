@@ -12,7 +12,7 @@ mod repetition;
 mod requests;
 mod scene;
 mod tenants;
-mod wire;
+pub mod wire;
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,6 @@
 //! The whole platform over real sockets, through generated clients.
 
+mod administration;
 mod audit;
 mod auth;
 mod chat;
@@ -8,5 +9,6 @@ mod market;
 mod passwords;
 pub mod payments;
 mod platform;
+mod sessions;
 mod simulator;
 mod tools;

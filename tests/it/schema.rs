@@ -36,6 +36,7 @@ const SHARED: &[(&str, &str)] = &[
     ("listing_versions", "the public catalogue"),
     ("listings", "the public catalogue"),
     ("plans", "the price list"),
+    ("platform_invitations", "the platform's, for people who belong to nothing yet"),
     ("provider_effects", "the inbox: whose money it is becomes known only when it is applied"),
     ("provider_events", "the inbox: whose money it is becomes known only when it is applied"),
     ("provider_quarantine", "what strangers sent"),

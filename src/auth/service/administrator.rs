@@ -102,6 +102,8 @@ impl Service {
                 Error::Setup(format!("The one-time password could not be written: {error}."))
             })?;
         }
+        let entry = caller.entry("auth.create_administrator").risk(Risk::High).on("account", new.id);
+        self.audit.record(&mut tx, entry).await?;
         tx.commit().await?;
         Ok(Created::Now(new.id))
     }

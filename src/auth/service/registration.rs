@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use crate::auth::model::LinkPurpose;
+use crate::auth::model::{LinkPurpose, Registration};
 use crate::auth::store::account::NewAccount;
 use crate::auth::{Caller, Email, Error, Role, letters, profile, store};
 use crate::base::{AccountId, OrganizationId, Secret, Violations};
 use crate::db::{Scope, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
 
-use super::Service;
+use super::{Service, invitation};
 
 /// How often the owner of an address is told of registrations by others, who must not be able to fill a mailbox.
 const NOTICE_EVERY: Duration = Duration::from_hours(1);
@@ -31,6 +31,8 @@ pub struct Register {
     pub display_name: String,
     /// The terms that were read and accepted.
     pub accepted_terms_version: String,
+    /// The invitation, while registration is closed; not looked at otherwise.
+    pub invitation: Option<Secret<String>>,
 }
 
 /// A registration that may be carried out.
@@ -39,13 +41,16 @@ struct Checked {
     password: Secret<String>,
     display_name: String,
     terms_version: String,
+    /// The hash of the invitation's token, while registration is closed.
+    invitation: Option<[u8; 32]>,
 }
 
 impl Service {
     /// Makes an account, or writes to the owner of the one that the address has. The answer tells nothing of which.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with every wrong field; [`Error::HashingBusy`].
+    /// [`Error::Invalid`] with every wrong field; [`Error::HashingBusy`]; [`Error::InvitationRequired`] and
+    /// [`Error::InvitationInvalid`] while registration is closed.
     pub async fn register(
         &self,
         caller: &Caller,
@@ -53,12 +58,17 @@ impl Service {
         key: Option<&RequestKey>,
     ) -> Result<(), Error> {
         let checked = self.check_registration(command).await?;
+        let invited = self.is_invited(&checked).await?;
+        if !invited {
+            return self.refuse_uninvited(caller, key).await;
+        }
         let hash = self.hashing.hash(checked.password.clone(), &self.world).await?;
         let mut tx = self.db.begin(Scope::System("registration")).await?;
         let slot = match idempotency::claim::<()>(&mut tx, &self.world, caller, key).await? {
             Claim::Replay(()) => return Ok(()),
             Claim::New(slot) => slot,
         };
+        self.take_invitation(&mut tx, &checked).await?;
         let new = NewAccount {
             id: self.world.id(),
             email: checked.email.clone(),
@@ -107,6 +117,31 @@ impl Service {
         Ok(Some(organization))
     }
 
+    /// Whether it could be carried out, asked before a hash is computed for it. Whether the address has an account
+    /// plays no part.
+    async fn is_invited(&self, checked: &Checked) -> Result<bool, Error> {
+        let Some(hash) = &checked.invitation else { return Ok(true) };
+        let mut conn = self.db.conn(Scope::System("registration")).await?;
+        Ok(store::invitation::is_open(&mut conn, hash, &checked.email, self.world.now()).await?)
+    }
+
+    /// The invitation is used up: by this very call, if it was made before.
+    async fn refuse_uninvited(&self, caller: &Caller, key: Option<&RequestKey>) -> Result<(), Error> {
+        let mut tx = self.db.begin(Scope::System("registration")).await?;
+        match idempotency::claim::<()>(&mut tx, &self.world, caller, key).await? {
+            Claim::Replay(()) => Ok(()),
+            Claim::New(_) => Err(Error::InvitationInvalid),
+        }
+    }
+
+    /// Uses the invitation up, also when the address has an account: otherwise whoever holds one could try with it
+    /// which addresses do.
+    async fn take_invitation(&self, tx: &mut Tx, checked: &Checked) -> Result<(), Error> {
+        let Some(hash) = &checked.invitation else { return Ok(()) };
+        let taken = store::invitation::take(tx, hash, &checked.email, self.world.now()).await?;
+        if taken { Ok(()) } else { Err(Error::InvitationInvalid) }
+    }
+
     async fn check_registration(&self, command: Register) -> Result<Checked, Error> {
         let mut violations = Violations::new();
         let email = Email::parse(&command.email).map_err(|fault| violations.add("email", fault)).ok();
@@ -120,7 +155,13 @@ impl Service {
         }
         violations.finish()?;
         let email = email.ok_or_else(|| Error::internal("an address without a violation was not read"))?;
+        let invitation = match (self.options.registration, command.invitation) {
+            (Registration::Open, _) => None,
+            (Registration::Invited, None) => return Err(Error::InvitationRequired),
+            (Registration::Invited, Some(token)) => Some(invitation::hash(&token)?),
+        };
         Ok(Checked {
+            invitation,
             email,
             password: command.password,
             display_name,

@@ -7,10 +7,12 @@ use std::time::Duration;
 use capecontrol::auth::Email;
 use capecontrol::auth::model::LinkPurpose;
 use capecontrol::auth::store::link::{self, NewLink};
-use capecontrol::db::Scope;
+use capecontrol::db::{Conn as _, Scope};
+use capecontrol::jobs::JobId;
 use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::chat::v1 as chat;
 use capecontrol::proto::capecontrol::marketplace::v1 as marketplace;
+use capecontrol::proto::capecontrol::operations::v1 as operations;
 use capecontrol::proto::capecontrol::payments::v1 as payments;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
@@ -33,6 +35,10 @@ pub struct Party {
     pub invoice_id: String,
     pub verify_token: String,
     pub reset_token: String,
+    /// Another session of theirs.
+    pub session_id: String,
+    /// A job that failed for good.
+    pub job_id: String,
 }
 
 impl Party {
@@ -49,9 +55,12 @@ impl Party {
             invoice_id: String::new(),
             verify_token: String::new(),
             reset_token: String::new(),
+            session_id: String::new(),
+            job_id: dead_job(t).await,
         };
         party.verify_token = party.link(t, LinkPurpose::VerifyEmail).await;
         party.reset_token = party.link(t, LinkPurpose::ResetPassword).await;
+        party.session_id = t.sign_in(&party.person.email, PASSWORD).await.session_id();
         let install = marketplace::InstallListingRequest { listing_id: GUIDE.to_owned(), ..install(&party) };
         party.person.market().install_listing(install).await.unwrap();
         let made = party.person.chat().create_thread(create_thread(&party)).await.unwrap();
@@ -84,14 +93,63 @@ impl Party {
     }
 }
 
+/// A job of a kind that nobody runs.
+async fn dead_job(t: &App) -> String {
+    let id: JobId = t.world.id();
+    let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
+    tx.sql(
+        "INSERT INTO jobs (id, kind, payload, state, run_at, attempts, fence, last_error, created_at)
+         VALUES ($1, 'test.dead', '{}', 'dead', $2, 3, 3, 'it failed', $2)",
+    )
+    .bind(id)
+    .bind(t.world.now())
+    .execute()
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+    id.to_string()
+}
+
 /// A method, and how a request of it is made that succeeds. A method may have several, one for each alternative.
 pub type Request = (&'static str, fn(&Party) -> Vec<u8>);
 
 pub const REQUESTS: &[Request] = &[
     ("/capecontrol.auth.v1.AccountService/GetAccount", |_| auth::GetAccountRequest {}.encode_to_vec()),
+    ("/capecontrol.auth.v1.AccountService/ListSessions", |_| {
+        auth::ListSessionsRequest::default().encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AccountService/RevokeOtherSessions", |_| {
+        auth::RevokeOtherSessionsRequest::default().encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AccountService/RevokeSession", |p| {
+        auth::RevokeSessionRequest { session_id: p.session_id.clone(), ..Default::default() }.encode_to_vec()
+    }),
     ("/capecontrol.auth.v1.AccountService/UpdateAccount", |_| {
         let account = auth::Account { display_name: "Ada L.".to_owned(), ..auth::Account::default() };
         auth::UpdateAccountRequest { account: Some(account), ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AdminService/CreatePlatformInvitation", |p| {
+        let email = format!("friend-of-{}", p.person.email);
+        auth::CreatePlatformInvitationRequest { email, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AdminService/GetAccountForAdmin", |p| {
+        auth::GetAccountForAdminRequest { account_id: p.person.account_id.to_string() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AdminService/ListAccounts", |p| {
+        auth::ListAccountsRequest { email_prefix: p.person.email.clone(), ..Default::default() }
+            .encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AdminService/ReinstateAccount", |p| {
+        let account_id = p.person.account_id.to_string();
+        auth::ReinstateAccountRequest { account_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AdminService/SetAccountRole", |p| {
+        let (account_id, role) = (p.person.account_id.to_string(), auth::Role::Developer.into());
+        auth::SetAccountRoleRequest { account_id, role, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AdminService/SuspendAccount", |p| {
+        let (account_id, reason) = (p.person.account_id.to_string(), "a stolen card".to_owned());
+        auth::SuspendAccountRequest { account_id, reason, ..Default::default() }.encode_to_vec()
     }),
     ("/capecontrol.auth.v1.AuditService/ExportAuditEvents", |p| {
         let organization_id = p.organization_id.clone();
@@ -191,6 +249,19 @@ pub const REQUESTS: &[Request] = &[
     }),
     ("/capecontrol.marketplace.v1.MarketplaceService/ListListings", |_| {
         marketplace::ListListingsRequest::default().encode_to_vec()
+    }),
+    ("/capecontrol.operations.v1.OperationsService/DiscardDeadJob", |p| {
+        let (job_id, reason) = (p.job_id.clone(), "of no use".to_owned());
+        operations::DiscardDeadJobRequest { job_id, reason, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.operations.v1.OperationsService/GetSystemStatus", |_| {
+        operations::GetSystemStatusRequest {}.encode_to_vec()
+    }),
+    ("/capecontrol.operations.v1.OperationsService/ListDeadJobs", |_| {
+        operations::ListDeadJobsRequest { kind: "test.dead".to_owned(), ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.operations.v1.OperationsService/RetryDeadJob", |p| {
+        operations::RetryDeadJobRequest { job_id: p.job_id.clone(), ..Default::default() }.encode_to_vec()
     }),
     ("/capecontrol.payments.v1.InvoiceService/GetInvoice", |p| {
         payments::GetInvoiceRequest { invoice_id: p.invoice_id.clone() }.encode_to_vec()
