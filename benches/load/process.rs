@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Clock ticks of `/proc/<pid>/stat` in a second, on every Linux that there is.
 const TICKS_PER_SECOND: f64 = 100.0;
 /// The key that the bench's own data is wrapped with. Never for real data.
-const BENCH_KEY: &str = "YmVuY2ggb25seSwgbm90IGEgc2VjcmV0IGF0IGFsbCE=";
+pub const BENCH_KEY: &str = "YmVuY2ggb25seSwgbm90IGEgc2VjcmV0IGF0IGFsbCE=";
 
 /// Where a program finds its data.
 #[derive(Clone, Debug)]
@@ -105,12 +105,7 @@ impl Program {
 
     /// Processor time that it has used so far.
     pub fn cpu(&self) -> Outcome<Duration> {
-        let stat = std::fs::read_to_string(self.proc("stat")?)?;
-        // The fields after the name, which may hold anything and ends with the last parenthesis.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<u64>().ok());
-        let (user, system) = ticks(11).zip(ticks(12)).ok_or("no times in /proc")?;
-        Ok(Duration::from_secs_f64((user + system) as f64 / TICKS_PER_SECOND))
+        times(&self.proc("stat")?)
     }
 
     /// Memory that it holds, in bytes.
@@ -140,6 +135,21 @@ impl Program {
         tokio::time::timeout(PATIENCE, self.child.wait()).await??;
         Ok(())
     }
+}
+
+/// Processor time that this very process has used so far.
+pub fn own_cpu() -> Outcome<Duration> {
+    times("/proc/self/stat")
+}
+
+/// The processor time that a line of `/proc` tells.
+fn times(stat: impl AsRef<std::path::Path>) -> Outcome<Duration> {
+    let stat = std::fs::read_to_string(stat)?;
+    // The fields after the name, which may hold anything and ends with the last parenthesis.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<u64>().ok());
+    let (user, system) = ticks(11).zip(ticks(12)).ok_or("no times in /proc")?;
+    Ok(Duration::from_secs_f64((user + system) as f64 / TICKS_PER_SECOND))
 }
 
 /// The platform's settings.

@@ -7,6 +7,7 @@ mod growth;
 mod sign_ins;
 mod start;
 mod streams;
+mod tokens;
 mod wall;
 
 use std::time::Duration;
@@ -73,10 +74,23 @@ const START: &str = "start";
 const SIGN_INS: &str = "sign-ins";
 const GROWTH: &str = "growth";
 const AUDIT: &str = "audit";
+const TOKENS: &str = "tokens";
 const PLANS: &str = "plans";
 const WALL: &str = "wall";
-const NAMES: [&str; 11] =
-    [GET_ACCOUNT, SEND_MESSAGE, NOTIFICATION, FAN_OUT, STREAMS, START, SIGN_INS, AUDIT, WALL, GROWTH, PLANS];
+const NAMES: [&str; 12] = [
+    GET_ACCOUNT,
+    SEND_MESSAGE,
+    NOTIFICATION,
+    FAN_OUT,
+    STREAMS,
+    START,
+    TOKENS,
+    SIGN_INS,
+    AUDIT,
+    WALL,
+    GROWTH,
+    PLANS,
+];
 
 /// Whether a row is asked for: of the engines those that are named, of the rows those whose name holds a word; all of
 /// either when none is named.
@@ -98,6 +112,7 @@ async fn measure(name: &str, places: &Places) -> Outcome<Vec<Row>> {
         STREAMS => streams::measure(places).await,
         START => start::measure(places).await,
         AUDIT => audit::measure(places).await,
+        TOKENS => tokens::measure(places).await,
         SIGN_INS => sign_ins::measure(places).await,
         WALL => wall::measure(places).await,
         _ => growth::measure(places).await,
