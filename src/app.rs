@@ -180,13 +180,13 @@ impl App {
         let db = open_database(&config).await?;
         let root = start::root_key(&config, &db, &world).await?;
         let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let auth =
-            Arc::new(auth::Service::new(db.clone(), world.clone(), auth_options(&config), root.clone())?);
-        auth.prepare().await?;
         let market = Arc::new(market::Service::new(db.clone(), world.clone()));
         let provider = Arc::new(Http::new(&payments_options(&config))?);
         let options = payments_options(&config);
         let payments = Arc::new(payments::Service::new(db.clone(), world.clone(), options, provider.clone()));
+        let auth = auth::Service::new(db.clone(), world.clone(), auth_options(&config), root.clone())?;
+        let auth = Arc::new(auth.with_estate(payments.clone()));
+        auth.prepare().await?;
         let outside = chat::Outside {
             auth: Arc::clone(&auth),
             bus: Arc::new(Local::default()),
@@ -354,6 +354,8 @@ fn auth_options(config: &Config) -> auth::Options {
         terms_versions: vec![config.auth.terms_version.clone()],
         administrator_email: config.auth.administrator_email.clone(),
         one_time_password_file: Some(one_time_password_file(config)),
+        invitation_ttl: config.auth.invitation_ttl,
+        live_keys: config.payfast.mode == payments::Mode::Live,
         hashing: hashing::Options {
             memory_kib: config.auth.argon2_memory_kib,
             passes: config.auth.argon2_passes,

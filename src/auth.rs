@@ -10,6 +10,8 @@
 //! a row of its own: used once, it is replaced, and used twice it ends the session with all its tokens.
 
 pub mod access;
+pub mod api_key;
+pub mod assertion;
 pub mod caller;
 pub mod email;
 pub mod error;
@@ -30,4 +32,4 @@ pub use caller::{Caller, Origin};
 pub use email::Email;
 pub use error::{Error, REASONS};
 pub use model::{OrganizationRole, Role};
-pub use service::{Options, Service};
+pub use service::{Estate, Options, Service};

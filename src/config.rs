@@ -111,6 +111,8 @@ pub struct Auth {
     pub argon2_passes: u32,
     /// The version of the terms that a registration must accept.
     pub terms_version: String,
+    /// How long an invitation to an organisation can be accepted.
+    pub invitation_ttl: Duration,
 }
 
 /// The payment provider.

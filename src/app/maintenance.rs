@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::World;
 use crate::db::{self, Db, Scope};
-use crate::idempotency;
+use crate::{auth, idempotency};
 
 /// How often the tables are looked at.
 const EVERY: Duration = Duration::from_secs(600);
@@ -30,9 +30,12 @@ pub(super) async fn run(db: Db, world: World, stop: CancellationToken) {
 async fn sweep(db: &Db, world: &World) -> Result<(), db::Error> {
     loop {
         let mut tx = db.begin(Scope::System("maintenance")).await?;
-        let deleted = idempotency::prune(&mut tx, world, ROWS_MAX).await?;
+        let answers = idempotency::prune(&mut tx, world, ROWS_MAX).await?;
+        // Kept for longer than they are needed: another node's clock may be behind.
+        let expired = world.now().minus(EVERY);
+        let assertions = auth::store::service_account::prune_assertions(&mut tx, expired, ROWS_MAX).await?;
         tx.commit().await?;
-        if deleted < ROWS_MAX.unsigned_abs() {
+        if answers.max(assertions) < ROWS_MAX.unsigned_abs() {
             return Ok(());
         }
     }

@@ -87,8 +87,9 @@ impl App {
             .add_service(served!(
                 gate,
                 api::auth::v1::organization_service_server::OrganizationServiceServer<_>,
-                auth
+                auth.clone()
             ))
+            .add_service(served!(gate, api::auth::v1::api_key_service_server::ApiKeyServiceServer<_>, auth))
             .add_service(served!(gate, api::chat::v1::chat_service_server::ChatServiceServer<_>, chat))
             .add_service(served!(
                 gate,

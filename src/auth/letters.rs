@@ -3,6 +3,10 @@
 //! Nothing that a stranger typed goes into one: whoever registers with somebody else's address must not be able to
 //! write to that person through us.
 
+use std::time::Duration;
+
+use crate::base::Secret;
+
 /// A letter without its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Letter {
@@ -40,6 +44,26 @@ pub fn already_registered(public_url: &str) -> Letter {
             "If it was not you, you need not do anything; nobody was told that you have an account.",
         ],
         public_url,
+    )
+}
+
+/// To somebody who is asked to join an organisation. Who asks, and to what, is told after signing in: a letter of ours is
+/// not to carry a stranger's words.
+#[must_use]
+pub fn invitation(public_url: &str, token: &Secret<String>, ttl: Duration) -> Letter {
+    // Behind the `#`, which browsers do not send: the token is in no log of addresses.
+    let link = format!("{public_url}/invitation#token={}", token.expose());
+    let days = ttl.as_secs().div_ceil(24 * 60 * 60);
+    let until = format!("The link below is good once, for {days} days, and for this e-mail address only.");
+    letter(
+        "You are invited to an organisation on Cape Control",
+        &[
+            "Somebody who works with Cape Control invites you to join their organisation.",
+            "To accept, sign in with this e-mail address, or register with it first, and open the link.",
+            &until,
+            "If you do not know what this is about, you need not do anything.",
+        ],
+        &link,
     )
 }
 

@@ -1,5 +1,8 @@
 //! Accounts and organisations as values, and the words of this domain.
 
+pub mod key;
+pub mod organization;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::{AccountId, OrganizationId, Timestamp};
@@ -24,7 +27,7 @@ words! {
     pub enum OrganizationRole {
         /// Everything, and there is always one.
         Owner = "owner",
-        /// Everything but parting with the organisation.
+        /// Everything but closing the organisation and deciding who its owners are.
         Admin = "admin",
         /// Payments and invoices.
         Billing = "billing",
@@ -42,6 +45,8 @@ words! {
         TokenReused = "token_reused",
         /// Somebody who runs the platform ended it.
         Revoked = "revoked",
+        /// The service account that it was for is gone.
+        Deleted = "deleted",
     }
 }
 
@@ -83,7 +88,7 @@ pub fn etag(version: i64) -> String {
 }
 
 /// An organisation as one of its members sees it. Not to be printed: a personal one bears a person's name.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Organization {
     /// Its id.
     pub id: OrganizationId,
@@ -93,6 +98,16 @@ pub struct Organization {
     pub personal: bool,
     /// The member's role in it.
     pub role: OrganizationRole,
+    /// Counts the changes; the etag is made of it.
+    pub version: i64,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+impl Organization {
+    /// The mark of this state of the organisation.
+    #[must_use]
+    pub fn etag(&self) -> String {
+        etag(self.version)
+    }
 }

@@ -2,12 +2,16 @@
 
 mod account;
 mod administrator;
+mod api_key;
 mod operator;
+mod organization;
 mod registration;
+mod service_account;
 mod session;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit;
@@ -15,10 +19,12 @@ use crate::base::{AccountId, Secret, SessionId, Timestamp, World};
 use crate::db::{Db, Scope};
 use crate::keyring::RootKey;
 
+use super::api_key::Format;
 use super::caller::Proof;
 use super::hashing::{self, Hashing};
 use super::keys::Keys;
 use super::model::Account;
+use super::model::key::{ApiKeyId, KeyStanding};
 use super::standing::{Asked, Recall, Standings};
 use super::store;
 use super::store::session::Standing;
@@ -26,10 +32,18 @@ use super::token::{self, Terms};
 use super::verified::{Mark, Statement, Verified};
 use super::{Caller, Email, Error, Origin};
 
+use self::api_key::Uses;
+
 pub use account::UpdateAccount;
 pub use administrator::{CreateAdministrator, Created, OneTime, SeenAdministrator};
 pub use operator::{Check, Inspection, Revoke, Token};
+pub use api_key::{CreateApiKey, IssuedKey, KEYS_MAX, OVERLAP_DEFAULT, OVERLAP_MAX};
+pub use organization::{
+    Estate, INVITATIONS_A_DAY, INVITATIONS_MAX, InviteMember, MEMBERS_MAX, ORGANIZATIONS_MAX,
+    UpdateOrganization,
+};
 pub use registration::Register;
+pub use service_account::{CreateServiceAccount, ProgramToken, SERVICE_ACCOUNTS_MAX};
 pub use session::{Login, Transport};
 
 /// How the domain behaves. The defaults serve the embedded platform.
@@ -60,6 +74,10 @@ pub struct Options {
     pub one_time_password_file: Option<PathBuf>,
     /// How long a one-time password is good if nobody signs in with it.
     pub one_time_password_ttl: Duration,
+    /// How long an invitation can be accepted.
+    pub invitation_ttl: Duration,
+    /// Whether API keys are those of a platform that moves real money.
+    pub live_keys: bool,
 }
 
 impl Default for Options {
@@ -77,6 +95,8 @@ impl Default for Options {
             administrator_email: "admin@capecontrol.localhost".to_owned(),
             one_time_password_file: None,
             one_time_password_ttl: Duration::from_hours(24),
+            invitation_ttl: Duration::from_hours(7 * 24),
+            live_keys: false,
         }
     }
 }
@@ -111,6 +131,10 @@ pub struct Service {
     keys: Keys,
     standings: Standings,
     verified: Verified,
+    key_format: Format,
+    key_standings: Standings<ApiKeyId, KeyStanding>,
+    uses: Uses,
+    estate: Option<Arc<dyn Estate>>,
 }
 
 impl Service {
@@ -129,6 +153,7 @@ impl Service {
         }
         let administrator_email = Email::parse(&options.administrator_email)
             .map_err(|fault| Error::Setup(format!("The first administrator's e-mail address {fault}.")))?;
+        let key_format = Format::new(options.live_keys, root.derive("api-key-tags"));
         Ok(Self {
             terms: Terms::new(&options.issuer, &options.audience, options.access_token_ttl)?,
             hashing: Hashing::new(&options.hashing, &world)?,
@@ -136,11 +161,22 @@ impl Service {
             keys: Keys::new(db.clone(), world.clone(), root),
             standings: Standings::new(options.session_memory),
             verified: Verified::default(),
+            key_format,
+            key_standings: Standings::new(options.session_memory),
+            uses: Uses::default(),
+            estate: None,
             administrator_email,
             db,
             world,
             options,
         })
+    }
+
+    /// The same service, which asks whether what an organisation has elsewhere is settled before it closes one.
+    #[must_use]
+    pub fn with_estate(mut self, estate: Arc<dyn Estate>) -> Self {
+        self.estate = Some(estate);
+        self
     }
 
     /// Reads the signing keys, and makes the first one when there is none.
@@ -170,6 +206,10 @@ impl Service {
         if standing.account_id != statement.account {
             return Err(Error::TokenInvalid);
         }
+        if let Some(grant) = statement.grant {
+            let (session, expires_at) = (Some(statement.session), Some(statement.expires_at));
+            return Ok(Caller::program(statement.account, grant, session, expires_at, origin));
+        }
         let proof = Proof {
             account: statement.account,
             session: statement.session,
@@ -195,9 +235,10 @@ impl Service {
             key: key_id,
             account: claims.sub,
             session: claims.sid,
+            grant: claims.grant().map(Arc::new),
             expires_at: claims.expires_at(),
         };
-        self.verified.remember(mark, statement, now);
+        self.verified.remember(mark, statement.clone(), now);
         Ok(statement)
     }
 

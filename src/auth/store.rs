@@ -1,8 +1,13 @@
-//! The rows of this domain. Accounts, sessions and keys belong to no tenant; memberships say who belongs to which.
+//! The rows of this domain. Accounts, sessions and signing keys belong to no tenant; memberships say who belongs to
+//! which.
 
 pub mod account;
+pub mod api_key;
+pub mod invitation;
 pub mod key;
+pub mod member;
 pub mod organization;
+pub mod service_account;
 pub mod session;
 
 use crate::base::{AccountId, OrganizationId};

@@ -141,11 +141,18 @@ fn auth(reader: &mut Reader) -> Option<Auth> {
         "version of the terms that must be accepted",
         non_empty,
     );
+    let invitation_ttl = reader.take(
+        "AUTH__INVITATION_DAYS",
+        "7",
+        "how long an invitation to an organisation can be accepted",
+        |text| whole(text, 1, 30).map(|days: u64| Duration::from_hours(days * 24)),
+    );
     Some(Auth {
         administrator_email: administrator_email?,
         argon2_memory_kib: argon2_memory_kib?,
         argon2_passes: argon2_passes?,
         terms_version: terms_version?,
+        invitation_ttl: invitation_ttl?,
     })
 }
 

@@ -79,7 +79,7 @@ impl Service {
         Ok(())
     }
 
-    async fn write_to(&self, tx: &mut Tx, email: &Email, letter: Letter) -> Result<(), Error> {
+    pub(super) async fn write_to(&self, tx: &mut Tx, email: &Email, letter: Letter) -> Result<(), Error> {
         let to = email.as_str().to_owned();
         let mail = Mail { to, subject: letter.subject.to_owned(), text: letter.text, html: letter.html };
         Ok(mail::push(tx, &self.world, &mail).await?)

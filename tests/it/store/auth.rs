@@ -538,7 +538,7 @@ on_both! {
             t.clock.advance(Duration::from_millis(1));
             let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
             let id: OrganizationId = t.world.id();
-            tx.shared_sql("INSERT INTO organizations (id, name, created_at, updated_at) VALUES ($1, $2, $3, $3)")
+            tx.shared_sql("INSERT INTO organizations (id, name, version, created_at, updated_at) VALUES ($1, $2, 1, $3, $3)")
                 .bind(id)
                 .bind(name)
                 .bind(t.world.now())
