@@ -61,14 +61,11 @@ pub fn some_scopes(violations: &mut Violations, field: &str, words: &[String]) -
         return found;
     }
     for (index, word) in words.iter().enumerate() {
-        match KeyScope::parse(word) {
-            Some(scope) => {
-                found.insert(scope);
-            }
-            None => {
-                let known = KeyScope::ALL.map(KeyScope::as_str).join(", ");
-                violations.add(format!("{field}[{index}]"), format!("must be one of {known}"));
-            }
+        if let Some(scope) = KeyScope::parse(word) {
+            found.insert(scope);
+        } else {
+            let known = KeyScope::ALL.map(KeyScope::as_str).join(", ");
+            violations.add(format!("{field}[{index}]"), format!("must be one of {known}"));
         }
     }
     found

@@ -32,7 +32,7 @@ impl Scene {
     pub async fn token(&self, method: &Method, person: &Person) -> Option<String> {
         match method.policy.access {
             Access::Public => None,
-            Access::Account | Access::OrganizationOwner => Some(person.token.clone()),
+            Access::Account | Access::OrganizationOwner | Access::OrganizationBilling => Some(person.token.clone()),
             Access::Developer => Some(self.promoted(person, "developer").await.token),
             Access::Admin => Some(self.admin.token.clone()),
         }
