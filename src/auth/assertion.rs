@@ -140,7 +140,9 @@ pub fn public_key(text: &str) -> Result<[u8; 32], &'static str> {
         return Err(NEITHER);
     }
     if text.contains("PRIVATE KEY") {
-        return Err("must be the public half: keep the private one, and take another pair now that it was sent");
+        return Err(
+            "must be the public half: keep the private one, and take another pair now that it was sent",
+        );
     }
     let bytes = if text.starts_with('{') { from_jwk(text)? } else { from_pem(text).ok_or(NEITHER)? };
     let key = VerifyingKey::from_bytes(&bytes).map_err(|_| NEITHER)?;

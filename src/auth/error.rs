@@ -95,7 +95,9 @@ pub enum Error {
     #[error("There is no such invitation.")]
     InvitationNotFound,
     /// See [`INVITATION_INVALID`].
-    #[error("The invitation is not valid: it was used or revoked, has expired, or is for another e-mail address.")]
+    #[error(
+        "The invitation is not valid: it was used or revoked, has expired, or is for another e-mail address."
+    )]
     InvitationInvalid,
     /// The API key does not exist or is of an organisation that the caller does not belong to.
     #[error("There is no such API key.")]

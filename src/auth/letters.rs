@@ -47,8 +47,8 @@ pub fn already_registered(public_url: &str) -> Letter {
     )
 }
 
-/// To somebody who is asked to join an organisation. Who asks, and to what, is told after signing in: a letter of ours is
-/// not to carry a stranger's words.
+/// To somebody who is asked to join an organisation. Who asks, and to what, is told after signing in: a letter of ours
+/// is not to carry a stranger's words.
 #[must_use]
 pub fn invitation(public_url: &str, token: &Secret<String>, ttl: Duration) -> Letter {
     // Behind the `#`, which browsers do not send: the token is in no log of addresses.

@@ -36,8 +36,8 @@ use self::api_key::Uses;
 
 pub use account::UpdateAccount;
 pub use administrator::{CreateAdministrator, Created, OneTime, SeenAdministrator};
-pub use operator::{Check, Inspection, Revoke, Token};
 pub use api_key::{CreateApiKey, IssuedKey, KEYS_MAX, OVERLAP_DEFAULT, OVERLAP_MAX};
+pub use operator::{Check, Inspection, Revoke, Token};
 pub use organization::{
     Estate, INVITATIONS_A_DAY, INVITATIONS_MAX, InviteMember, MEMBERS_MAX, ORGANIZATIONS_MAX,
     UpdateOrganization,

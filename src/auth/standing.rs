@@ -1,8 +1,8 @@
 //! Whether sessions and API keys still stand, remembered for a few seconds.
 //!
-//! Every authenticated call asks. What is said of sessions here holds for keys. A session that was ended elsewhere is refused here once the memory of it is too
-//! old, and one that was ended on this node at once. Standing streams are looked at every two seconds; with a memory
-//! of three seconds nothing outlives its session by more than five.
+//! Every authenticated call asks. What is said of sessions here holds for keys too. A session that was ended elsewhere is
+//! refused here once the memory of it is too old, and one that was ended on this node at once. Standing streams are
+//! looked at every two seconds; with a memory of three seconds nothing outlives its session by more than five.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -58,7 +58,9 @@ impl<K: Eq + Hash, S: Clone> Standings<K, S> {
         let memory = self.memory();
         match memory.sessions.get(&session) {
             // A clock that was set back makes everything old.
-            Some((at, standing)) if now >= *at && now.since(*at) < self.ttl => Recall::Known(standing.clone()),
+            Some((at, standing)) if now >= *at && now.since(*at) < self.ttl => {
+                Recall::Known(standing.clone())
+            }
             _ => Recall::Unknown(Asked { epoch: memory.epoch, at: now }),
         }
     }

@@ -275,7 +275,8 @@ mod tests {
 
     #[test]
     fn a_limited_token_is_never_taken_for_an_unlimited_one() {
-        let (organization, scopes) = (OrganizationId::mint(4, &[4; 10]), BTreeSet::from([KeyScope::ChatRead]));
+        let (organization, scopes) =
+            (OrganizationId::mint(4, &[4; 10]), BTreeSet::from([KeyScope::ChatRead]));
         let limited = claims().limited(organization, &scopes);
         let read = verify(&signed(&limited)).unwrap();
         assert_eq!(read.grant(), Some(Grant { organization, scopes, key: None }));

@@ -22,11 +22,7 @@ pub fn only_id<T>(field: &str, text: &str) -> Result<Id<T>, Violations> {
 const SECONDS_MAX: i64 = 253_402_300_799;
 
 /// Reads a point in time, from 1970 on. When it is wrong that is noted.
-pub fn timestamp(
-    violations: &mut Violations,
-    field: &str,
-    at: &prost_types::Timestamp,
-) -> Option<Timestamp> {
+pub fn timestamp(violations: &mut Violations, field: &str, at: &prost_types::Timestamp) -> Option<Timestamp> {
     let sound = (0..=SECONDS_MAX).contains(&at.seconds) && (0..1_000_000_000).contains(&at.nanos);
     violations.check(sound, field, "must be a time between the years 1970 and 9999");
     let micros = i64::from(at.nanos / 1_000).saturating_add(at.seconds.saturating_mul(1_000_000));

@@ -7,8 +7,10 @@
 mod contract;
 mod conversation;
 mod fields;
+mod programs;
 mod repetition;
 mod requests;
+mod roles;
 mod scene;
 mod wire;
 

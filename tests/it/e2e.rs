@@ -1,8 +1,10 @@
 //! The whole platform over real sockets, through generated clients.
 
+mod api_keys;
 mod auth;
 mod chat;
 mod market;
+mod organizations;
 pub mod payments;
 mod platform;
 mod simulator;

@@ -197,7 +197,12 @@ pub struct KeyStanding {
 
 /// Whether a secret of this generation is still good, of a key whose newest one has `newest`.
 #[must_use]
-pub fn secret_stands(generation: i64, newest: i64, previous_until: Option<Timestamp>, now: Timestamp) -> bool {
+pub fn secret_stands(
+    generation: i64,
+    newest: i64,
+    previous_until: Option<Timestamp>,
+    now: Timestamp,
+) -> bool {
     generation == newest
         || (generation.saturating_add(1) == newest && previous_until.is_some_and(|until| now < until))
 }

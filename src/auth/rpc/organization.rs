@@ -2,10 +2,10 @@
 
 use tonic::{Request, Response, Status};
 
+use crate::auth::OrganizationRole;
 use crate::auth::model::Organization;
 use crate::auth::model::organization::{Invitation, InvitationId, Member};
 use crate::auth::service::{InviteMember, UpdateOrganization};
-use crate::auth::OrganizationRole;
 use crate::base::{AccountId, OrganizationId, Secret, Violations};
 use crate::proto::capecontrol::auth::v1 as wire;
 use crate::rpc::{self, decode, encode};

@@ -245,7 +245,8 @@ impl Service {
             Recall::Unknown(asked) => self.read_key(presented.id, asked).await?,
         };
         let standing = standing.ok_or(Error::ApiKeyInvalid)?;
-        let (generation, secret_ends) = standing.secret(&presented.secret_hash).ok_or(Error::ApiKeyInvalid)?;
+        let (generation, secret_ends) =
+            standing.secret(&presented.secret_hash).ok_or(Error::ApiKeyInvalid)?;
         let expires_at = standing.expires_at.into_iter().chain(secret_ends).min();
         if expires_at.is_some_and(|end| now >= end) {
             return Err(Error::ApiKeyExpired);
@@ -304,8 +305,8 @@ impl Service {
 }
 
 impl KeyStanding {
-    /// Which of the key's secrets this is, and until when it is good if that has an end of its own. All are compared, in
-    /// the same time whatever they are.
+    /// Which of the key's secrets this is, and until when it is good if that has an end of its own. All are compared, and
+    /// each takes the same time whatever it is.
     fn secret(&self, hash: &[u8; 32]) -> Option<(i64, Option<Timestamp>)> {
         use subtle::ConstantTimeEq as _;
         let newest = bool::from(self.secret_hash.ct_eq(hash));

@@ -95,7 +95,8 @@ impl Service {
         store::organization::insert(&mut tx, id, owner, &name, now).await?;
         let role = OrganizationRole::Owner;
         let made = Organization { id, name, personal: false, role, version: 1, created_at: now };
-        let entry = caller.entry("auth.create_organization").of(id).on("organization", id).changed(&(), &made);
+        let entry =
+            caller.entry("auth.create_organization").of(id).on("organization", id).changed(&(), &made);
         self.audit.record(&mut tx, entry).await?;
         slot.store(&mut tx, &made).await?;
         tx.commit().await?;
@@ -124,7 +125,8 @@ impl Service {
             return Err(Error::NotAnOwner);
         }
         check_etag(&command.etag, &locked)?;
-        let before = store::organization::get(&mut tx, id, member).await?.ok_or(Error::OrganizationNotFound)?;
+        let before =
+            store::organization::get(&mut tx, id, member).await?.ok_or(Error::OrganizationNotFound)?;
         let mut after = before.clone();
         if let Some(name) = name {
             store::organization::rename(&mut tx, id, &name, self.world.now()).await?;
@@ -314,7 +316,9 @@ impl Service {
             Claim::New(slot) => slot,
         };
         let home = home.ok_or(Error::InvitationNotFound)?;
-        access::owner(&mut tx, caller, home).await.map_err(|error| unseen(error, Error::InvitationNotFound))?;
+        access::owner(&mut tx, caller, home)
+            .await
+            .map_err(|error| unseen(error, Error::InvitationNotFound))?;
         let now = self.world.now();
         if store::invitation::end(&mut tx, home, id, InvitationEnd::Revoked, now).await? > 0 {
             let entry = caller.entry("auth.revoke_invitation").of(home).on("invitation", id);

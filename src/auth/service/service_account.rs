@@ -259,7 +259,8 @@ impl Service {
         let grant = Grant { organization, scopes: scopes.clone(), key: None };
         let origin = caller.origin.clone();
         let program = Caller::program(account, Arc::new(grant), Some(session), Some(expires_at), origin);
-        let entry = program.entry("auth.exchange_service_account_token").of(organization).on("session", session);
+        let entry =
+            program.entry("auth.exchange_service_account_token").of(organization).on("session", session);
         self.audit.record(&mut tx, entry).await?;
         slot.store_secret();
         tx.commit().await?;
@@ -278,7 +279,8 @@ impl Service {
         };
         let unknown = || Error::AssertionInvalid(assertion::NOT_SIGNED);
         let signer = signer.ok_or_else(unknown)?;
-        let public_key = signer.public_key.and_then(|key| <[u8; 32]>::try_from(key).ok()).ok_or_else(unknown)?;
+        let public_key =
+            signer.public_key.and_then(|key| <[u8; 32]>::try_from(key).ok()).ok_or_else(unknown)?;
         let issuer = &self.options.issuer;
         let audiences = [issuer.clone(), format!("{issuer}{TOKEN_METHOD}")];
         let proven = assertion::verify(text, account, &public_key, &audiences, self.world.now())?;

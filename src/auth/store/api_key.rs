@@ -136,7 +136,9 @@ pub async fn list(
 /// What the database refuses.
 pub async fn count(conn: &mut impl Conn, organization: OrganizationId) -> Result<i64, db::Error> {
     let (count,): (i64,) = conn
-        .sql("SELECT CAST(count(*) AS bigint) FROM api_keys WHERE organization_id = $1 AND revoked_at IS NULL")
+        .sql(
+            "SELECT CAST(count(*) AS bigint) FROM api_keys WHERE organization_id = $1 AND revoked_at IS NULL",
+        )
         .bind(organization)
         .one()
         .await?;
@@ -178,12 +180,14 @@ pub async fn revoke(
     id: ApiKeyId,
     at: Timestamp,
 ) -> Result<u64, db::Error> {
-    tx.sql("UPDATE api_keys SET revoked_at = $1 WHERE organization_id = $2 AND id = $3 AND revoked_at IS NULL")
-        .bind(at)
-        .bind(organization)
-        .bind(id)
-        .execute()
-        .await
+    tx.sql(
+        "UPDATE api_keys SET revoked_at = $1 WHERE organization_id = $2 AND id = $3 AND revoked_at IS NULL",
+    )
+    .bind(at)
+    .bind(organization)
+    .bind(id)
+    .execute()
+    .await
 }
 
 /// Revokes the keys in an account's name.

@@ -49,11 +49,7 @@ pub async fn set_role(
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn delete(
-    tx: &mut Tx,
-    organization: OrganizationId,
-    account: AccountId,
-) -> Result<(), db::Error> {
+pub async fn delete(tx: &mut Tx, organization: OrganizationId, account: AccountId) -> Result<(), db::Error> {
     tx.sql("DELETE FROM memberships WHERE organization_id = $1 AND account_id = $2")
         .bind(organization)
         .bind(account)

@@ -67,22 +67,19 @@ pub struct Locked {
 /// # Errors
 /// What the database refuses.
 pub async fn lock(tx: &mut Tx, id: OrganizationId) -> Result<Option<Locked>, db::Error> {
-    tx.shared_sql(db::lock!("SELECT personal_account_id, version, closed_at FROM organizations WHERE id = $1"))
-        .bind(id)
-        .optional()
-        .await
+    tx.shared_sql(db::lock!(
+        "SELECT personal_account_id, version, closed_at FROM organizations WHERE id = $1"
+    ))
+    .bind(id)
+    .optional()
+    .await
 }
 
 /// Renames an organisation that is locked.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn rename(
-    tx: &mut Tx,
-    id: OrganizationId,
-    name: &str,
-    at: Timestamp,
-) -> Result<(), db::Error> {
+pub async fn rename(tx: &mut Tx, id: OrganizationId, name: &str, at: Timestamp) -> Result<(), db::Error> {
     tx.shared_sql("UPDATE organizations SET name = $1, version = version + 1, updated_at = $2 WHERE id = $3")
         .bind(name)
         .bind(at)
