@@ -20,7 +20,7 @@ run-edge: ## The same behind Envoy, on 127.0.0.1:8000: gRPC, gRPC-Web and JSON
 	scripts/setup envoy
 	scripts/run-edge
 
-demo: ## The main job end to end on an empty folder; DATABASE_URL=postgres://… does it on PostgreSQL
+demo: ## The main job end to end on an empty folder; DATABASE_URL=… DATABASE_OWNER_URL=… does it on PostgreSQL
 	cargo run --locked --quiet --example demo
 
 unit: ## The fast loop: unit tests, tidiness, and everything that needs no PostgreSQL

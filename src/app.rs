@@ -33,10 +33,13 @@ pub mod real;
 mod routes;
 mod start;
 
+use maintenance::Maintenance;
+
 pub use console::{Console, must_exist};
 pub use descriptors::descriptors;
 pub use start::{
-    Lock, describe_database, existing_root_key, lock, one_time_password_file, prepare_folder, root_key_file,
+    Lock, describe_database, existing_root_key, lock, migrate, one_time_password_file, prepare_folder,
+    root_key_file,
 };
 
 /// How long the database's connections may take to close.
@@ -61,6 +64,13 @@ pub enum Error {
          DATABASE__MIGRATE=true", .0.applied, .0.expected
     )]
     Level(db::Level),
+    /// The role of the database could reach past the wall between tenants.
+    #[error(
+        "this role of the database must not serve: {}. Give DATABASE__URL a role of its own, which owns nothing, and \
+         DATABASE__OWNER_URL of `capecontrol migrate` the one that owns the tables (docs/operations.md, \
+         \"PostgreSQL\")", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    )]
+    Role(Vec<db::Breach>),
     /// Accounts cannot be served.
     #[error("accounts cannot be served: {0}")]
     Auth(#[from] auth::Error),
@@ -319,7 +329,7 @@ impl App {
             self.tasks.spawn(async move { worker.run(stop, closing).await });
         }
         self.tasks.spawn(health::follow(self.db.clone(), self.ready.clone(), stop.clone()));
-        self.tasks.spawn(maintenance::run(self.db.clone(), self.world.clone(), stop.clone()));
+        self.tasks.spawn(self.maintenance().run(stop.clone()));
         self.tasks.spawn({
             let (stop, drain) = (stop.clone(), self.drain.clone());
             async move {
@@ -327,6 +337,10 @@ impl App {
                 drain.cancel();
             }
         });
+    }
+
+    fn maintenance(&self) -> Maintenance {
+        Maintenance::new(self.db.clone(), self.world.clone(), Arc::clone(&self.auth))
     }
 
     fn platform(&self) -> crate::http::Platform {
@@ -341,10 +355,14 @@ async fn open_database(config: &Config) -> Result<Db, Error> {
     };
     let db = Db::open(&options).await?;
     if config.database.migrate {
-        db.migrate().await?;
+        start::migrate(config, &db).await?;
     }
     let level = db.level().await?;
-    if level.is_current() { Ok(db) } else { Err(Error::Level(level)) }
+    if !level.is_current() {
+        return Err(Error::Level(level));
+    }
+    let breaches = db.breaches().await?;
+    if breaches.is_empty() { Ok(db) } else { Err(Error::Role(breaches)) }
 }
 
 fn auth_options(config: &Config) -> auth::Options {

@@ -15,6 +15,7 @@ pub mod assertion;
 pub mod caller;
 pub mod email;
 pub mod error;
+pub mod guess;
 pub mod hashing;
 pub mod keys;
 pub mod letters;

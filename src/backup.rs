@@ -42,8 +42,10 @@ const MARK_PURPOSE: &str = "backup-mark";
 
 /// Where the data is, and what is needed to work with it.
 pub struct Place<'a> {
-    /// `sqlite://<path>` or `postgres://…`.
+    /// `sqlite://<path>` or `postgres://…`; on PostgreSQL as the owner of the tables, where that is known.
     pub url: Secret<String>,
+    /// The same as the role that serves, when it is another.
+    pub server_url: Option<Secret<String>>,
     /// The root key, when there is one.
     pub root: Option<RootKey>,
     /// Time and randomness.

@@ -78,8 +78,8 @@ enum Command {
     ///
     /// The settings say where: the SQLite file must not exist, the PostgreSQL schema must be empty. The digests, the
     /// level, the soundness of the data, and that the root key opens it are verified before anything is put in place;
-    /// then all of it is, or nothing. On PostgreSQL run it as the role that is to own the tables, and grant the serving
-    /// role its rights again.
+    /// then all of it is, or nothing. On PostgreSQL DATABASE__OWNER_URL names the role that is to own the tables; the
+    /// role that serves is given its rights on them.
     #[command(verbatim_doc_comment, after_long_help = backup::RESTORE)]
     Restore(backup::RestoreArguments),
     /// Work out PayFast's signatures and verdicts: one JSON object from standard input, one JSON object out.

@@ -39,6 +39,8 @@ pub struct Config {
     pub supplier: payments::Supplier,
     /// The payment provider.
     pub payfast: PayFast,
+    /// How often callers may call.
+    pub limits: rpc::limits::Options,
     /// Letters.
     pub mail: Mail,
     /// Logs.
@@ -94,6 +96,8 @@ pub struct Server {
 pub struct Database {
     /// `sqlite://…` or `postgres://…`; may hold a password.
     pub url: Secret<String>,
+    /// The same database as the role that owns its tables; PostgreSQL only.
+    pub owner_url: Option<Secret<String>>,
     /// Whether to migrate when the node starts.
     pub migrate: bool,
     /// Connections at most.

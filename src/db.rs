@@ -1,8 +1,9 @@
 //! The database floor: one SQL text for SQLite and PostgreSQL, on native drivers.
 //!
 //! A reader takes `&mut impl Conn`, a writer `&mut Tx`, so that a write outside a transaction does not compile. Both
-//! are opened for a [`Scope`]: in an organisation's scope every statement must name `organization_id`. Nothing outside
-//! this module names the driver. The floor knows no table and no domain.
+//! are opened for a [`Scope`]: in an organisation's scope every statement must name `organization_id`, and PostgreSQL
+//! is told of the scope, so that its policies hide what is not of it. Nothing outside this module names the driver. The
+//! floor knows no table and no domain.
 
 mod backup;
 mod conn;
@@ -12,6 +13,8 @@ mod lease;
 mod line;
 mod migrate;
 mod open;
+mod role;
+mod scope;
 mod sqlite;
 mod statement;
 mod types;
@@ -21,6 +24,7 @@ pub use conn::{Conn, Session, Tx};
 pub use error::Error;
 pub use migrate::{Level, newest_migration};
 pub use open::{Access, Db, Engine, Options};
+pub use role::Breach;
 pub use sqlx::FromRow as Row;
 pub use sqlx::types::Json;
 pub use statement::{Param, Record, Sql, Statement};
@@ -33,8 +37,19 @@ use crate::base::OrganizationId;
 pub enum Scope {
     /// One tenant. Every statement must name `organization_id`, or be marked as touching no tenant's table.
     Organization(OrganizationId),
-    /// The platform itself, for the purpose named.
+    /// The platform itself, for the purpose named, in small letters, digits, space, `.`, `_` and `-`.
     System(&'static str),
+}
+
+impl Scope {
+    /// The tenant, unless it is the platform.
+    #[must_use]
+    pub const fn organization(self) -> Option<OrganizationId> {
+        match self {
+            Self::Organization(id) => Some(id),
+            Self::System(_) => None,
+        }
+    }
 }
 
 /// A statement that locks the rows that it reads until the transaction ends. SQLite needs no words for it: it has one

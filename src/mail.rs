@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use file::FileMailer;
 
 use crate::base::World;
-use crate::db::{self, Tx};
+use crate::db::{self, Conn as _, Tx};
 use crate::jobs::{self, Failure, Job, Registry};
 
 /// A letter to one person, in plain text and HTML.
@@ -65,13 +65,14 @@ impl Job for Letter {
     const ATTEMPTS_MAX: u32 = 12;
 }
 
-/// Has a letter sent once the transaction commits.
+/// Has a letter sent once the transaction commits. The job is the organisation's in whose scope that is.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn push(tx: &mut Tx, world: &World, mail: &Mail) -> Result<(), db::Error> {
     let id = world.id::<Mail>().uuid();
-    jobs::push(tx, world, None, &Letter { id, mail: mail.clone() }).await
+    let organization = tx.scope().organization();
+    jobs::push(tx, world, organization, &Letter { id, mail: mail.clone() }).await
 }
 
 /// Lets the worker send letters with this mailer.

@@ -12,6 +12,7 @@ pub mod gate;
 pub mod health;
 mod idle;
 pub mod in_flight;
+pub mod limits;
 pub mod metrics;
 pub mod page;
 mod places;

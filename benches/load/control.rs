@@ -38,9 +38,9 @@ async fn obey(store: Arc<Store>, channels: Arc<Channels>) -> Outcome<()> {
     while let Some(line) = lines.next_line().await? {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
-            [what @ ("send" | "insert"), senders, millis] => {
+            [what @ ("send" | "insert" | "read" | "read-bare"), senders, millis] => {
                 let time = Duration::from_millis(millis.parse()?);
-                let (count, elapsed) = write(what, senders.parse()?, time, &store, &scene).await?;
+                let (count, elapsed) = work(what, senders.parse()?, time, &store, &scene).await?;
                 println!("{count} {}", elapsed.as_micros());
             }
             ["deliver", whom, events] => {
@@ -55,8 +55,8 @@ async fn obey(store: Arc<Store>, channels: Arc<Channels>) -> Outcome<()> {
     Ok(())
 }
 
-/// Writes messages or notifications for a time.
-async fn write(
+/// Writes messages or notifications, or reads threads, for a time.
+async fn work(
     what: &str,
     senders: usize,
     time: Duration,
@@ -70,6 +70,14 @@ async fn write(
             async move { store.send(&scene, Scene::thread_of(sender, turn)).await }
         };
         return repeat(senders, time, send).await;
+    }
+    if let "read" | "read-bare" = what {
+        let scope = what == "read";
+        let read = move |reader, turn| {
+            let (store, scene) = (Arc::clone(&store), Arc::clone(&scene));
+            async move { store.thread(&scene, Scene::thread_of(reader, turn), scope).await }
+        };
+        return repeat(senders, time, read).await;
     }
     let insert = move |_, _| {
         let store = Arc::clone(&store);

@@ -111,8 +111,8 @@ impl Filling {
             }
         }
         db.close().await;
-        if engine == Engine::Postgres {
-            let mut conn = PgConnection::connect(&place.database_url).await?;
+        if let Some(owner) = &place.owner_url {
+            let mut conn = PgConnection::connect(owner).await?;
             sqlx::raw_sql("VACUUM ANALYZE").execute(&mut conn).await?;
             conn.close().await?;
         }
@@ -247,17 +247,16 @@ fn list() -> Json<Vec<String>> {
 }
 
 fn organizations<'c>(_: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement<'c> {
-    tx.shared_sql(
-        "INSERT INTO organizations (id, name, personal_account_id, version, created_at, updated_at) VALUES $rows",
-    )
-    .rows(rows, |statement, row| {
-        let statement = statement.bind(organization(row)).bind(format!("Filled {row}")).bind(account(row));
-        statement.bind(1_i64).bind(at(row)).bind(at(row))
-    })
+    tx.sql("INSERT INTO organizations (id, name, personal_account_id, version, created_at, updated_at) VALUES $rows")
+        .rows(rows, |statement, row| {
+            let statement =
+                statement.bind(organization(row)).bind(format!("Filled {row}")).bind(account(row));
+            statement.bind(1_i64).bind(at(row)).bind(at(row))
+        })
 }
 
 fn memberships<'c>(_: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement<'c> {
-    tx.shared_sql("INSERT INTO memberships (organization_id, account_id, role, created_at) VALUES $rows")
+    tx.sql("INSERT INTO memberships (organization_id, account_id, role, created_at) VALUES $rows")
         .rows(rows, |statement, row| {
             statement.bind(organization(row)).bind(account(row)).bind("owner").bind(at(row))
         })
@@ -283,7 +282,7 @@ fn refresh_tokens<'c>(_: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statemen
 
 fn threads<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement<'c> {
     let filling = *filling;
-    tx.shared_sql(
+    tx.sql(
         "INSERT INTO threads (id, organization_id, created_by, title, last_seq, epoch, created_at, updated_at)
          VALUES $rows",
     )
@@ -297,18 +296,16 @@ fn threads<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement
 
 fn thread_members<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement<'c> {
     let filling = *filling;
-    tx.shared_sql(
-        "INSERT INTO thread_members (thread_id, account_id, organization_id, created_at) VALUES $rows",
-    )
-    .rows(rows, move |statement, row| {
-        let (organization, account) = filling.owner(row);
-        statement.bind(id(Kind::Thread, row)).bind(account).bind(organization).bind(at(row))
-    })
+    tx.sql("INSERT INTO thread_members (thread_id, account_id, organization_id, created_at) VALUES $rows")
+        .rows(rows, move |statement, row| {
+            let (organization, account) = filling.owner(row);
+            statement.bind(id(Kind::Thread, row)).bind(account).bind(organization).bind(at(row))
+        })
 }
 
 fn thread_events<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement<'c> {
     let filling = *filling;
-    tx.shared_sql(
+    tx.sql(
         "INSERT INTO thread_events (thread_id, seq, organization_id, actor_kind, actor_id, payload, created_at)
          VALUES $rows",
     )
@@ -323,7 +320,7 @@ fn thread_events<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Sta
 
 fn messages<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement<'c> {
     let filling = *filling;
-    tx.shared_sql(
+    tx.sql(
         "INSERT INTO messages (id, thread_id, organization_id, seq, author_kind, author_id, client_message_id,
             body_hash, text, created_at) VALUES $rows",
     )
@@ -338,7 +335,7 @@ fn messages<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statemen
 
 fn invoices<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement<'c> {
     let filling = *filling;
-    tx.shared_sql(
+    tx.sql(
         "INSERT INTO invoices (id, organization_id, number, status, currency, total_minor, tax_minor, tax_rate_bp,
             supplier_legal_name, supplier_trading_name, supplier_vat_number, supplier_address, customer_name,
             customer_vat_number, customer_address, test, created_at, issued_at, paid_at) VALUES $rows",
@@ -354,7 +351,7 @@ fn invoices<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statemen
 
 fn invoice_lines<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement<'c> {
     let filling = *filling;
-    tx.shared_sql(
+    tx.sql(
         "INSERT INTO invoice_lines (invoice_id, organization_id, position, description, quantity, unit_minor,
             total_minor, plan_id, billing_cycle) VALUES $rows",
     )
@@ -367,7 +364,7 @@ fn invoice_lines<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Sta
 
 fn payments<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement<'c> {
     let filling = *filling;
-    tx.shared_sql(
+    tx.sql(
         "INSERT INTO payments (id, organization_id, account_id, invoice_id, provider, status, plan_id, billing_cycle,
             currency, amount_minor, fee_minor, provider_payment_id, test, created_at, updated_at, settled_at)
          VALUES $rows",
@@ -409,7 +406,7 @@ fn provider_effects<'c>(_: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statem
 
 fn ledger_transactions<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement<'c> {
     let filling = *filling;
-    tx.shared_sql(
+    tx.sql(
         "INSERT INTO ledger_transactions (id, organization_id, kind, payment_id, invoice_id, event_id, memo, created_at)
          VALUES $rows",
     )
@@ -448,7 +445,7 @@ fn idempotency_keys<'c>(_: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statem
 
 /// A job that is done leaves nothing behind; only one that failed for good stays.
 fn jobs<'c>(_: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement<'c> {
-    tx.shared_sql(
+    tx.sql(
         "INSERT INTO jobs (id, kind, payload, state, run_at, attempts, fence, last_error, created_at) VALUES $rows",
     )
     .rows(rows, |statement, row| {

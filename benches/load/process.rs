@@ -25,8 +25,10 @@ const BENCH_KEY: &str = "YmVuY2ggb25seSwgbm90IGEgc2VjcmV0IGF0IGFsbCE=";
 pub struct Place {
     /// The data folder.
     pub folder: PathBuf,
-    /// `sqlite://…` or `postgres://…`.
+    /// `sqlite://…` or `postgres://…`, as the role that serves.
     pub database_url: String,
+    /// The same as the role that owns the tables, where there are roles.
+    pub owner_url: Option<String>,
 }
 
 /// A running program.
@@ -131,9 +133,12 @@ impl Program {
 
 /// The platform's settings.
 fn settled(mut command: Command, place: &Place) -> Command {
+    // Budgets are kept and looked at as ever; no caller of a bench reaches the end of one.
+    let plenty = || "60000000/min burst 1000000".to_owned();
     let settings = [
         ("DATA_DIR", place.folder.display().to_string()),
         ("DATABASE__URL", place.database_url.clone()),
+        ("DATABASE__OWNER_URL", place.owner_url.clone().unwrap_or_default()),
         ("DATABASE__MIGRATE", "true".to_owned()),
         ("SERVER__LISTEN", "127.0.0.1:0".to_owned()),
         ("OPS__LISTEN", "127.0.0.1:0".to_owned()),
@@ -142,6 +147,11 @@ fn settled(mut command: Command, place: &Place) -> Command {
         // Signing in is not what is measured.
         ("AUTH__ARGON2_MEMORY_KIB", "64".to_owned()),
         ("AUTH__ARGON2_PASSES", "1".to_owned()),
+        ("LIMITS__ORDINARY", plenty()),
+        ("LIMITS__CREDENTIAL", plenty()),
+        ("LIMITS__MESSAGE", plenty()),
+        ("LIMITS__PAYMENT", plenty()),
+        ("LIMITS__HEAVY", plenty()),
     ];
     command.envs(settings.map(|(key, value)| (format!("CAPECONTROL_{key}"), value)));
     command

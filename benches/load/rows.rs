@@ -5,6 +5,7 @@ mod fan_out;
 mod growth;
 mod start;
 mod streams;
+mod wall;
 
 use std::time::Duration;
 
@@ -24,6 +25,15 @@ pub const MESSAGE: &str = "The quarterly figures are in; could somebody check th
 
 /// Measures the rows that the words ask for, and writes the report.
 pub async fn run(words: &[String]) -> Outcome<()> {
+    let known = |word: &String| {
+        [Engine::Sqlite, Engine::Postgres].iter().any(|engine| engine.name() == word)
+            || NAMES.iter().any(|name| name.contains(word.as_str()))
+    };
+    if let Some(word) = words.iter().find(|word| !known(word)) {
+        return Err(
+            format!("no row is named {word}; there are sqlite, postgres, {}", NAMES.join(", ")).into()
+        );
+    }
     let machine = machine::describe();
     println!("{machine}");
     println!("{ROUNDS} rounds a row, the platform and its control in turn; the middle of {ROUNDS} is shown");
@@ -60,14 +70,18 @@ const STREAMS: &str = "streams";
 const START: &str = "start";
 const GROWTH: &str = "growth";
 const PLANS: &str = "plans";
-const NAMES: [&str; 8] = [GET_ACCOUNT, SEND_MESSAGE, NOTIFICATION, FAN_OUT, STREAMS, START, GROWTH, PLANS];
+const WALL: &str = "wall";
+const NAMES: [&str; 9] =
+    [GET_ACCOUNT, SEND_MESSAGE, NOTIFICATION, FAN_OUT, STREAMS, START, WALL, GROWTH, PLANS];
 
 /// Whether a row is asked for: of the engines those that are named, of the rows those whose name holds a word; all of
 /// either when none is named.
 fn wanted(words: &[String], engine: Engine, name: &str) -> bool {
     let is_engine = |word: &&String| [Engine::Sqlite, Engine::Postgres].iter().any(|one| one.name() == *word);
     let (engines, names): (Vec<_>, Vec<_>) = words.iter().partition(is_engine);
-    (engines.is_empty() || engines.iter().any(|word| *word == engine.name()))
+    // SQLite has no second wall.
+    !(name == WALL && engine == Engine::Sqlite)
+        && (engines.is_empty() || engines.iter().any(|word| *word == engine.name()))
         && (names.is_empty() || names.iter().any(|word| name.contains(word.as_str())))
 }
 
@@ -79,6 +93,7 @@ async fn measure(name: &str, places: &Places) -> Outcome<Vec<Row>> {
         FAN_OUT => fan_out::measure(places).await,
         STREAMS => streams::measure(places).await,
         START => start::measure(places).await,
+        WALL => wall::measure(places).await,
         _ => growth::measure(places).await,
     }
 }

@@ -140,11 +140,10 @@ impl Places {
 pub async fn place(parent: &Path, engine: Engine, name: &str) -> Outcome<Place> {
     let folder = parent.join(name);
     tokio::fs::create_dir_all(&folder).await?;
-    let database_url = match engine {
-        Engine::Sqlite => format!("sqlite://{}", folder.join("bench.sqlite").display()),
-        Engine::Postgres => create_database(name, None).await?,
-    };
-    Ok(Place { folder, database_url })
+    match engine {
+        Engine::Sqlite => Ok(in_file(&folder)),
+        Engine::Postgres => create_database(folder, name, None).await,
+    }
 }
 
 /// A copy of a place in which nothing runs.
@@ -152,26 +151,33 @@ async fn copy(from: &Place, parent: &Path, engine: Engine, name: &str) -> Outcom
     let folder = parent.join(name);
     tokio::fs::create_dir_all(&folder).await?;
     tokio::fs::copy(from.folder.join(FILE), folder.join(FILE)).await?;
-    let database_url = match engine {
+    match engine {
         Engine::Sqlite => {
-            let file: PathBuf = folder.join("bench.sqlite");
             // The platform was stopped in good order: everything is in the one file.
-            tokio::fs::copy(from.folder.join("bench.sqlite"), &file).await?;
-            format!("sqlite://{}", file.display())
+            tokio::fs::copy(from.folder.join("bench.sqlite"), folder.join("bench.sqlite")).await?;
+            Ok(in_file(&folder))
         }
         Engine::Postgres => {
             let (_, template) = from.database_url.rsplit_once('/').ok_or("the place names no database")?;
-            create_database(name, Some(template)).await?
+            create_database(folder, name, Some(template)).await
         }
-    };
-    Ok(Place { folder, database_url })
+    }
+}
+
+fn in_file(folder: &Path) -> Place {
+    let database_url = format!("sqlite://{}", folder.join("bench.sqlite").display());
+    Place { folder: folder.to_owned(), database_url, owner_url: None }
 }
 
 /// Makes a database on the server that the environment names, empty or as a copy.
-async fn create_database(name: &str, template: Option<&str>) -> Outcome<String> {
-    let server = std::env::var("CAPECONTROL_TEST_POSTGRES_URL")
-        .map_err(|_| "CAPECONTROL_TEST_POSTGRES_URL is not set: run `make bench`, which starts a server")?;
-    let mut conn = PgConnection::connect(&server).await?;
+async fn create_database(folder: PathBuf, name: &str, template: Option<&str>) -> Outcome<Place> {
+    let address = |variable: &str| {
+        let missing = |_| format!("{variable} is not set: run `make bench`, which starts a server");
+        std::env::var(variable).map_err(missing)
+    };
+    let server = address("CAPECONTROL_TEST_POSTGRES_URL")?;
+    let owner = address("CAPECONTROL_TEST_POSTGRES_OWNER_URL")?;
+    let mut conn = PgConnection::connect(&owner).await?;
     let statement = match template {
         Some(template) => format!("CREATE DATABASE bench_{name} TEMPLATE {template}"),
         None => format!("CREATE DATABASE bench_{name}"),
@@ -180,8 +186,11 @@ async fn create_database(name: &str, template: Option<&str>) -> Outcome<String> 
         sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut conn).await?;
     }
     conn.close().await?;
-    let (server, _) = server.rsplit_once('/').ok_or("the server's address names no database")?;
-    Ok(format!("{server}/bench_{name}"))
+    let database = |address: &str| {
+        let (server, _) = address.rsplit_once('/').ok_or("the server's address names no database")?;
+        Outcome::Ok(format!("{server}/bench_{name}"))
+    };
+    Ok(Place { folder, database_url: database(&server)?, owner_url: Some(database(&owner)?) })
 }
 
 async fn register(program: &Program) -> Outcome<Vec<AccountId>> {
@@ -210,12 +219,9 @@ async fn furnish(db: &Db, accounts: Vec<AccountId>) -> Outcome<Scene> {
     let now = world.now();
     let mut tx = db.begin(Scope::System("bench")).await?;
     let owner = *accounts.first().ok_or("nobody is there")?;
-    let (organization,): (OrganizationId,) = tx
-        .shared_sql("SELECT id FROM organizations WHERE personal_account_id = $1")
-        .bind(owner)
-        .one()
-        .await?;
-    tx.shared_sql("INSERT INTO memberships (organization_id, account_id, role, created_at) VALUES $rows")
+    let (organization,): (OrganizationId,) =
+        tx.sql("SELECT id FROM organizations WHERE personal_account_id = $1").bind(owner).one().await?;
+    tx.sql("INSERT INTO memberships (organization_id, account_id, role, created_at) VALUES $rows")
         .rows(accounts.iter().skip(1), |statement, account| {
             statement.bind(organization).bind(*account).bind("member").bind(now)
         })

@@ -66,9 +66,13 @@ fn settings(folder: &tempfile::TempDir) -> Result<Config, Failure> {
         ("OPS__LISTEN", "127.0.0.1:0".to_owned()),
         ("DATABASE__MIGRATE", "true".to_owned()),
     ];
-    #[expect(clippy::disallowed_methods, reason = "the one thing that whoever runs this may choose")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one thing that whoever runs this may choose: the database"
+    )]
     if let Ok(url) = std::env::var("DATABASE_URL") {
         settings.extend([("DATABASE__URL", url), ("SECURITY__ROOT_KEY", DEMONSTRATION_KEY.to_owned())]);
+        settings.extend(std::env::var("DATABASE_OWNER_URL").ok().map(|url| ("DATABASE__OWNER_URL", url)));
     }
     let environment =
         settings.into_iter().map(|(key, value)| (format!("CAPECONTROL_{key}"), value)).collect();

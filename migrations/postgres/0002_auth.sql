@@ -47,6 +47,7 @@ CREATE TABLE organizations (
     UNIQUE (personal_account_id),
     CONSTRAINT organizations_closed_check CHECK (closed_at IS NULL OR personal_account_id IS NULL)
 );
+SELECT protect_tenants('organizations', 'id');
 
 CREATE TABLE memberships (
     organization_id uuid NOT NULL REFERENCES organizations (id) ON DELETE CASCADE,
@@ -57,6 +58,7 @@ CREATE TABLE memberships (
     CONSTRAINT memberships_role_check CHECK (role IN ('owner', 'admin', 'billing', 'member'))
 );
 CREATE INDEX memberships_account_id_idx ON memberships (account_id, organization_id);
+SELECT protect_tenants('memberships');
 
 -- A sign-in on one device, and at the same time the family of its refresh tokens.
 CREATE TABLE sessions (

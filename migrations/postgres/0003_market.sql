@@ -63,6 +63,7 @@ CREATE TABLE installations (
 CREATE INDEX installations_organization_idx ON installations (organization_id, id);
 CREATE INDEX installations_version_idx ON installations (listing_id, version);
 CREATE INDEX installations_installed_by_idx ON installations (installed_by);
+SELECT protect_tenants('installations');
 
 -- The agents that come with the platform.
 INSERT INTO listings (id, slug, current_version, created_at) VALUES

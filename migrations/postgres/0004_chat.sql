@@ -19,6 +19,7 @@ CREATE TABLE threads (
 CREATE INDEX threads_organization_idx ON threads (organization_id, updated_at, id);
 CREATE INDEX threads_created_by_idx ON threads (created_by);
 CREATE INDEX threads_listing_idx ON threads (listing_id);
+SELECT protect_tenants('threads');
 
 CREATE TABLE thread_members (
     thread_id uuid NOT NULL REFERENCES threads (id) ON DELETE CASCADE,
@@ -29,6 +30,7 @@ CREATE TABLE thread_members (
 );
 CREATE INDEX thread_members_account_idx ON thread_members (account_id, organization_id, thread_id);
 CREATE INDEX thread_members_organization_idx ON thread_members (organization_id);
+SELECT protect_tenants('thread_members');
 
 CREATE TABLE thread_events (
     thread_id uuid NOT NULL REFERENCES threads (id) ON DELETE CASCADE,
@@ -44,6 +46,7 @@ CREATE TABLE thread_events (
     CONSTRAINT thread_events_actor_check CHECK (actor_kind IN ('account', 'agent'))
 );
 CREATE INDEX thread_events_organization_idx ON thread_events (organization_id);
+SELECT protect_tenants('thread_events');
 
 CREATE TABLE messages (
     id uuid NOT NULL PRIMARY KEY,
@@ -68,6 +71,7 @@ CREATE TABLE messages (
 );
 CREATE INDEX messages_organization_idx ON messages (organization_id);
 CREATE INDEX messages_reply_to_idx ON messages (reply_to);
+SELECT protect_tenants('messages');
 
 -- One answer of an agent to one message. The answer's id is fixed from the start, so that every attempt writes pieces
 -- of the same message.
@@ -89,6 +93,7 @@ CREATE TABLE agent_turns (
 CREATE INDEX agent_turns_thread_idx ON agent_turns (thread_id);
 CREATE INDEX agent_turns_organization_idx ON agent_turns (organization_id, created_at);
 CREATE INDEX agent_turns_listing_idx ON agent_turns (listing_id);
+SELECT protect_tenants('agent_turns');
 
 -- The journal of a turn that calls tools: what the model said and called in each round. What is here is not asked of
 -- the model again after a crash.
@@ -104,6 +109,7 @@ CREATE TABLE agent_rounds (
     CONSTRAINT agent_rounds_round_check CHECK (round >= 1)
 );
 CREATE INDEX agent_rounds_organization_idx ON agent_rounds (organization_id);
+SELECT protect_tenants('agent_rounds');
 
 -- Each call of a round, written before it is made. A call that has ended is not made again; one that has not is made
 -- again with the same key, which follows from message, round and position.
@@ -126,3 +132,4 @@ CREATE TABLE agent_tool_calls (
     CONSTRAINT agent_tool_calls_end_check CHECK ((outcome IS NULL) = (ended_at IS NULL))
 );
 CREATE INDEX agent_tool_calls_organization_idx ON agent_tool_calls (organization_id);
+SELECT protect_tenants('agent_tool_calls');

@@ -43,6 +43,7 @@ CREATE TABLE billing_profiles (
     version bigint NOT NULL,
     updated_at timestamptz NOT NULL
 );
+SELECT protect_tenants('billing_profiles');
 
 CREATE TABLE subscriptions (
     id uuid NOT NULL PRIMARY KEY,
@@ -60,6 +61,7 @@ CREATE TABLE subscriptions (
     CONSTRAINT subscriptions_period_check CHECK (period_start < period_end)
 );
 CREATE INDEX subscriptions_plan_idx ON subscriptions (plan_id);
+SELECT protect_tenants('subscriptions');
 
 CREATE TABLE invoices (
     id uuid NOT NULL PRIMARY KEY,
@@ -91,6 +93,7 @@ CREATE TABLE invoices (
     )
 );
 CREATE INDEX invoices_organization_idx ON invoices (organization_id, created_at, id);
+SELECT protect_tenants('invoices');
 
 CREATE TABLE invoice_lines (
     invoice_id uuid NOT NULL REFERENCES invoices (id) ON DELETE RESTRICT,
@@ -110,6 +113,7 @@ CREATE TABLE invoice_lines (
 );
 CREATE INDEX invoice_lines_organization_idx ON invoice_lines (organization_id);
 CREATE INDEX invoice_lines_plan_idx ON invoice_lines (plan_id);
+SELECT protect_tenants('invoice_lines');
 
 -- One row for each series of numbers. Taking a number locks it until the transaction ends, so that a number that is
 -- rolled back is the next one's.
@@ -152,6 +156,7 @@ CREATE INDEX payments_organization_status_idx ON payments (organization_id, stat
 CREATE INDEX payments_account_idx ON payments (account_id);
 CREATE INDEX payments_invoice_idx ON payments (invoice_id);
 CREATE INDEX payments_plan_idx ON payments (plan_id);
+SELECT protect_tenants('payments');
 
 -- The inbox: signed notifications as they came, stored before they are answered. The same bytes again only count up.
 CREATE TABLE provider_events (
@@ -220,6 +225,7 @@ CREATE TABLE alarms (
     UNIQUE (kind, dedupe_key)
 );
 CREATE INDEX alarms_created_idx ON alarms (created_at, id);
+SELECT protect_tenants('alarms');
 
 CREATE TABLE ledger_accounts (
     id text NOT NULL PRIMARY KEY,
@@ -256,6 +262,7 @@ CREATE INDEX ledger_transactions_payment_idx ON ledger_transactions (payment_id)
 CREATE INDEX ledger_transactions_invoice_idx ON ledger_transactions (invoice_id);
 CREATE INDEX ledger_transactions_event_idx ON ledger_transactions (event_id);
 CREATE INDEX ledger_transactions_organization_idx ON ledger_transactions (organization_id, created_at, id);
+SELECT protect_tenants('ledger_transactions');
 
 CREATE TABLE ledger_entries (
     transaction_id uuid NOT NULL REFERENCES ledger_transactions (id) ON DELETE RESTRICT,

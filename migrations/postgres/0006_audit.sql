@@ -23,3 +23,4 @@ CREATE TABLE audit_events (
     CONSTRAINT audit_events_subject_check CHECK ((subject_kind IS NULL) = (subject_id IS NULL))
 );
 CREATE INDEX audit_events_organization_idx ON audit_events (organization_id, created_at, id);
+SELECT protect_tenants('audit_events');

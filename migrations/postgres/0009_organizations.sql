@@ -21,3 +21,4 @@ CREATE TABLE invitations (
 );
 CREATE INDEX invitations_organization_id_idx ON invitations (organization_id, id);
 CREATE INDEX invitations_invited_by_idx ON invitations (invited_by);
+SELECT protect_tenants('invitations');

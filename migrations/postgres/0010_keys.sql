@@ -15,6 +15,7 @@ CREATE TABLE service_accounts (
 );
 CREATE INDEX service_accounts_organization_id_idx ON service_accounts (organization_id, account_id);
 CREATE INDEX service_accounts_created_by_idx ON service_accounts (created_by);
+SELECT protect_tenants('service_accounts');
 
 -- Which assertions were exchanged for a token, until they would have expired: none is good twice.
 CREATE TABLE service_account_assertions (
@@ -26,6 +27,7 @@ CREATE TABLE service_account_assertions (
     CONSTRAINT service_account_assertions_hash_check CHECK (length(jti_hash) = 32)
 );
 CREATE INDEX service_account_assertions_expires_at_idx ON service_account_assertions (expires_at);
+SELECT protect_tenants('service_account_assertions');
 
 CREATE TABLE api_keys (
     id uuid NOT NULL PRIMARY KEY,
@@ -56,3 +58,4 @@ CREATE TABLE api_keys (
 CREATE INDEX api_keys_organization_id_idx ON api_keys (organization_id, id);
 CREATE INDEX api_keys_account_id_idx ON api_keys (account_id, organization_id);
 CREATE INDEX api_keys_created_by_idx ON api_keys (created_by);
+SELECT protect_tenants('api_keys');

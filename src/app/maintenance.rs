@@ -2,6 +2,7 @@
 //!
 //! Every node does it; two at once delete the same rows once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -15,28 +16,51 @@ const EVERY: Duration = Duration::from_secs(600);
 /// How many rows one transaction deletes, so that nobody waits long for the writer.
 const ROWS_MAX: i64 = 1_000;
 
-pub(super) async fn run(db: Db, world: World, stop: CancellationToken) {
-    loop {
-        if let Err(error) = sweep(&db, &world).await {
-            tracing::warn!(error = %error.chain(), "what has had its time was not deleted");
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
-        }
-    }
+/// What is deleted, and how.
+#[derive(Clone)]
+pub(super) struct Maintenance {
+    db: Db,
+    world: World,
+    auth: Arc<auth::Service>,
 }
 
-async fn sweep(db: &Db, world: &World) -> Result<(), db::Error> {
-    loop {
-        let mut tx = db.begin(Scope::System("maintenance")).await?;
-        let answers = idempotency::prune(&mut tx, world, ROWS_MAX).await?;
-        // Kept for longer than they are needed: another node's clock may be behind.
-        let expired = world.now().minus(EVERY);
-        let assertions = auth::store::service_account::prune_assertions(&mut tx, expired, ROWS_MAX).await?;
-        tx.commit().await?;
-        if answers.max(assertions) < ROWS_MAX.unsigned_abs() {
-            return Ok(());
+impl Maintenance {
+    pub(super) const fn new(db: Db, world: World, auth: Arc<auth::Service>) -> Self {
+        Self { db, world, auth }
+    }
+
+    pub(super) async fn run(self, stop: CancellationToken) {
+        loop {
+            if let Err(error) = self.sweep().await {
+                tracing::warn!(%error, "what has had its time was not deleted");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(EVERY) => {}
+            }
         }
+    }
+
+    async fn sweep(&self) -> Result<(), auth::Error> {
+        while self.prune_answers().await? >= ROWS_MAX.unsigned_abs() {}
+        while self.prune_assertions().await? >= ROWS_MAX.unsigned_abs() {}
+        while self.auth.prune_guesses(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
+        Ok(())
+    }
+
+    async fn prune_assertions(&self) -> Result<u64, db::Error> {
+        // Kept for longer than they are needed: another node's clock may be behind.
+        let expired = self.world.now().minus(EVERY);
+        let mut tx = self.db.begin(Scope::System("maintenance")).await?;
+        let deleted = auth::store::service_account::prune_assertions(&mut tx, expired, ROWS_MAX).await?;
+        tx.commit().await?;
+        Ok(deleted)
+    }
+
+    async fn prune_answers(&self) -> Result<u64, db::Error> {
+        let mut tx = self.db.begin(Scope::System("maintenance")).await?;
+        let deleted = idempotency::prune(&mut tx, &self.world, ROWS_MAX).await?;
+        tx.commit().await?;
+        Ok(deleted)
     }
 }

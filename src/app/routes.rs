@@ -13,6 +13,7 @@ use crate::http;
 use crate::proto::{DESCRIPTORS, capecontrol as api};
 use crate::rpc::gate::GateLayer;
 use crate::rpc::in_flight::InFlight;
+use crate::rpc::limits::Limits;
 use crate::rpc::telemetry::{Telemetry, observe};
 use crate::rpc::{cors, health};
 use crate::{auth, chat, market, payments};
@@ -41,10 +42,8 @@ impl App {
             .add_service(GrpcWebLayer::new().layer(HealthServer::new(health)))
             .add_service(GrpcWebLayer::new().layer(reflection().build_v1().map_err(Error::Reflection)?))
             .add_service(GrpcWebLayer::new().layer(reflection().build_v1alpha().map_err(Error::Reflection)?));
-        let telemetry = Telemetry {
-            world: self.world.clone(),
-            trusted_proxies: self.config.server.trusted_proxies.clone().into(),
-        };
+        let proxies = self.config.server.trusted_proxies.clone().into();
+        let telemetry = Telemetry::new(self.world.clone(), proxies);
         let app = grpc
             .into_axum_router()
             .merge(http::platform(self.platform()))
@@ -66,6 +65,7 @@ impl App {
             self.auth.clone(),
             self.config.bounds.calls.clone(),
             InFlight::new(self.root.derive("request-bodies")),
+            Limits::new(&self.config.limits, self.world.clone()),
             self.metrics.clone(),
             self.closing.clone(),
         );

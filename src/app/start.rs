@@ -48,6 +48,28 @@ pub fn lock(config: &Config) -> Result<Lock, Error> {
     }
 }
 
+/// Brings the database to the level of this program, and tells from which level to which. On PostgreSQL the owner of
+/// the tables does it, where the settings name one, and gives the role that serves its rights.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn migrate(config: &Config, db: &Db) -> Result<(db::Level, db::Level), db::Error> {
+    let Some(url) = &config.database.owner_url else {
+        let before = db.level().await?;
+        db.migrate().await?;
+        return Ok((before, db.level().await?));
+    };
+    let owner = Db::open(&db::Options { connections_max: 1, ..db::Options::new(url.expose()) }).await?;
+    let migrated = async {
+        let before = owner.level().await?;
+        db.migrate_as(&owner).await?;
+        Ok((before, db.level().await?))
+    };
+    let migrated = migrated.await;
+    owner.close().await;
+    migrated
+}
+
 /// Which database the settings name, without a password.
 #[must_use]
 pub fn describe_database(config: &Config) -> String {

@@ -47,6 +47,9 @@ pub enum Error {
     /// Another call exchanged the same refresh token at the same moment.
     #[error("Another call has just exchanged this refresh token; use the tokens that it was given.")]
     RefreshRaced,
+    /// Too many guesses at a secret of the account.
+    #[error("Too many sign-ins to this account were tried; the next may be tried in {} s.", .0.as_secs_f64().ceil())]
+    GuessDelayed(Duration),
     /// Too many passwords are being checked.
     #[error("Too many sign-ins at once; try again in a moment.")]
     HashingBusy,
@@ -178,6 +181,7 @@ impl Fault for Error {
             Self::SessionExpired => &SESSION_EXPIRED,
             Self::RefreshTokenReused => &REFRESH_TOKEN_REUSED,
             Self::RefreshRaced => &REFRESH_RACED,
+            Self::GuessDelayed(_) => &SIGN_IN_DELAYED,
             Self::HashingBusy => &HASHING_BUSY,
             Self::OrganizationNotFound
             | Self::AccountNotFound
@@ -221,6 +225,7 @@ impl Fault for Error {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
+            Self::GuessDelayed(wait) => Some(*wait),
             Self::HashingBusy => Some(HASHING_RETRY),
             Self::TooManyInvitations(_) => Some(INVITATIONS_RETRY),
             Self::Idempotency(error) => error.retry_after(),
@@ -241,6 +246,7 @@ pub static REASONS: &[&Reason] = &[
     &SESSION_EXPIRED,
     &REFRESH_TOKEN_REUSED,
     &REFRESH_RACED,
+    &SIGN_IN_DELAYED,
     &HASHING_BUSY,
     &LAST_OWNER,
     &PERSONAL_ORGANIZATION,
@@ -314,6 +320,13 @@ pub static REFRESH_RACED: Reason = Reason::new(
     Code::FailedPrecondition,
     "REFRESH_RACED",
     "Another call exchanged the same refresh token at the same moment; use its tokens, do not repeat this call.",
+);
+/// Too many guesses at a secret of one account.
+pub static SIGN_IN_DELAYED: Reason = Reason::new(
+    Code::ResourceExhausted,
+    "SIGN_IN_DELAYED",
+    "Too many sign-ins to the account were tried from this network, or from networks that it was never signed in from; \
+     repeat after the delay in RetryInfo. The account is not locked.",
 );
 /// Too many passwords are being checked.
 pub static HASHING_BUSY: Reason = Reason::new(

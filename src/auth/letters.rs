@@ -1,11 +1,12 @@
 //! The letters that this domain sends.
 //!
-//! Nothing that a stranger typed goes into one: whoever registers with somebody else's address must not be able to
-//! write to that person through us.
+//! Whoever registers with somebody else's address must not be able to write to that person through us: nothing that a
+//! stranger typed goes into a letter but the names in an invitation, shortened and quoted.
 
-use std::time::Duration;
+use crate::base::{Secret, Timestamp};
 
-use crate::base::Secret;
+/// How much of a name a letter shows.
+const NAME_CHARS_MAX: usize = 60;
 
 /// A letter without its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,24 +48,45 @@ pub fn already_registered(public_url: &str) -> Letter {
     )
 }
 
-/// To somebody who is asked to join an organisation. Who asks, and to what, is told after signing in: a letter of ours
-/// is not to carry a stranger's words.
+/// Somebody is invited.
+#[derive(Clone, Copy)]
+pub struct Invitation<'a> {
+    /// The name of the person who invites; none when the platform itself does.
+    pub inviter: Option<&'a str>,
+    /// The organisation that they are invited to; none when they are invited to the platform.
+    pub organization: Option<&'a str>,
+    /// What accepts the invitation.
+    pub token: &'a Secret<String>,
+    /// Until when it can be accepted.
+    pub good_until: Timestamp,
+}
+
+/// To somebody who is invited to an organisation, or to the platform.
 #[must_use]
-pub fn invitation(public_url: &str, token: &Secret<String>, ttl: Duration) -> Letter {
-    // Behind the `#`, which browsers do not send: the token is in no log of addresses.
-    let link = format!("{public_url}/invitation#token={}", token.expose());
-    let days = ttl.as_secs().div_ceil(24 * 60 * 60);
-    let until = format!("The link below is good once, for {days} days, and for this e-mail address only.");
+pub fn invitation(site: &str, invitation: &Invitation<'_>) -> Letter {
+    let who = invitation.inviter.map_or_else(|| "The team of Cape Control".to_owned(), quoted);
+    let what = invitation.organization.map_or_else(
+        || format!("{who} invites you to Cape Control."),
+        |name| format!("{who} invites you to the organisation {} on Cape Control.", quoted(name)),
+    );
+    let until = format!("The link is good once, until {}.", invitation.good_until.to_rfc3339());
     letter(
         "You are invited to an organisation on Cape Control",
         &[
-            "Somebody who works with Cape Control invites you to join their organisation.",
+            &what,
             "To accept, sign in with this e-mail address, or register with it first, and open the link.",
             &until,
-            "If you do not know what this is about, you need not do anything.",
+            "If you do not know who this is, you can ignore this letter: nothing happens then.",
         ],
-        &link,
+        // Behind the `#`, which browsers do not send: the token is in no log of addresses.
+        &format!("{site}/accept-invitation#token={}", invitation.token.expose()),
     )
+}
+
+/// What people typed, shortened, in quotes, and so that no mail program makes a link of it.
+fn quoted(name: &str) -> String {
+    let plain = |c: char| if c.is_alphanumeric() || matches!(c, ' ' | '-' | '\'') { c } else { ' ' };
+    format!("“{}”", name.chars().take(NAME_CHARS_MAX).map(plain).collect::<String>().trim())
 }
 
 fn letter(subject: &'static str, paragraphs: &[&str], public_url: &str) -> Letter {
@@ -94,6 +116,27 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_invitation_carries_names_and_no_links_of_others() {
+        let token = Secret::new("a-token".to_owned());
+        let letter = invitation(
+            "https://cape.example",
+            &Invitation {
+                inviter: Some("Ada\r\nBcc: eve@example.com"),
+                organization: Some("<b>https://evil.example</b> Win now"),
+                token: &token,
+                good_until: Timestamp::from_seconds(1_795_000_000),
+            },
+        );
+        for text in [&letter.text, &letter.html] {
+            assert!(text.contains("https://cape.example/accept-invitation#token=a-token"), "{text}");
+            assert!(
+                !text.contains("evil.example") && !text.contains("Bcc:") && !text.contains("<b>"),
+                "{text}"
+            );
+        }
+    }
 
     #[test]
     fn letters_say_the_same_in_both_forms_and_escape_what_is_put_in() {

@@ -3,6 +3,7 @@
 mod account;
 mod administrator;
 mod api_key;
+mod guesses;
 mod operator;
 mod organization;
 mod registration;
@@ -21,6 +22,7 @@ use crate::keyring::RootKey;
 
 use super::api_key::Format;
 use super::caller::Proof;
+use super::guess::{self, Guesses};
 use super::hashing::{self, Hashing};
 use super::keys::Keys;
 use super::model::Account;
@@ -68,6 +70,8 @@ pub struct Options {
     pub terms_versions: Vec<String>,
     /// The cost of hashing passwords, and how many may wait.
     pub hashing: hashing::Options,
+    /// How often secrets may be guessed at.
+    pub guesses: guess::Options,
     /// The address of the first administrator.
     pub administrator_email: String,
     /// The file that holds the first administrator's one-time password. It is removed at the first sign-in.
@@ -92,6 +96,7 @@ impl Default for Options {
             session_memory: Duration::from_secs(3),
             terms_versions: vec!["2026-01".to_owned()],
             hashing: hashing::Options::default(),
+            guesses: guess::Options::default(),
             administrator_email: "admin@capecontrol.localhost".to_owned(),
             one_time_password_file: None,
             one_time_password_ttl: Duration::from_hours(24),
@@ -127,6 +132,7 @@ pub struct Service {
     administrator_email: Email,
     terms: Terms,
     hashing: Hashing,
+    guesses: Guesses,
     audit: audit::Log,
     keys: Keys,
     standings: Standings,
@@ -157,6 +163,7 @@ impl Service {
         Ok(Self {
             terms: Terms::new(&options.issuer, &options.audience, options.access_token_ttl)?,
             hashing: Hashing::new(&options.hashing, &world)?,
+            guesses: Guesses::new(&options.guesses, &root),
             audit: audit::Log::new(world.clone(), root.clone()),
             keys: Keys::new(db.clone(), world.clone(), root),
             standings: Standings::new(options.session_memory),
@@ -248,7 +255,7 @@ impl Service {
     /// # Errors
     /// [`Error::SessionRevoked`] when there is no such account any more.
     pub async fn on_behalf_of(&self, account: AccountId, request_id: String) -> Result<Caller, Error> {
-        let mut conn = self.db.conn(Scope::System("agent's caller")).await?;
+        let mut conn = self.db.conn(Scope::System("caller of an agent")).await?;
         let account = store::account::get(&mut conn, account).await?.ok_or(Error::SessionRevoked)?;
         Ok(Caller::on_behalf_of(account.id, account.personal_organization, request_id))
     }

@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod api_key;
+pub mod guess;
 pub mod invitation;
 pub mod key;
 pub mod member;

@@ -140,7 +140,8 @@ pub enum Error {
     /// The data is back, but what follows is not done.
     #[error(
         "the data is restored, but what belongs to it is not done ({0}): before serving, run the statement UPDATE \
-         threads SET epoch = epoch + 1"
+         threads SET epoch = epoch + 1 (on PostgreSQL after SET capecontrol.purpose = 'operator'), and `capecontrol \
+         migrate`, which gives the serving role its rights"
     )]
     Unfinished(Box<Error>),
 }

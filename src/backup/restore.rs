@@ -237,9 +237,22 @@ async fn restore_postgres(
         &file.display().to_string(),
     ];
     place.tools.on(TOOL, place.url.expose(), &arguments).await?;
-    let finished = finish(place, &db, manifest, root).await;
+    let finished = async {
+        admit(place, &db).await?;
+        finish(place, &db, manifest, root).await
+    };
+    let finished = finished.await;
     db.close().await;
     finished.map_err(|error| Error::Unfinished(Box::new(error)))
+}
+
+/// Gives the role that serves its rights on the restored tables, which are those of whoever restores.
+async fn admit(place: &Place<'_>, owner: &Db) -> Result<(), Error> {
+    let Some(url) = &place.server_url else { return Ok(()) };
+    let server = Db::open(&db::Options { connections_max: 1, ..db::Options::new(url.expose()) }).await?;
+    let admitted = server.admitted_by(owner).await;
+    server.close().await;
+    Ok(admitted?)
 }
 
 /// The files that SQLite keeps beside a database.

@@ -173,6 +173,7 @@ pub static REASONS: &[&Reason] = &[
     &CONFLICT,
     &DATABASE_UNAVAILABLE,
     &DEADLINE_EXCEEDED,
+    &RATE_LIMITED,
 ];
 
 /// Fields of the request are wrong.
@@ -228,6 +229,14 @@ pub static DEADLINE_EXCEEDED: Reason = Reason::new(
     Code::DeadlineExceeded,
     "DEADLINE_EXCEEDED",
     "The call's deadline passed before it was done; a repetition with the same request id is safe.",
+);
+
+/// The caller has used up a budget of calls. The proxy in front answers it too (envoy/envoy.yaml).
+pub static RATE_LIMITED: Reason = Reason::new(
+    Code::ResourceExhausted,
+    "RATE_LIMITED",
+    "The account, or the address when nobody is signed in, has used up its budget of calls like this one; repeat the \
+     call after the delay in RetryInfo.",
 );
 
 #[cfg(test)]

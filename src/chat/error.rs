@@ -37,6 +37,9 @@ pub enum Error {
     /// See [`SERVER_DRAINING`].
     #[error("The server is shutting down; please resume from the last position.")]
     Draining(Duration),
+    /// The caller has used up the budget of messages.
+    #[error("Too many messages; the next may come in {} s.", .0.as_secs_f64().ceil())]
+    RateLimited(Duration),
     /// The stored sequence of a thread has a hole.
     #[error("The thread cannot be told any further.")]
     Broken(Option<Hole>),
@@ -114,6 +117,7 @@ impl Fault for Error {
             Self::TooManyStreams(_) => &TOO_MANY_STREAMS,
             Self::SlowConsumer => &SLOW_CONSUMER,
             Self::Draining(_) => &SERVER_DRAINING,
+            Self::RateLimited(_) => &fault::RATE_LIMITED,
             Self::Broken(_) => &fault::INTERNAL,
             Self::Auth(error) => error.reason(),
             Self::Idempotency(error) => error.reason(),
@@ -133,7 +137,7 @@ impl Fault for Error {
         match self {
             Self::TooManyStreams(_) => Some(STREAMS_RETRY),
             Self::SlowConsumer => Some(SLOW_RETRY),
-            Self::Draining(after) => Some(*after),
+            Self::Draining(after) | Self::RateLimited(after) => Some(*after),
             Self::Auth(error) => error.retry_after(),
             Self::Idempotency(error) => error.retry_after(),
             Self::Db(error) => error.retry_after(),

@@ -10,14 +10,17 @@ use futures_util::{Stream, StreamExt as _};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::model::frame::Frame;
+use super::model::frame::{ClientBody, ClientFrame, Frame};
 use super::model::{Draft, Event, Thread};
 use super::service::{CreateThread, ListEvents};
 use super::store::ThreadsAfter;
 use super::stream::{Frames, Inbound};
 use super::{Error, Service};
-use crate::base::{OrganizationId, Violations};
+use crate::auth::Caller;
+use crate::base::{Fault as _, OrganizationId, Violations};
 use crate::proto::capecontrol::chat::v1 as wire;
+use crate::rpc::limits::Limits;
+use crate::rpc::policy::RateClass;
 use crate::rpc::{self, Pages, decode as read};
 
 rpc::status_from!(Error);
@@ -161,10 +164,11 @@ impl wire::chat_service_server::ChatService for Rpc {
         &self,
         request: Request<Streaming<wire::ConverseRequest>>,
     ) -> Result<Response<Self::ConverseStream>, Status> {
-        let (caller, requests) = rpc::open_stream(request)?;
+        let (caller, limits, requests) = rpc::open_stream(request)?;
         let request_id = caller.origin.request_id.clone();
-        let words = requests.map(|request| match request {
-            Ok(request) => decode::word(request.frame.unwrap_or_default()),
+        let payer = caller.clone();
+        let words = requests.map(move |request| match request {
+            Ok(request) => within(&limits, &payer, decode::word(request.frame.unwrap_or_default())),
             Err(status) => {
                 tracing::debug!(%status, "a conversation cannot be read any further");
                 Inbound::Unreadable
@@ -173,6 +177,19 @@ impl wire::chat_service_server::ChatService for Rpc {
         let frames = self.service.converse(caller, words.boxed())?;
         let respond = |frame| wire::ConverseResponse { frame: Some(frame) };
         Ok(Response::new(answers(frames, request_id, respond)))
+    }
+}
+
+/// A message draws on the same budget as a call of SendMessage.
+fn within(limits: &Limits, payer: &Caller, word: Inbound) -> Inbound {
+    let Inbound::Frame(ClientFrame { request_id, body: ClientBody::Send(draft) }) = word else { return word };
+    match limits.take(RateClass::Message, payer) {
+        Ok(()) => Inbound::Frame(ClientFrame { request_id, body: ClientBody::Send(draft) }),
+        Err(refusal) => Inbound::Refused {
+            request_id,
+            client_message_id: draft.client_message_id.to_string(),
+            why: Error::RateLimited(refusal.retry_after().unwrap_or_default()),
+        },
     }
 }
 

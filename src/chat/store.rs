@@ -289,7 +289,7 @@ const fn actor(kind: ActorKind, id: Uuid) -> Actor {
 /// # Errors
 /// What the database refuses.
 pub async fn begin_epoch(tx: &mut Tx) -> Result<u64, db::Error> {
-    tx.shared_sql("UPDATE threads SET epoch = epoch + 1").execute().await
+    tx.sql("UPDATE threads SET epoch = epoch + 1").execute().await
 }
 
 #[derive(db::Row)]

@@ -24,7 +24,7 @@ use super::model::feed::Feed;
 use super::model::frame::{ClientFrame, Frame, GoAway};
 use super::service::Service;
 use crate::auth::{self, Caller};
-use crate::base::{Code, Fault as _, Violations};
+use crate::base::{Code, Fault as _};
 use teller::Teller;
 
 /// How many frames wait between a stream and the wire, which has buffers of its own.
@@ -35,14 +35,14 @@ const OUTLET_FRAMES: usize = 16;
 pub enum Inbound {
     /// A frame.
     Frame(ClientFrame),
-    /// A frame that is wrong; the stream can go on.
-    Bad {
+    /// A frame that is not carried out; the stream can go on.
+    Refused {
         /// The client's mark.
         request_id: String,
         /// For a message, the client's id of it.
         client_message_id: String,
-        /// What is wrong.
-        violations: Violations,
+        /// Why not.
+        why: Error,
     },
     /// The client's side cannot be read any further.
     Unreadable,

@@ -17,10 +17,10 @@ Examples:
   capecontrol backup --to /backups/2026-11-20 --with-root-key     all that an empty machine needs
 
 Exit codes: 0 the backup is whole and on the disk; 1 not done, and nothing is left of it; 2 wrong arguments.
-Secrets: the database's password comes from DATABASE__URL and reaches pg_dump by its environment. The root key is not
-in the backup: without it the data is of no use, and the two together are all that somebody needs to be the platform.
-Keep it elsewhere (SECURITY__ROOT_KEY, or a copy of root.key), or say --with-root-key and guard the backup like the
-key itself.";
+Secrets: the database's password comes from DATABASE__OWNER_URL, else from DATABASE__URL, and reaches pg_dump by its
+environment. The root key is not in the backup: without it the data is of no use, and the two together are all that
+somebody needs to be the platform. Keep it elsewhere (SECURITY__ROOT_KEY, or a copy of root.key), or say
+--with-root-key and guard the backup like the key itself.";
 
 pub(super) const RESTORE: &str = "\
 Example, on an empty machine:
@@ -64,8 +64,12 @@ fn report(line: &str) {
 
 fn place(config: &Config, tools: Option<PathBuf>) -> Result<Place<'static>, Failure> {
     let root = app::existing_root_key(config)?;
-    let (url, tools) = (config.database.url.clone(), Tools { folder: tools });
-    Ok(Place { url, root, world: real::world(), tools, report: &report })
+    let (url, owner, tools) = (&config.database.url, &config.database.owner_url, Tools { folder: tools });
+    let (url, server_url) = match owner {
+        Some(owner) => (owner.clone(), Some(url.clone())),
+        None => (url.clone(), None),
+    };
+    Ok(Place { url, server_url, root, world: real::world(), tools, report: &report })
 }
 
 pub(super) async fn write(config: Config, arguments: BackupArguments) -> Result<ExitCode, Failure> {

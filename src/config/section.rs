@@ -9,11 +9,12 @@ use http::{HeaderValue, Uri};
 
 use super::source::Reader;
 use super::{Auth, Bounds, Config, Database, Log, LogFormat, Mail, PayFast, Server};
-use crate::base::Secret;
 use crate::base::net::Network;
+use crate::base::{Rate, Secret};
 use crate::keyring::RootKey;
 use crate::payments::payfast::{SIMULATOR_MERCHANT_ID, SIMULATOR_MERCHANT_KEY, SIMULATOR_PASSPHRASE};
 use crate::payments::{Mode, Supplier};
+use crate::rpc::limits::Options as Limits;
 
 pub(super) fn read(reader: &mut Reader) -> Option<Config> {
     let data_dir =
@@ -27,6 +28,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
     let auth = auth(reader);
     let supplier = supplier(reader);
     let payfast = payfast(reader, server.as_ref(), supplier.as_ref());
+    let limits = limits(reader);
     let mail = mail(reader, &data);
     let log = log(reader);
     Some(Config {
@@ -38,6 +40,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
         auth: auth?,
         supplier: supplier?,
         payfast: payfast?,
+        limits: limits?,
         mail: mail?,
         log: log?,
         bounds: Bounds::default(),
@@ -90,6 +93,7 @@ fn database(reader: &mut Reader, data: &std::path::Path) -> Option<Database> {
         }
     });
     let on_sqlite = url.as_ref().is_some_and(|url| url.expose().starts_with("sqlite://"));
+    let owner_url = owner_url(reader, on_sqlite);
     let default = if on_sqlite { "true" } else { "false" };
     let migrate = reader.take("DATABASE__MIGRATE", default, "migrate when the node starts", flag);
     let connections_max = reader.take(
@@ -98,7 +102,22 @@ fn database(reader: &mut Reader, data: &std::path::Path) -> Option<Database> {
         "connections of this node at most (readers, on SQLite)",
         |text| whole(text, 1, 1_000),
     );
-    Some(Database { url: url?, migrate: migrate?, connections_max: connections_max? })
+    Some(Database { url: url?, owner_url: owner_url?, migrate: migrate?, connections_max: connections_max? })
+}
+
+#[expect(clippy::option_option, reason = "the outer one is 'wrong', the inner 'not given'")]
+fn owner_url(reader: &mut Reader, on_sqlite: bool) -> Option<Option<Secret<String>>> {
+    let key = "DATABASE__OWNER_URL";
+    let help = "the same database as the role that owns its tables, for migrate, backup and restore; PostgreSQL only";
+    reader.secret(key, "", help, |text| {
+        let postgres = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
+        match text {
+            "" => Ok(None),
+            _ if on_sqlite => Err("is for PostgreSQL, and DATABASE__URL names SQLite".to_owned()),
+            _ if postgres => Ok(Some(Secret::new(text.to_owned()))),
+            _ => Err("must begin with postgres://".to_owned()),
+        }
+    })
 }
 
 #[expect(clippy::option_option, reason = "the outer one is 'wrong', the inner 'not given'")]
@@ -243,6 +262,31 @@ fn is_public(server: &Server) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let loopback = bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     !server.listen.ip().is_loopback() || !loopback
+}
+
+fn limits(reader: &mut Reader) -> Option<Limits> {
+    let mut rate = |key, default: Rate, help| {
+        reader.take(key, &default.to_string(), help, |text| {
+            Rate::parse(text).ok_or_else(|| "must be such as `60/min burst 20`".to_owned())
+        })
+    };
+    let defaults = Limits::default();
+    let ordinary = rate("LIMITS__ORDINARY", defaults.ordinary, "reads and small writes of one account");
+    let credential = rate(
+        "LIMITS__CREDENTIAL",
+        defaults.credential,
+        "sign-ins, registrations and the like from one address",
+    );
+    let message = rate("LIMITS__MESSAGE", defaults.message, "messages of one account");
+    let payment = rate("LIMITS__PAYMENT", defaults.payment, "calls of one account that start money moving");
+    let heavy = rate("LIMITS__HEAVY", defaults.heavy, "exports and verifications of one account");
+    Some(Limits {
+        ordinary: ordinary?,
+        credential: credential?,
+        message: message?,
+        payment: payment?,
+        heavy: heavy?,
+    })
 }
 
 fn mail(reader: &mut Reader, data: &std::path::Path) -> Option<Mail> {

@@ -106,6 +106,8 @@ pub fn environment(url: &str) -> Result<Vec<(&'static str, Secret<String>)>, Err
         ("PGUSER", Secret::new(options.get_username().to_owned())),
         ("PGDATABASE", Secret::new(database.to_owned())),
         ("PGAPPNAME", Secret::new("capecontrol backup".to_owned())),
+        // The tables' policies hold for the tools too: they work for the platform, or see no row.
+        ("PGOPTIONS", Secret::new("-c capecontrol.purpose=backup".to_owned())),
     ];
     if let Some(password) = url.password() {
         let password = percent_decode_str(password).decode_utf8_lossy().into_owned();

@@ -1,5 +1,6 @@
 //! Sessions and transactions: who may read, who may write, and for whom.
 
+use sqlx::SqlSafeStr as _;
 use tokio::sync::watch;
 
 use super::lease::Lease;
@@ -17,26 +18,30 @@ pub trait Conn: sealed::Sealed + Send {
     /// For whom this was opened.
     fn scope(&self) -> Scope;
 
-    /// A statement. In an organisation's scope its text must name `organization_id`.
+    /// A statement that runs in the scope. In an organisation's scope its text must name `organization_id`, or the
+    /// table of organisations, whose own id that is.
     fn sql(&mut self, text: impl Into<Sql>) -> Statement<'_> {
-        let text = text.into();
+        let (text, scope) = (text.into(), self.scope());
+        let names = |word| text.sqlite.contains(word);
         debug_assert!(
-            matches!(self.scope(), Scope::System(_)) || text.sqlite.contains("organization_id"),
+            matches!(scope, Scope::System(_)) || names("organization_id") || names("organizations"),
             "a statement in an organisation's scope does not name organization_id: {}",
             text.sqlite
         );
         let (lease, failed) = self.lease();
-        Statement::new(lease, failed, text)
+        Statement::new(lease, failed, text, Some(scope))
     }
 
-    /// A statement on tables that belong to no tenant, such as accounts, plans or jobs.
+    /// A statement on tables that belong to no tenant, such as accounts or plans. PostgreSQL is not told of the scope,
+    /// which costs a session a message less; of a tenant's table it would see nothing.
     fn shared_sql(&mut self, text: impl Into<Sql>) -> Statement<'_> {
         let (lease, failed) = self.lease();
-        Statement::new(lease, failed, text.into())
+        Statement::new(lease, failed, text.into(), None)
     }
 }
 
-/// A connection that reads.
+/// A connection that reads. On PostgreSQL its first statement with [`Conn::sql`] begins a transaction of the scope,
+/// which ends when the session is dropped; each statement still sees what was committed before it.
 pub struct Session {
     pub(super) lease: Lease,
     pub(super) scope: Scope,
@@ -72,9 +77,7 @@ impl Tx {
         scope: Scope,
         announcements: watch::Sender<()>,
     ) -> Result<Self, Error> {
-        // Set first: a begin that is cut short may have taken effect.
-        lease.in_transaction = true;
-        lease.control("BEGIN IMMEDIATE", "BEGIN").await?;
+        lease.begin(scope).await?;
         Ok(Self { lease, scope, failed: false, after_commit: Vec::new(), announcements, announce: false })
     }
 
@@ -88,7 +91,7 @@ impl Tx {
         if self.failed {
             return Err(Error::Failed);
         }
-        self.lease.control("COMMIT", "COMMIT").await?;
+        self.lease.control("COMMIT".into_sql_str()).await?;
         self.lease.in_transaction = false;
         for action in std::mem::take(&mut self.after_commit) {
             action();

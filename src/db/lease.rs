@@ -1,9 +1,9 @@
 //! One connection in use, of either engine, and what becomes of it when its user goes away.
 
-use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
+use sqlx::{Postgres, SqlSafeStr as _, SqlStr};
 
-use super::{Error, sqlite};
+use super::{Error, Scope, sqlite};
 
 /// The connection itself.
 pub(super) enum Wire {
@@ -22,11 +22,13 @@ pub struct Lease {
     pub(super) busy: bool,
     /// A transaction is open.
     pub(super) in_transaction: bool,
+    /// A statement failed in a transaction that only reads, so that PostgreSQL takes no other one in it.
+    pub(super) refused: bool,
 }
 
 impl Lease {
     pub(super) const fn new(wire: Wire) -> Self {
-        Self { wire: Some(wire), busy: false, in_transaction: false }
+        Self { wire: Some(wire), busy: false, in_transaction: false, refused: false }
     }
 
     /// The connection. It is there until the drop.
@@ -34,19 +36,45 @@ impl Lease {
         self.wire.as_mut().ok_or(Error::Unavailable(sqlx::Error::PoolClosed))
     }
 
+    /// Begins a transaction to write in.
+    pub(super) async fn begin(&mut self, scope: Scope) -> Result<(), Error> {
+        let text = match self.wire()? {
+            Wire::Sqlite(_) => "BEGIN IMMEDIATE".into_sql_str(),
+            Wire::Postgres(_) => scope.begin("BEGIN")?,
+        };
+        // Set first: a begin that is cut short may have taken effect.
+        self.in_transaction = true;
+        self.control(text).await
+    }
+
+    /// Whether [`Lease::enter`] has something to do.
+    pub(super) fn must_enter(&self, scope: Option<Scope>) -> bool {
+        let outside = scope.is_some() && !self.in_transaction;
+        matches!(self.wire, Some(Wire::Postgres(_))) && (self.refused || outside)
+    }
+
+    /// Makes a session ready for its next statement: in a transaction that only reads when that is to run in `scope`,
+    /// and out of one in which a statement failed.
+    pub(super) async fn enter(&mut self, scope: Option<Scope>) -> Result<(), Error> {
+        if self.refused {
+            self.control("ROLLBACK".into_sql_str()).await?;
+            (self.refused, self.in_transaction) = (false, false);
+        }
+        let Some(scope) = scope.filter(|_| !self.in_transaction) else { return Ok(()) };
+        let text = scope.begin("BEGIN READ ONLY")?;
+        self.in_transaction = true;
+        self.control(text).await
+    }
+
     /// Runs a statement of transaction control.
-    pub(super) async fn control(
-        &mut self,
-        sqlite: &'static str,
-        postgres: &'static str,
-    ) -> Result<(), Error> {
+    pub(super) async fn control(&mut self, text: SqlStr) -> Result<(), Error> {
         self.busy = true;
         let done = match self.wire()? {
             Wire::Sqlite(lent) => {
-                super::deadline::bound(sqlx::raw_sql(sqlite).execute(lent.conn())).await.map(drop)
+                super::deadline::bound(sqlx::raw_sql(text).execute(lent.conn())).await.map(drop)
             }
             Wire::Postgres(conn) => {
-                super::deadline::bound(sqlx::raw_sql(postgres).execute(&mut **conn)).await.map(drop)
+                super::deadline::bound(sqlx::raw_sql(text).execute(&mut **conn)).await.map(drop)
             }
         };
         self.busy = matches!(done, Err(Error::Timeout));

@@ -36,7 +36,8 @@ pub fn newest_migration(engine: Engine) -> i64 {
 }
 
 impl Db {
-    /// Applies what is missing, each migration in a transaction of its own. Several nodes may call it at once.
+    /// Applies what is missing, each migration in a transaction of its own. Several nodes may call it at once. On
+    /// PostgreSQL the role becomes the owner of what it makes.
     ///
     /// # Errors
     /// When a migration fails or an applied one differs from the program's.
@@ -48,7 +49,36 @@ impl Db {
                 lent.recover(false).await;
                 done.map_err(driver)
             }
-            Wire::Postgres(mut conn) => POSTGRES.run(&mut *conn).await.map_err(driver),
+            Wire::Postgres(mut conn) => {
+                // The policies hold for the owner too, and a migration may touch every tenant's rows.
+                conn.close_on_drop();
+                sqlx::raw_sql("SET capecontrol.purpose = 'migration'").execute(&mut *conn).await?;
+                POSTGRES.run(&mut *conn).await.map_err(driver)
+            }
+        }
+    }
+
+    /// Migrates as `owner`, and gives the role of this database what it needs to serve.
+    ///
+    /// # Errors
+    /// As [`Db::migrate`]; and when the owner may not give it.
+    pub async fn migrate_as(&self, owner: &Self) -> Result<(), Error> {
+        owner.migrate().await?;
+        self.admitted_by(owner).await
+    }
+
+    /// Has the owner of the tables give the role of this database what it needs to serve.
+    ///
+    /// # Errors
+    /// When the owner may not, or either cannot be reached.
+    pub async fn admitted_by(&self, owner: &Self) -> Result<(), Error> {
+        let Some(role) = self.role().await? else { return Ok(()) };
+        match owner.writer().await? {
+            Wire::Sqlite(lent) => {
+                lent.give_back();
+                Ok(())
+            }
+            Wire::Postgres(mut conn) => super::role::admit(&mut conn, &role).await,
         }
     }
 

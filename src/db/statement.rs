@@ -7,7 +7,11 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments as _, AssertSqlSafe, Encode, FromRow, Postgres, SqlSafeStr as _, SqlStr, Sqlite, Type};
 
 use super::lease::{Lease, Wire};
-use super::{Error, deadline};
+use super::{Error, Scope, deadline};
+
+/// Values that a statement with `$rows` or `$list` may take and still be kept prepared. Each number of them is another
+/// text: batches of all sizes would fill every connection's memory, and the server's, with texts of some kilobytes.
+const KEPT_VALUES_MAX: usize = 32;
 
 /// The text of a statement: the same for both engines, but for the few forks that have a name (`lock!`, `claim!`).
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +49,8 @@ enum Values {
 
 /// Runs a statement on whichever engine it is for. A macro, not a function: the two arms have different types.
 macro_rules! run {
-    ($statement:expr, |$conn:ident, $text:ident, $values:ident| $work:expr) => {{
-        let Statement { lease, failed, text, expansion, values, bound, fault } = $statement;
+    ($statement:expr, |$conn:ident, $text:ident, $values:ident, $kept:ident| $work:expr) => {{
+        let Statement { lease, failed, text, scope, expansion, values, bound, fault } = $statement;
         if let Some(fault) = fault {
             return Err(fault);
         }
@@ -55,14 +59,19 @@ macro_rules! run {
             "{bound} values are bound to: {}",
             text.sqlite
         );
+        if lease.must_enter(scope) {
+            // In a box, so that not every statement carries room for it.
+            Box::pin(lease.enter(scope)).await?;
+        }
         lease.busy = true;
+        let kept = expansion.is_none() || bound <= KEPT_VALUES_MAX;
         let outcome = match (lease.wire()?, values) {
             (Wire::Sqlite(lent), Values::Sqlite($values)) => {
-                let ($conn, $text) = (lent.conn(), expand(text.sqlite, expansion));
+                let ($conn, $text, $kept) = (lent.conn(), expand(text.sqlite, expansion), kept);
                 deadline::bound($work).await
             }
             (Wire::Postgres(pooled), Values::Postgres($values)) => {
-                let ($conn, $text) = (&mut **pooled, expand(text.postgres, expansion));
+                let ($conn, $text, $kept) = (&mut **pooled, expand(text.postgres, expansion), kept);
                 deadline::bound($work).await
             }
             _ => Err(Error::Unavailable(sqlx::Error::PoolClosed)),
@@ -77,6 +86,8 @@ pub struct Statement<'c> {
     /// Set when the statement fails inside a transaction.
     failed: Option<&'c mut bool>,
     text: Sql,
+    /// The scope that it must run in; none when it touches nobody's table.
+    scope: Option<Scope>,
     /// Placeholders written for `$rows` or `$list`.
     expansion: Option<(&'static str, String)>,
     values: Values,
@@ -85,13 +96,18 @@ pub struct Statement<'c> {
 }
 
 impl<'c> Statement<'c> {
-    pub(super) fn new(lease: &'c mut Lease, failed: Option<&'c mut bool>, text: Sql) -> Self {
+    pub(super) fn new(
+        lease: &'c mut Lease,
+        failed: Option<&'c mut bool>,
+        text: Sql,
+        scope: Option<Scope>,
+    ) -> Self {
         let (values, fault) = match lease.wire() {
             Ok(Wire::Sqlite(_)) => (Values::Sqlite(SqliteArguments::default()), None),
             Ok(Wire::Postgres(_)) => (Values::Postgres(PgArguments::default()), None),
             Err(error) => (Values::Sqlite(SqliteArguments::default()), Some(error)),
         };
-        Self { lease, failed, text, expansion: None, values, bound: 0, fault }
+        Self { lease, failed, text, scope, expansion: None, values, bound: 0, fault }
     }
 
     /// Binds the next value.
@@ -154,7 +170,9 @@ impl<'c> Statement<'c> {
     /// # Errors
     /// What the database refuses.
     pub async fn optional<R: Record>(self) -> Result<Option<R>, Error> {
-        run!(self, |conn, text, values| sqlx::query_as_with(text, values).fetch_optional(conn))
+        run!(self, |conn, text, values, kept| {
+            sqlx::query_as_with(text, values).persistent(kept).fetch_optional(conn)
+        })
     }
 
     /// Runs it and reads all rows. The statement must bound how many there can be.
@@ -162,7 +180,9 @@ impl<'c> Statement<'c> {
     /// # Errors
     /// What the database refuses.
     pub async fn all<R: Record>(self) -> Result<Vec<R>, Error> {
-        run!(self, |conn, text, values| sqlx::query_as_with(text, values).fetch_all(conn))
+        run!(self, |conn, text, values, kept| {
+            sqlx::query_as_with(text, values).persistent(kept).fetch_all(conn)
+        })
     }
 
     /// Runs it and tells how many rows it touched.
@@ -170,17 +190,20 @@ impl<'c> Statement<'c> {
     /// # Errors
     /// What the database refuses.
     pub async fn execute(self) -> Result<u64, Error> {
-        run!(self, |conn, text, values| async {
-            Ok(sqlx::query_with(text, values).execute(conn).await?.rows_affected())
+        run!(self, |conn, text, values, kept| async {
+            Ok(sqlx::query_with(text, values).persistent(kept).execute(conn).await?.rows_affected())
         })
     }
 }
 
-/// Notes how a statement ended. After a time-out it still runs, so the lease stays busy.
+/// Notes how a statement ended. After a time-out it still runs, so the lease stays busy. A transaction that writes is
+/// lost with a statement that fails; one that only reads is begun anew.
 fn settle<T>(lease: &mut Lease, failed: Option<&mut bool>, outcome: Result<T, Error>) -> Result<T, Error> {
     lease.busy = matches!(outcome, Err(Error::Timeout));
-    if let (Err(_), Some(failed)) = (&outcome, failed) {
-        *failed = true;
+    match (&outcome, failed) {
+        (Err(_), Some(failed)) => *failed = true,
+        (Err(_), None) => lease.refused = lease.in_transaction,
+        (Ok(_), _) => {}
     }
     outcome
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::base::Id;
+use crate::base::{Id, OrganizationId};
 use crate::db;
 
 /// A piece of work, kept as JSON until it is done.
@@ -38,6 +38,8 @@ db::words! {
 pub struct Claimed {
     /// Which job.
     pub id: JobId,
+    /// For whom it was pushed; none when it is the platform's.
+    pub organization_id: Option<OrganizationId>,
     /// Its kind.
     pub kind: String,
     /// The job itself, as JSON.

@@ -55,14 +55,14 @@ pub(super) async fn claim(
     limit: i64,
     kinds: impl Iterator<Item = &'static str>,
 ) -> Result<Vec<Claimed>, db::Error> {
-    tx.shared_sql(db::claim!(
+    tx.sql(db::claim!(
         "WITH due AS (
            SELECT id FROM jobs WHERE state = 'ready' AND run_at <= $1 AND kind IN $list
            ORDER BY run_at, id LIMIT $3",
         ")
          UPDATE jobs SET state = 'running', lease_until = $2, attempts = attempts + 1, fence = fence + 1
          WHERE id IN (SELECT id FROM due)
-         RETURNING id, kind, payload, attempts, fence"
+         RETURNING id, organization_id, kind, payload, attempts, fence"
     ))
     .bind(now)
     .bind(lease_until)
@@ -78,7 +78,7 @@ pub(super) async fn release_expired(
     now: Timestamp,
     kinds: impl Iterator<Item = &'static str>,
 ) -> Result<u64, db::Error> {
-    tx.shared_sql(
+    tx.sql(
         "UPDATE jobs SET state = 'ready', lease_until = NULL
          WHERE state = 'running' AND lease_until <= $1 AND kind IN $list",
     )
@@ -91,7 +91,7 @@ pub(super) async fn release_expired(
 /// Prolongs a claim. False when it was lost.
 pub(super) async fn renew(tx: &mut Tx, id: JobId, fence: i64, until: Timestamp) -> Result<bool, db::Error> {
     let touched = tx
-        .shared_sql("UPDATE jobs SET lease_until = $3 WHERE id = $1 AND fence = $2 AND state = 'running'")
+        .sql("UPDATE jobs SET lease_until = $3 WHERE id = $1 AND fence = $2 AND state = 'running'")
         .bind(id)
         .bind(fence)
         .bind(until)
@@ -102,7 +102,7 @@ pub(super) async fn renew(tx: &mut Tx, id: JobId, fence: i64, until: Timestamp) 
 
 /// Makes a claimed job ready again, as if it had not been tried. Nothing happens when the claim was lost.
 pub(super) async fn give_back(tx: &mut Tx, id: JobId, fence: i64) -> Result<(), db::Error> {
-    tx.shared_sql(
+    tx.sql(
         "UPDATE jobs SET state = 'ready', lease_until = NULL, attempts = attempts - 1
          WHERE id = $1 AND fence = $2 AND state = 'running'",
     )
@@ -114,11 +114,20 @@ pub(super) async fn give_back(tx: &mut Tx, id: JobId, fence: i64) -> Result<(), 
 }
 
 /// Ends a job that is done. False when the claim was lost.
-pub(super) async fn complete(tx: &mut Tx, id: JobId, fence: i64) -> Result<bool, db::Error> {
+pub(super) async fn complete(
+    tx: &mut Tx,
+    organization_id: Option<OrganizationId>,
+    id: JobId,
+    fence: i64,
+) -> Result<bool, db::Error> {
     let touched = tx
-        .shared_sql("DELETE FROM jobs WHERE id = $1 AND fence = $2 AND state = 'running'")
+        .sql(
+            "DELETE FROM jobs
+             WHERE id = $1 AND fence = $2 AND state = 'running' AND organization_id IS NOT DISTINCT FROM $3",
+        )
         .bind(id)
         .bind(fence)
+        .bind(organization_id)
         .execute()
         .await?;
     Ok(touched == 1)
@@ -132,7 +141,7 @@ pub(super) async fn fail(
     run_at: Timestamp,
     cause: &str,
 ) -> Result<(), db::Error> {
-    tx.shared_sql(
+    tx.sql(
         "UPDATE jobs SET state = $3, run_at = $4, last_error = $5, lease_until = NULL
          WHERE id = $1 AND fence = $2 AND state = 'running'",
     )
@@ -151,7 +160,7 @@ pub(super) async fn fail(
 /// # Errors
 /// What the database refuses.
 pub async fn count(conn: &mut impl Conn) -> Result<Vec<(State, i64)>, db::Error> {
-    conn.shared_sql("SELECT state, count(*) FROM jobs GROUP BY state ORDER BY state").all().await
+    conn.sql("SELECT state, count(*) FROM jobs GROUP BY state ORDER BY state").all().await
 }
 
 /// The earliest time at which a job waits to run, or a claim runs out; `None` when the queue is empty.
@@ -160,7 +169,7 @@ pub async fn count(conn: &mut impl Conn) -> Result<Vec<(State, i64)>, db::Error>
 /// What the database refuses.
 pub async fn earliest(conn: &mut impl Conn) -> Result<Option<Timestamp>, db::Error> {
     let (due,): (Option<Timestamp>,) = conn
-        .shared_sql(
+        .sql(
             "SELECT min(due) FROM (
                SELECT min(run_at) AS due FROM jobs WHERE state = 'ready'
                UNION ALL

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::model::{Claimed, Failure, Job, JobId, State, Verdict, backoff};
 use super::store;
-use crate::base::{Timestamp, World};
+use crate::base::{OrganizationId, Timestamp, World};
 use crate::db::{self, Db, Engine, Scope, Tx};
 
 const SCOPE: Scope = Scope::System("jobs");
@@ -37,6 +37,7 @@ impl Default for Options {
 #[derive(Clone, Copy, Debug)]
 pub struct Lease {
     id: JobId,
+    organization_id: Option<OrganizationId>,
     fence: i64,
     /// Which attempt this is, from 1.
     pub attempt: u32,
@@ -51,7 +52,8 @@ impl Lease {
     /// # Errors
     /// [`db::Error::NotFound`] when the claim was lost.
     pub async fn complete(&self, tx: &mut Tx) -> Result<(), db::Error> {
-        if store::complete(tx, self.id, self.fence).await? { Ok(()) } else { Err(db::Error::NotFound) }
+        let done = store::complete(tx, self.organization_id, self.id, self.fence).await?;
+        if done { Ok(()) } else { Err(db::Error::NotFound) }
     }
 }
 
@@ -226,7 +228,8 @@ impl Worker {
         let outcome = match self.registry.handlers.get(job.kind.as_str()) {
             Some((attempts_max, handler)) => {
                 let attempt = u32::try_from(job.attempts).unwrap_or(u32::MAX);
-                let lease = Lease { id: job.id, fence: job.fence, attempt, last: attempt >= *attempts_max };
+                let (id, organization_id, fence) = (job.id, job.organization_id, job.fence);
+                let lease = Lease { id, organization_id, fence, attempt, last: attempt >= *attempts_max };
                 self.guarded(job, lease, handler).await.map_err(|failure| (failure, lease.last))
             }
             // Another version of the program may know it: keep it and say so.
@@ -304,7 +307,7 @@ impl Worker {
     async fn note_done(&self, job: &Claimed) -> Result<(), db::Error> {
         let mut tx = self.db.begin(SCOPE).await?;
         // Nothing is deleted when the handler completed the job with its effect.
-        store::complete(&mut tx, job.id, job.fence).await?;
+        store::complete(&mut tx, job.organization_id, job.id, job.fence).await?;
         tx.commit().await
     }
 

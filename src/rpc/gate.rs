@@ -22,6 +22,7 @@ use tower::{Layer, Service};
 
 use super::body::Bounded;
 use super::in_flight::InFlight;
+use super::limits::Limits;
 use super::metrics::{Metrics, Observation};
 use super::places::{Place, Places};
 use super::policy::{Access, Policies, Policy};
@@ -63,6 +64,7 @@ pub struct Shared {
     streams: Arc<Semaphore>,
     places: Places,
     in_flight: InFlight,
+    limits: Limits,
     metrics: Metrics,
     closing: CancellationToken,
 }
@@ -80,6 +82,7 @@ impl GateLayer {
         auth: Arc<auth::Service>,
         options: Options,
         in_flight: InFlight,
+        limits: Limits,
         metrics: Metrics,
         closing: CancellationToken,
     ) -> Self {
@@ -94,6 +97,7 @@ impl GateLayer {
             streams,
             places,
             in_flight,
+            limits,
             metrics,
             closing,
         }))
@@ -160,10 +164,14 @@ impl Shared {
         match status::for_request(request_id, work).await {
             Ok(Admitted { response, deadline, held }) => {
                 // A refusal without a message has its status in the head.
-                let early = Status::from_header_map(response.headers()).map(|status| status.code());
+                let early = Status::from_header_map(response.headers());
+                let early = early.map(|status| self.metrics.count_refusal(&policy.path, &status));
                 response.map(|body| Body::new(Bounded::new(body, deadline, early, observation, held)))
             }
-            Err(status) => refuse(&status, observation),
+            Err(status) => {
+                self.metrics.count_refusal(&policy.path, &status);
+                refuse(&status, observation)
+            }
         }
     }
 
@@ -186,6 +194,7 @@ impl Shared {
         let permit = self.permit(policy)?;
         let work = self.until_closing(async {
             let caller = self.identify(policy, request.headers(), origin).await?;
+            self.limits.take(policy.rate_class, &caller)?;
             require_scope(policy, &caller)?;
             require_role(policy.access, &caller)?;
             let place = self.place(policy, &caller)?;
@@ -193,6 +202,10 @@ impl Shared {
             extensions.insert(caller);
             extensions.insert(Arc::clone(policy));
             extensions.insert(self.in_flight.clone());
+            if policy.client_streaming {
+                // Each of its messages is a call too.
+                extensions.insert(self.limits.clone());
+            }
             let response = run(inner, request).await?;
             match response.extensions().get::<Status>().and_then(translate) {
                 Some(refusal) => Err(Status::from(refusal)),

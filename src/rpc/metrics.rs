@@ -11,13 +11,21 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
-use tonic::Code;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 /// The labels of a finished call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Call {
     method: Arc<str>,
     code: &'static str,
+}
+
+/// The labels of a refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
+    method: Arc<str>,
+    reason: String,
 }
 
 /// The label of a method.
@@ -40,6 +48,7 @@ struct Inner {
     registry: Registry,
     calls: Family<Call, Counter>,
     seconds: Family<Method, Histogram, fn() -> Histogram>,
+    refusals: Family<Refused, Counter>,
     under_way: Gauge<i64, AtomicI64>,
     jobs: Family<InState, Gauge<i64, AtomicI64>>,
 }
@@ -51,12 +60,14 @@ impl Default for Metrics {
         // From a millisecond to half a minute.
         let seconds: Family<Method, Histogram, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 16)));
+        let refusals = Family::default();
         let (under_way, jobs) = (Gauge::default(), Family::default());
         registry.register("rpc_calls", "Calls that ended, by method and status code", calls.clone());
+        registry.register("rpc_refusals", "Calls that were refused, by method and reason", refusals.clone());
         registry.register("rpc_call_seconds", "How long calls took, streams included", seconds.clone());
         registry.register("rpc_calls_under_way", "Calls and streams under way", under_way.clone());
         registry.register("jobs", "Jobs in the queue that all nodes share, by state", jobs.clone());
-        Self(Arc::new(Inner { registry, calls, seconds, under_way, jobs }))
+        Self(Arc::new(Inner { registry, calls, seconds, refusals, under_way, jobs }))
     }
 }
 
@@ -72,6 +83,16 @@ impl Metrics {
     pub fn begin(&self, method: Arc<str>) -> Observation {
         self.0.under_way.inc();
         Observation { metrics: self.clone(), method, began: now(), code: Code::Cancelled }
+    }
+
+    /// Counts a refusal by its reason, and tells its code.
+    pub fn count_refusal(&self, method: &Arc<str>, status: &Status) -> Code {
+        if status.code() != Code::Ok {
+            // The reasons are the registry's: their number is bounded.
+            let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+            self.0.refusals.get_or_create(&Refused { method: Arc::clone(method), reason }).inc();
+        }
+        status.code()
     }
 
     /// Notes how many jobs are in a state.

@@ -8,6 +8,7 @@ use tonic::{Request, Status, Streaming};
 use uuid::Uuid;
 
 use super::in_flight::{InFlight, Keyed};
+use super::limits::Limits;
 use super::policy::Policy;
 use crate::auth::Caller;
 use crate::base::Violations;
@@ -34,12 +35,14 @@ pub fn open<T>(request: Request<T>) -> Result<(Caller, T), Status> {
     Ok((caller, request.into_inner()))
 }
 
-/// Opens a call whose request is a stream.
+/// Opens a call whose request is a stream. Each of its messages can be a call of its own, which draws on the budgets.
 ///
 /// # Errors
 /// Never behind the gate.
-pub fn open_stream<T>(request: Request<Streaming<T>>) -> Result<(Caller, Streaming<T>), Status> {
-    open(request)
+pub fn open_stream<T>(request: Request<Streaming<T>>) -> Result<(Caller, Limits, Streaming<T>), Status> {
+    let limits = extension::<Limits>(&request)?;
+    let (caller, messages) = open(request)?;
+    Ok((caller, limits, messages))
 }
 
 /// Opens a call that changes something. The key says which call a repetition repeats; `None` when the caller gave none.

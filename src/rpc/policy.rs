@@ -29,6 +29,21 @@ pub enum Access {
     Admin,
 }
 
+/// Which budget of calls a method draws on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RateClass {
+    /// Reads and small writes.
+    Ordinary,
+    /// What a stranger could use to guess secrets.
+    Credential,
+    /// Messages and other frequent small writes.
+    Message,
+    /// What starts money moving.
+    Payment,
+    /// What is dear to answer.
+    Heavy,
+}
+
 /// How one method is treated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "they mirror what the proto declares")]
@@ -41,6 +56,8 @@ pub struct Policy {
     pub api_key_scope: Option<KeyScope>,
     /// The request's field that names the organisation; empty when none does.
     pub organization_field: String,
+    /// Which budget of calls it draws on.
+    pub rate_class: RateClass,
     /// Whether the request carries a request id.
     pub idempotent: bool,
     /// Whether the answer is a secret, which is not told twice.
@@ -134,6 +151,7 @@ fn read(pool: &DescriptorPool, method: &MethodDescriptor) -> Option<Policy> {
         access: access(declared)?,
         api_key_scope: KeyScope::parse(field(declared, "api_key_scope")?.as_str()?),
         organization_field: field(declared, "organization_field")?.as_str()?.to_owned(),
+        rate_class: rate_class(declared)?,
         idempotent: field(declared, "idempotent")?.as_bool()?,
         secret_response: field(declared, "secret_response")?.as_bool()?,
         server_streaming: method.is_server_streaming(),
@@ -185,6 +203,18 @@ fn access(declared: &DynamicMessage) -> Option<Access> {
         Declared::Admin => Some(Access::Admin),
         Declared::OrganizationBilling => Some(Access::OrganizationBilling),
     }
+}
+
+fn rate_class(declared: &DynamicMessage) -> Option<RateClass> {
+    use crate::proto::capecontrol::options::v1::RateClass as Declared;
+    let declared = Declared::try_from(field(declared, "rate_class")?.as_enum_number()?).ok()?;
+    Some(match declared {
+        Declared::Unspecified => RateClass::Ordinary,
+        Declared::Credential => RateClass::Credential,
+        Declared::Message => RateClass::Message,
+        Declared::Payment => RateClass::Payment,
+        Declared::Heavy => RateClass::Heavy,
+    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Why a call is refused before it reaches a domain, and the reasons that are told.
 
+use std::time::Duration;
+
 use crate::base::fault::{self, Code, Fault, Reason};
 
 /// Why the gate refuses a call.
@@ -23,6 +25,9 @@ pub enum Refusal {
     /// The role does not suffice.
     #[error("This call is for {0}.")]
     Role(&'static str),
+    /// The caller has used up a budget of calls.
+    #[error("Too many calls like this one; the next may come in {} s.", .0.as_secs_f64().ceil())]
+    RateLimited(Duration),
     /// The node has as many calls as it takes.
     #[error("The platform is busy; please repeat the call in a moment.")]
     Busy,
@@ -101,13 +106,6 @@ pub static REQUEST_UNREADABLE: Reason = Reason::new(
 /// A body that is too large.
 pub static REQUEST_TOO_LARGE: Reason =
     Reason::new(Code::InvalidArgument, "REQUEST_TOO_LARGE", "The request message is larger than 1 MiB.");
-/// More calls from one address than the proxy lets through. Envoy answers it (envoy/envoy.yaml).
-pub static RATE_LIMITED: Reason = Reason::new(
-    Code::ResourceExhausted,
-    "RATE_LIMITED",
-    "The proxy in front of the platform lets no more calls from this address through; repeat the call after the delay \
-     in RetryInfo.",
-);
 /// No node that the proxy could ask. Envoy answers it (envoy/envoy.yaml).
 pub static PLATFORM_UNAVAILABLE: Reason = Reason::new(
     Code::Unavailable,
@@ -126,7 +124,6 @@ pub static REASONS: &[&Reason] = &[
     &TIMEOUT_MALFORMED,
     &REQUEST_UNREADABLE,
     &REQUEST_TOO_LARGE,
-    &RATE_LIMITED,
     &PLATFORM_UNAVAILABLE,
 ];
 
@@ -139,6 +136,7 @@ impl Fault for Refusal {
             Self::NoPrograms => &API_KEY_NOT_ACCEPTED,
             Self::NoCredential => &fault::UNAUTHENTICATED,
             Self::Role(_) => &fault::PERMISSION_DENIED,
+            Self::RateLimited(_) => &fault::RATE_LIMITED,
             Self::Busy => &OVERLOADED,
             Self::Closing => &SERVER_CLOSING,
             Self::Timeout => &TIMEOUT_MALFORMED,
@@ -146,6 +144,13 @@ impl Fault for Refusal {
             Self::Unreadable => &REQUEST_UNREADABLE,
             Self::TooLarge => &REQUEST_TOO_LARGE,
             Self::Panicked => &fault::INTERNAL,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited(wait) => Some(*wait),
+            _ => None,
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -25,9 +26,10 @@ const AGENT_MAX: usize = 200;
 #[derive(Clone)]
 pub struct Telemetry {
     /// Mints request ids.
-    pub world: World,
+    world: World,
     /// Whose forwarding headers count.
-    pub trusted_proxies: Arc<[Network]>,
+    trusted_proxies: Arc<[Network]>,
+    untrusted_noted: Arc<AtomicBool>,
 }
 
 /// The layer, for `axum::middleware::from_fn_with_state`.
@@ -44,10 +46,19 @@ pub async fn observe(State(telemetry): State<Telemetry>, mut request: Request, n
 }
 
 impl Telemetry {
+    /// A layer that believes these proxies.
+    #[must_use]
+    pub fn new(world: World, trusted_proxies: Arc<[Network]>) -> Self {
+        Self { world, trusted_proxies, untrusted_noted: Arc::default() }
+    }
+
     fn origin(&self, request: &Request) -> Origin {
         let headers = request.headers();
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical());
         let trusted = peer.is_some_and(|peer| self.trusts(peer));
+        if !trusted {
+            self.note_untrusted(headers);
+        }
         Origin {
             request_id: trusted
                 .then(|| forwarded_id(headers))
@@ -72,6 +83,17 @@ impl Telemetry {
             }
         }
         farthest
+    }
+
+    /// Behind a proxy that is not named all callers have one address, and so one budget: whoever runs the node should
+    /// hear of it, once.
+    fn note_untrusted(&self, headers: &HeaderMap) {
+        if headers.contains_key(FORWARDED_FOR) && !self.untrusted_noted.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "a forwarding header of an address that is no trusted proxy: if it is the proxy in front, name it in \
+                 SERVER__TRUSTED_PROXIES"
+            );
+        }
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
@@ -106,10 +128,8 @@ mod tests {
 
     fn telemetry() -> Telemetry {
         let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(0)));
-        Telemetry {
-            world: World::new(clock, Arc::new(SeededRng::new(1))),
-            trusted_proxies: vec![Network::parse("10.0.0.0/8").unwrap()].into(),
-        }
+        let world = World::new(clock, Arc::new(SeededRng::new(1)));
+        Telemetry::new(world, vec![Network::parse("10.0.0.0/8").unwrap()].into())
     }
 
     fn request(peer: &str, forwarded: &str) -> Request {

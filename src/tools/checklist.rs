@@ -75,7 +75,7 @@ impl Tool for Checklist {
 
 async fn steps(conn: &mut impl Conn, account: AccountId, wanted: &Use) -> Result<[Step; 5], db::Error> {
     let home = wanted.organization_id;
-    let person = auth::store::account::get(conn, account).await?;
+    let person = auth::store::account::introduction(conn, account).await?;
     let installed = market::store::installations(conn, home, None, 1).await?;
     let thread = chat::store::has_thread(conn, home, account).await?;
     let answered = chat::store::answered(conn, home, account).await?;
@@ -104,9 +104,8 @@ const PROFILE: &str = "Fill in your profile, such as your company or what you do
 const BUY: &str = "When the limits of the free plan are in your way, choose a plan and pay for it (ListPlans, then \
                    CreateCheckout).";
 
-fn has_profile(account: &auth::model::Account) -> bool {
-    let profile = &account.profile;
-    !(profile.bio.is_empty() && profile.company.is_empty() && profile.website.is_empty())
+const fn has_profile(person: &auth::store::account::Introduction) -> bool {
+    !(person.bio.is_empty() && person.company.is_empty() && person.website.is_empty())
 }
 
 fn told(steps: &[Step]) -> Value {

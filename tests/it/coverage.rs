@@ -12,6 +12,7 @@ mod repetition;
 mod requests;
 mod roles;
 mod scene;
+mod tenants;
 mod wire;
 
 use std::collections::BTreeSet;

@@ -3,6 +3,7 @@
 mod api_keys;
 mod auth;
 mod chat;
+mod limits;
 mod market;
 mod organizations;
 pub mod payments;

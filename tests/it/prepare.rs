@@ -68,7 +68,7 @@ impl Prepared {
     /// What is wrong with these statements, each with its place.
     async fn refused(&mut self, calls: &[Call]) -> Vec<String> {
         let mut found = Vec::new();
-        for Call { place, text } in calls {
+        for Call { place, text, .. } in calls {
             let outcome = match (text, &*self) {
                 (None, _) => Err("is written in a way that this test does not read".to_owned()),
                 (Some(text), Self::Sqlite(_)) => self.prepare(&text.sqlite).await,

@@ -8,3 +8,4 @@ mod jobs;
 mod ledger;
 mod market;
 pub mod payments;
+mod wall;

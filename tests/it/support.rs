@@ -14,7 +14,7 @@ use capecontrol::auth::caller::Proof;
 use capecontrol::auth::store::{account, organization};
 use capecontrol::auth::{Caller, Email, Origin, Role};
 use capecontrol::base::{AccountId, ManualClock, OrganizationId, SeededRng, Timestamp, World};
-use capecontrol::db::{Db, Engine, Options, Scope};
+use capecontrol::db::{self, Db, Engine, Options, Scope};
 use capecontrol::jobs::{self, Registry, Worker};
 
 /// 2026-11-20T10:00:00Z, where the clock of every test begins.
@@ -25,7 +25,7 @@ pub struct Fixture {
     pub db: Db,
     pub world: World,
     pub clock: Arc<ManualClock>,
-    /// Where the database is, for a second node or a look from outside.
+    /// Where the database is, for a second node or a look from outside; on PostgreSQL as the role that serves.
     pub url: String,
     _folder: tempfile::TempDir,
 }
@@ -40,7 +40,7 @@ impl Start for Fixture {
         let folder = tempfile::tempdir().unwrap();
         let url = database_url(engine, &folder).await;
         let db = Db::open(&Options { connections_max: 4, ..Options::new(&url) }).await.unwrap();
-        db.migrate().await.unwrap();
+        migrate(&db, &url).await.unwrap();
         let (world, clock) = world(7);
         Self { db, world, clock, url, _folder: folder }
     }
@@ -81,6 +81,15 @@ pub async fn insert_account(db: &Db, world: &World, email: &str) -> (AccountId, 
     organization::insert_personal(&mut tx, personal, new.id, "Somebody", new.at).await.unwrap();
     tx.commit().await.unwrap();
     (new.id, personal)
+}
+
+/// Migrates a database as it is done in earnest: on PostgreSQL as another role than the one that serves.
+pub async fn migrate(db: &Db, url: &str) -> Result<(), db::Error> {
+    let Some(owner) = postgres::owner_url(url) else { return db.migrate().await };
+    let owner = Db::open(&Options { connections_max: 1, ..Options::new(owner) }).await?;
+    let migrated = db.migrate_as(&owner).await;
+    owner.close().await;
+    migrated
 }
 
 /// The address of an empty database.

@@ -34,6 +34,19 @@ impl Store {
         Ok(account::get(&mut conn, id).await?.ok_or("there is no such account")?)
     }
 
+    /// Reads the head of a thread, told by its id alone: in its organisation's scope, or without any scope where
+    /// nothing asks for one.
+    pub async fn thread(&self, scene: &Scene, thread: usize, scope: bool) -> Outcome<()> {
+        let mut conn = self.db.conn(Scope::Organization(scene.organization)).await?;
+        let statement = if scope {
+            conn.sql("SELECT organization_id, last_seq FROM threads WHERE id = $1")
+        } else {
+            conn.shared_sql("SELECT organization_id, last_seq FROM threads WHERE id = $1")
+        };
+        let _: (OrganizationId, i64) = statement.bind(scene.threads[thread]).one().await?;
+        Ok(())
+    }
+
     /// Writes a message and its event at the next position of a thread.
     pub async fn send(&self, scene: &Scene, thread: usize) -> Outcome<()> {
         let (thread_id, author) = scene.thread_and_author(thread);

@@ -89,10 +89,14 @@ async fn messages_sent(program: &Program, crowd: &Crowd, places: &Places) -> Out
     Ok(Round::rate(count, elapsed, program.cpu()? - before))
 }
 
-/// Has the control do something by itself for a turn.
 async fn by_order(control: &mut Program, what: &str) -> Outcome<Round> {
+    ordered(control, what, SENDERS).await
+}
+
+/// Has the control do something by itself for a turn, so many times at once.
+pub async fn ordered(control: &mut Program, what: &str, at_once: usize) -> Outcome<Round> {
     let before = control.cpu()?;
-    let answer = control.ask(&format!("{what} {SENDERS} {}", TURN.as_millis())).await?;
+    let answer = control.ask(&format!("{what} {at_once} {}", TURN.as_millis())).await?;
     let (count, micros) = answer.split_once(' ').ok_or_else(|| format!("what is {answer:?}?"))?;
     let elapsed = Duration::from_micros(micros.parse()?);
     Ok(Round::rate(count.parse()?, elapsed, control.cpu()? - before))

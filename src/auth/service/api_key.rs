@@ -27,9 +27,9 @@ const USE_EVERY: Duration = Duration::from_mins(1);
 const USES_MAX: usize = 50_000;
 /// How many keys one statement asks for.
 const KEYS_AT_ONCE: usize = 500;
-const CHECK: Scope = Scope::System("API key check");
+const CHECK: Scope = Scope::System("api key check");
 /// Where a key is looked for whose organisation only its id tells.
-const LOCATE: Scope = Scope::System("API key is located");
+const LOCATE: Scope = Scope::System("api key is located");
 
 /// A key is wanted.
 #[derive(Clone, Debug)]

@@ -156,19 +156,19 @@ impl Service {
             Claim::Replay(()) => return Ok(()),
             Claim::New(slot) => slot,
         };
+        check_is_owner(access::member(&mut tx, caller, id).await?)?;
+        // Asked first, for it locks: whoever starts a checkout takes that lock and then wants the organisation's row.
+        let unsettled = match &self.estate {
+            Some(estate) => estate.unsettled(&mut tx, id).await?,
+            None => None,
+        };
         let (locked, role) = lock(&mut tx, caller, id).await?;
-        match role {
-            OrganizationRole::Owner => {}
-            OrganizationRole::Admin => return Err(Error::OwnersOnly),
-            OrganizationRole::Billing | OrganizationRole::Member => return Err(Error::NotAnOwner),
-        }
+        check_is_owner(role)?;
         if locked.personal_account_id.is_some() {
             return Err(Error::PersonalOrganization);
         }
         check_etag(etag, &locked)?;
-        if let Some(estate) = &self.estate
-            && let Some(what) = estate.unsettled(&mut tx, id).await?
-        {
+        if let Some(what) = unsettled {
             return Err(Error::NotSettled(what));
         }
         self.close(&mut tx, id).await?;
@@ -249,7 +249,7 @@ impl Service {
             created_at: now,
             expires_at: now.plus(self.options.invitation_ttl),
         };
-        self.send_invitation(&mut tx, &invitation).await?;
+        self.send_invitation(&mut tx, &invitation, &locked.name).await?;
         let entry = caller.entry("auth.invite_member").of(id).on("invitation", invitation.id);
         let entry = entry.risk(Risk::Medium).changed(&(), &invitation);
         self.audit.record(&mut tx, entry).await?;
@@ -270,11 +270,20 @@ impl Service {
         Ok(())
     }
 
-    async fn send_invitation(&self, tx: &mut Tx, invitation: &Invitation) -> Result<(), Error> {
+    async fn send_invitation(&self, tx: &mut Tx, invitation: &Invitation, name: &str) -> Result<(), Error> {
         let token = Secret::new(self.world.token());
         let hash = token_hash(token.expose()).ok_or_else(|| Error::internal("a token is too long"))?;
         store::invitation::insert(tx, invitation, hash).await?;
-        let letter = letters::invitation(&self.options.public_url, &token, self.options.invitation_ttl);
+        let inviter = store::member::get(tx, invitation.organization, invitation.invited_by).await?;
+        let letter = letters::invitation(
+            &self.options.public_url,
+            &letters::Invitation {
+                inviter: inviter.as_ref().map(|inviter| inviter.display_name.as_str()),
+                organization: Some(name),
+                token: &token,
+                good_until: invitation.expires_at,
+            },
+        );
         self.write_to(tx, &invitation.email, letter).await
     }
 
@@ -501,6 +510,14 @@ async fn check_last_owner(tx: &mut Tx, id: OrganizationId, member: &Member) -> R
         return Err(Error::LastOwner);
     }
     Ok(())
+}
+
+fn check_is_owner(role: OrganizationRole) -> Result<(), Error> {
+    match role {
+        OrganizationRole::Owner => Ok(()),
+        OrganizationRole::Admin => Err(Error::OwnersOnly),
+        OrganizationRole::Billing | OrganizationRole::Member => Err(Error::NotAnOwner),
+    }
 }
 
 fn check_assignment(

@@ -28,7 +28,7 @@ const NO_DOMAIN: &str = "service-accounts.invalid";
 const TOKEN_METHOD: &str = "/capecontrol.auth.v1.AuthService/ExchangeServiceAccountToken";
 /// Where a service account is looked for whose organisation only its id tells.
 const LOCATE: Scope = Scope::System("service account is located");
-const EXCHANGE: Scope = Scope::System("service account's token");
+const EXCHANGE: Scope = Scope::System("token of a service account");
 
 /// A service account is wanted.
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
+use crate::auth::guess::Keys;
 use crate::auth::hashing::Verdict;
 use crate::auth::model::SessionEnd;
 use crate::auth::store::account::Credentials;
@@ -42,7 +43,8 @@ impl Service {
     /// Signs in. An unknown address and a wrong password cost the same work and get the same answer.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentials`], [`Error::OneTimePasswordSpent`], [`Error::HashingBusy`], [`Error::Invalid`].
+    /// [`Error::InvalidCredentials`], [`Error::OneTimePasswordSpent`], [`Error::GuessDelayed`],
+    /// [`Error::HashingBusy`], [`Error::Invalid`].
     pub async fn login(
         &self,
         caller: &Caller,
@@ -50,6 +52,7 @@ impl Service {
         key: Option<&RequestKey>,
     ) -> Result<Issued, Error> {
         let email = check_login(&command)?;
+        let guess = self.count_guess(caller, email.as_str()).await?;
         let credentials = {
             let mut conn = self.db.conn(SCOPE).await?;
             store::account::credentials(&mut conn, &email).await?
@@ -63,7 +66,7 @@ impl Service {
         // Missing the chance to rehash is no reason to refuse: the next sign-in has it too.
         let rehashed =
             if outdated { self.hashing.hash(command.password, &self.world).await.ok() } else { None };
-        let issued = self.sign_in(caller, &known, rehashed, key).await?;
+        let issued = self.sign_in(caller, &known, rehashed, &guess, key).await?;
         if known.one_time_issued_at.is_some() {
             self.remove_one_time_file().await;
         }
@@ -75,6 +78,7 @@ impl Service {
         caller: &Caller,
         known: &Credentials,
         rehashed: Option<String>,
+        guess: &Keys,
         key: Option<&RequestKey>,
     ) -> Result<Issued, Error> {
         let mut tx = self.db.begin(SCOPE).await?;
@@ -88,6 +92,7 @@ impl Service {
         if let Some(hash) = rehashed {
             store::account::rehash(&mut tx, known, hash).await?;
         }
+        self.guessed_right(&mut tx, guess).await?;
         let session: SessionId = self.world.id();
         let new = NewSession {
             id: session,

@@ -268,13 +268,34 @@ impl From<AccountRow> for Account {
     }
 }
 
-/// An account.
+/// What a person tells of themselves.
+#[derive(Clone, PartialEq, Eq, db::Row)]
+pub struct Introduction {
+    /// A few words.
+    pub bio: String,
+    /// Where they work.
+    pub company: String,
+    /// Their address on the web.
+    pub website: String,
+}
+
+/// What a person tells of themselves, in whatever scope it is asked.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn introduction(conn: &mut impl Conn, id: AccountId) -> Result<Option<Introduction>, db::Error> {
+    conn.shared_sql("SELECT bio, company, website FROM accounts WHERE id = $1").bind(id).optional().await
+}
+
+/// An account. It names its personal organisation, so it is read for a purpose of the platform: in the scope of another
+/// organisation PostgreSQL would not find that.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn get(conn: &mut impl Conn, id: AccountId) -> Result<Option<Account>, db::Error> {
+    debug_assert!(conn.scope().organization().is_none(), "an account is read in an organisation's scope");
     let row: Option<AccountRow> = conn
-        .shared_sql(
+        .sql(
             "SELECT a.id, a.email, a.email_verified_at, a.role, o.id AS personal_organization_id, a.display_name,
                 a.bio, a.company, a.website, a.skills, a.interests, a.preferences, a.version, a.created_at, a.updated_at
              FROM accounts a JOIN organizations o ON o.personal_account_id = a.id

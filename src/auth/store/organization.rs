@@ -16,7 +16,7 @@ pub async fn insert_personal(
     name: &str,
     at: Timestamp,
 ) -> Result<(), db::Error> {
-    tx.shared_sql(
+    tx.sql(
         "INSERT INTO organizations (id, name, personal_account_id, version, created_at, updated_at)
          VALUES ($1, $2, $3, 1, $4, $4)",
     )
@@ -40,7 +40,7 @@ pub async fn insert(
     name: &str,
     at: Timestamp,
 ) -> Result<(), db::Error> {
-    tx.shared_sql(
+    tx.sql(
         "INSERT INTO organizations (id, name, version, created_at, updated_at) VALUES ($1, $2, 1, $3, $3)",
     )
     .bind(id)
@@ -54,6 +54,8 @@ pub async fn insert(
 /// An organisation that nobody else changes until the transaction ends, nor its members.
 #[derive(Clone, db::Row)]
 pub struct Locked {
+    /// Its name.
+    pub name: String,
     /// Whose own it is, if it is somebody's.
     pub personal_account_id: Option<AccountId>,
     /// Counts the changes.
@@ -67,12 +69,10 @@ pub struct Locked {
 /// # Errors
 /// What the database refuses.
 pub async fn lock(tx: &mut Tx, id: OrganizationId) -> Result<Option<Locked>, db::Error> {
-    tx.shared_sql(db::lock!(
-        "SELECT personal_account_id, version, closed_at FROM organizations WHERE id = $1"
-    ))
-    .bind(id)
-    .optional()
-    .await
+    tx.sql(db::lock!("SELECT name, personal_account_id, version, closed_at FROM organizations WHERE id = $1"))
+        .bind(id)
+        .optional()
+        .await
 }
 
 /// Renames an organisation that is locked.
@@ -80,7 +80,7 @@ pub async fn lock(tx: &mut Tx, id: OrganizationId) -> Result<Option<Locked>, db:
 /// # Errors
 /// What the database refuses.
 pub async fn rename(tx: &mut Tx, id: OrganizationId, name: &str, at: Timestamp) -> Result<(), db::Error> {
-    tx.shared_sql("UPDATE organizations SET name = $1, version = version + 1, updated_at = $2 WHERE id = $3")
+    tx.sql("UPDATE organizations SET name = $1, version = version + 1, updated_at = $2 WHERE id = $3")
         .bind(name)
         .bind(at)
         .bind(id)
@@ -94,13 +94,11 @@ pub async fn rename(tx: &mut Tx, id: OrganizationId, name: &str, at: Timestamp) 
 /// # Errors
 /// What the database refuses.
 pub async fn close(tx: &mut Tx, id: OrganizationId, at: Timestamp) -> Result<(), db::Error> {
-    tx.shared_sql(
-        "UPDATE organizations SET closed_at = $1, version = version + 1, updated_at = $1 WHERE id = $2",
-    )
-    .bind(at)
-    .bind(id)
-    .execute()
-    .await?;
+    tx.sql("UPDATE organizations SET closed_at = $1, version = version + 1, updated_at = $1 WHERE id = $2")
+        .bind(at)
+        .bind(id)
+        .execute()
+        .await?;
     Ok(())
 }
 

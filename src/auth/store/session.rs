@@ -218,12 +218,13 @@ pub struct Standing {
     pub expires_at: Timestamp,
 }
 
-/// A session, unless it was ended.
+/// A session, unless it was ended. Read for a purpose of the platform, as an account is.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn standing(conn: &mut impl Conn, id: SessionId) -> Result<Option<Standing>, db::Error> {
-    conn.shared_sql(
+    debug_assert!(conn.scope().organization().is_none(), "a session is read in an organisation's scope");
+    conn.sql(
         "SELECT s.account_id, a.role, o.id AS personal_organization_id, s.expires_at
          FROM sessions s
          JOIN accounts a ON a.id = s.account_id

@@ -65,7 +65,7 @@ pub(super) fn word(frame: wire::ClientFrame) -> Inbound {
     };
     match body {
         Some(body) if violations.is_empty() => Inbound::Frame(ClientFrame { request_id, body }),
-        _ => Inbound::Bad { request_id, client_message_id, violations },
+        _ => Inbound::Refused { request_id, client_message_id, why: violations.into() },
     }
 }
 
@@ -86,12 +86,13 @@ fn positions(violations: &mut Violations, ack: &wire::AckCursors) -> Option<Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Fault as _;
     use wire::client_frame::Frame;
 
     fn problems(frame: wire::ClientFrame) -> Vec<String> {
         match word(frame) {
-            Inbound::Bad { violations, .. } => {
-                violations.as_slice().iter().map(|violation| violation.field.clone()).collect()
+            Inbound::Refused { why, .. } => {
+                why.violations().iter().map(|violation| violation.field.clone()).collect()
             }
             _ => Vec::new(),
         }

@@ -109,7 +109,7 @@ impl Teller {
                 }
                 Ok(())
             }
-            Ok(Some(Inbound::Bad { violations, .. })) => Err(violations.into()),
+            Ok(Some(Inbound::Refused { why, .. })) => Err(why),
             Ok(Some(Inbound::Unreadable)) => Err(Error::FrameUnreadable),
             Ok(Some(Inbound::Frame(_)) | None) | Err(_) => Err(Error::HelloExpected),
         }
@@ -238,8 +238,8 @@ impl Teller {
         match word {
             None => self.words = None,
             Some(Inbound::Unreadable) => return Err(Error::FrameUnreadable),
-            Some(Inbound::Bad { request_id, client_message_id, violations }) => {
-                self.refuse(request_id, client_message_id, &violations.into());
+            Some(Inbound::Refused { request_id, client_message_id, why }) => {
+                self.refuse(request_id, client_message_id, &why);
             }
             Some(Inbound::Frame(ClientFrame { request_id, body })) => {
                 Box::pin(self.carry_out(request_id, body)).await;

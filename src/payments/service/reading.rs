@@ -16,6 +16,9 @@ use crate::payments::store;
 
 use super::Service;
 
+/// To find out whose something is. What it holds is read in its organisation's scope.
+const LOCATE: Scope = Scope::System("payments.locate");
+
 /// A place in a list that begins with the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
@@ -70,24 +73,28 @@ impl Service {
     /// A payment of an organisation that the caller belongs to.
     pub async fn get_payment(&self, caller: &Caller, id: PaymentId) -> Result<Payment, Error> {
         caller.account()?;
-        let mut conn = self.db.conn(Scope::System("payments.get_payment")).await?;
-        let payment = store::payment::get(&mut conn, id).await?.ok_or(Error::PaymentNotFound)?;
-        if visible(&mut conn, caller, payment.organization_id).await? {
-            Ok(payment)
-        } else {
-            Err(Error::PaymentNotFound)
+        let mut conn = self.db.conn(LOCATE).await?;
+        let home = store::payment::organization_of(&mut conn, id).await?.ok_or(Error::PaymentNotFound)?;
+        drop(conn);
+        let mut conn = self.db.conn(Scope::Organization(home)).await?;
+        if !visible(&mut conn, caller, home).await? {
+            return Err(Error::PaymentNotFound);
         }
+        store::payment::get(&mut conn, id).await?.ok_or(Error::PaymentNotFound)
     }
 
     /// An invoice of an organisation that the caller belongs to.
     pub async fn get_invoice(&self, caller: &Caller, id: InvoiceId) -> Result<InvoiceWithLines, Error> {
         caller.account()?;
-        let mut conn = self.db.conn(Scope::System("payments.get_invoice")).await?;
-        let invoice = store::invoice::get(&mut conn, id).await?.ok_or(Error::InvoiceNotFound)?;
-        if !visible(&mut conn, caller, invoice.organization_id).await? {
+        let mut conn = self.db.conn(LOCATE).await?;
+        let home = store::invoice::organization_of(&mut conn, id).await?.ok_or(Error::InvoiceNotFound)?;
+        drop(conn);
+        let mut conn = self.db.conn(Scope::Organization(home)).await?;
+        if !visible(&mut conn, caller, home).await? {
             return Err(Error::InvoiceNotFound);
         }
-        let lines = store::invoice::lines(&mut conn, [id]).await?;
+        let invoice = store::invoice::get(&mut conn, id).await?.ok_or(Error::InvoiceNotFound)?;
+        let lines = store::invoice::lines(&mut conn, home, [id]).await?;
         Ok(InvoiceWithLines { invoice, lines })
     }
 
@@ -103,7 +110,8 @@ impl Service {
         let mut conn = self.db.conn(Scope::Organization(assumed)).await?;
         let organization_id = access::resolve_billing(&mut conn, caller, named).await?;
         let invoices = store::invoice::page(&mut conn, organization_id, Cursor::place(after), limit).await?;
-        let lines = store::invoice::lines(&mut conn, invoices.iter().map(|invoice| invoice.id)).await?;
+        let ids = invoices.iter().map(|invoice| invoice.id);
+        let lines = store::invoice::lines(&mut conn, organization_id, ids).await?;
         let mut of: HashMap<InvoiceId, Vec<InvoiceLine>> = HashMap::new();
         for line in lines {
             of.entry(line.invoice_id).or_default().push(line);

@@ -228,7 +228,7 @@ impl Service {
         store::subscription::put(tx, &subscription).await?;
         store::invoice::set_period(tx, organization, payment.invoice_id, period).await?;
         let invoices = store::payment::supersede_others(tx, organization, payment.id, now).await?;
-        store::invoice::void_open(tx, invoices).await?;
+        store::invoice::void_open(tx, organization, invoices).await?;
         Ok(())
     }
 

@@ -53,10 +53,8 @@ pub async fn raise(tx: &mut Tx, id: Id<AlarmMark>, alarm: &Alarm, now: Timestamp
 /// # Errors
 /// What the database refuses.
 pub async fn newest(conn: &mut impl Conn, limit: i64) -> Result<Vec<(AlarmKind, String, i64)>, db::Error> {
-    conn.shared_sql(
-        "SELECT kind, subject, occurrences FROM alarms ORDER BY created_at DESC, id DESC LIMIT $1",
-    )
-    .bind(limit)
-    .all()
-    .await
+    conn.sql("SELECT kind, subject, occurrences FROM alarms ORDER BY created_at DESC, id DESC LIMIT $1")
+        .bind(limit)
+        .all()
+        .await
 }

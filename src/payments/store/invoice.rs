@@ -8,6 +8,19 @@ use crate::db::{self, Conn, Tx};
 use crate::payments::model::period::Period;
 use crate::payments::model::{Invoice, InvoiceId, InvoiceLine, InvoiceStatus};
 
+/// The organisation of an invoice.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn organization_of(
+    conn: &mut impl Conn,
+    id: InvoiceId,
+) -> Result<Option<OrganizationId>, db::Error> {
+    let row: Option<(OrganizationId,)> =
+        conn.sql("SELECT organization_id FROM invoices WHERE id = $1").bind(id).optional().await?;
+    Ok(row.map(|(organization_id,)| organization_id))
+}
+
 /// The invoice with this id, whoever's it is. The caller's membership is checked by who asks.
 ///
 /// # Errors
@@ -78,20 +91,22 @@ pub async fn page(
     .await
 }
 
-/// The lines of these invoices, in order.
+/// The lines of these invoices of an organisation, in order.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn lines(
     conn: &mut impl Conn,
+    organization_id: OrganizationId,
     invoices: impl IntoIterator<Item = InvoiceId>,
 ) -> Result<Vec<InvoiceLine>, db::Error> {
-    // The invoices were read for their organisation; their lines need no other filter.
-    conn.shared_sql(
+    conn.sql(
         "SELECT invoice_id, position, description, quantity, unit_minor, total_minor, plan_id, billing_cycle,
                 period_start, period_end
-         FROM invoice_lines WHERE invoice_id IN $list ORDER BY invoice_id, position",
+         FROM invoice_lines WHERE organization_id IS NOT DISTINCT FROM $1 AND invoice_id IN $list
+         ORDER BY invoice_id, position",
     )
+    .bind(organization_id)
     .list(invoices)
     .all()
     .await
@@ -186,17 +201,25 @@ pub async fn update(tx: &mut Tx, invoice: &Invoice) -> Result<(), db::Error> {
     Ok(())
 }
 
-/// Voids the open invoices of payments that were superseded.
+/// Voids the open invoices of an organisation's payments that were superseded.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn void_open(tx: &mut Tx, invoices: impl IntoIterator<Item = InvoiceId>) -> Result<u64, db::Error> {
-    tx.shared_sql("UPDATE invoices SET status = $1 WHERE status = $2 AND id IN $list")
-        .bind(InvoiceStatus::Void)
-        .bind(InvoiceStatus::Open)
-        .list(invoices)
-        .execute()
-        .await
+pub async fn void_open(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    invoices: impl IntoIterator<Item = InvoiceId>,
+) -> Result<u64, db::Error> {
+    tx.sql(
+        "UPDATE invoices SET status = $1
+         WHERE status = $2 AND organization_id IS NOT DISTINCT FROM $3 AND id IN $list",
+    )
+    .bind(InvoiceStatus::Void)
+    .bind(InvoiceStatus::Open)
+    .bind(organization_id)
+    .list(invoices)
+    .execute()
+    .await
 }
 
 /// Says for which period the lines of a paid invoice serve.

@@ -7,6 +7,19 @@ use crate::base::{OrganizationId, Timestamp};
 use crate::db::{self, Conn, Tx};
 use crate::payments::model::{InvoiceId, Payment, PaymentId, PaymentStatus, PlanKind};
 
+/// The organisation of a payment.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn organization_of(
+    conn: &mut impl Conn,
+    id: PaymentId,
+) -> Result<Option<OrganizationId>, db::Error> {
+    let row: Option<(OrganizationId,)> =
+        conn.sql("SELECT organization_id FROM payments WHERE id = $1").bind(id).optional().await?;
+    Ok(row.map(|(organization_id,)| organization_id))
+}
+
 /// The payment with this id, whoever's it is. The caller's membership is checked by who asks.
 ///
 /// # Errors

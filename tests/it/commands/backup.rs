@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use capecontrol::db::{Db, Engine, Options};
+use capecontrol::db::{Conn as _, Db, Engine, Options, Scope};
 use capecontrol::proto::capecontrol::chat::v1 as chat;
 use capecontrol::proto::capecontrol::payments::v1::PaymentStatus;
 use serde_json::{Value, json};
@@ -18,7 +18,14 @@ use crate::support::{on_both, postgres};
 
 use super::{account, command, read, sign_in};
 
-/// A command on the database of a node of these tests.
+/// A command on the database of a node of these tests, as whoever restores: the owner of what there will be.
+fn as_owner(folder: &tempfile::TempDir, url: &str, arguments: &[&str]) -> tokio::process::Command {
+    let mut command = on(folder, url, arguments);
+    command.env("CAPECONTROL_DATABASE__OWNER_URL", postgres::owner_url(url).unwrap_or_default());
+    command
+}
+
+/// A command on the database of a node of these tests, as the role that serves.
 fn on(folder: &tempfile::TempDir, url: &str, arguments: &[&str]) -> tokio::process::Command {
     let mut command = program(folder, arguments);
     command.env("CAPECONTROL_DATABASE__URL", url).env("CAPECONTROL_SECURITY__ROOT_KEY", ROOT_KEY);
@@ -90,10 +97,14 @@ on_both! {
 
         let url = elsewhere(&t.database_url, &folder).await;
         let restore = ["restore", "--from", to.to_str().unwrap()];
-        let (code, out, error) = run(on(&folder, &url, &restore)).await;
+        let (code, out, error) = run(as_owner(&folder, &url, &restore)).await;
         assert!(code == 0 && out.contains("After a restore"), "{out} {error}");
+        // The role that serves has its rights again, and the wall stands.
+        let restored = Db::open(&Options::new(&url)).await.unwrap();
+        assert!(restored.level().await.unwrap().is_current() && restored.breaches().await.unwrap().is_empty());
+        restored.close().await;
         // Once: what is there now is not overwritten.
-        let (code, _, error) = run(on(&folder, &url, &restore)).await;
+        let (code, _, error) = run(as_owner(&folder, &url, &restore)).await;
         assert!(code == 1 && error.contains("overwrites nothing"), "{error}");
 
         let t = t.restart_on(url).await;
@@ -123,12 +134,13 @@ on_both! {
         let folder = tempfile::tempdir().unwrap();
         t.register("ada@example.com").await;
         let to = folder.path().join("backup");
-        let (code, _, error) = run(on(&folder, &t.database_url, &["backup", "--to", to.to_str().unwrap()])).await;
+        // A backup as the owner, whom the policies hold off as well, is as whole as one as the role that serves.
+        let (code, _, error) = run(as_owner(&folder, &t.database_url, &["backup", "--to", to.to_str().unwrap()])).await;
         assert_eq!(code, 0, "{error}");
         let url = elsewhere(&t.database_url, &folder).await;
         let restore = ["restore", "--from", to.to_str().unwrap()];
         let refused = async |words: &str| {
-            let (code, out, error) = run(on(&folder, &url, &restore)).await;
+            let (code, out, error) = run(as_owner(&folder, &url, &restore)).await;
             assert!(code == 1 && out.is_empty() && error.contains(words), "{words}: {error}");
             nothing_is_at(&url).await;
         };
@@ -162,12 +174,17 @@ on_both! {
         refused("manifest.json cannot be read").await;
         std::fs::write(to.join("manifest.json"), &manifest).unwrap();
 
-        let mut other = on(&folder, &url, &restore);
+        let mut other = as_owner(&folder, &url, &restore);
         other.env("CAPECONTROL_SECURITY__ROOT_KEY", "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=");
         let (code, _, error) = run(other).await;
         assert!(code == 1 && error.contains("root key"), "{error}");
         nothing_is_at(&url).await;
-        assert_eq!(run(on(&folder, &url, &restore)).await.0, 0);
+        assert_eq!(run(as_owner(&folder, &url, &restore)).await.0, 0);
+        let restored = Db::open(&Options::new(&url)).await.unwrap();
+        let mut conn = restored.conn(Scope::System("test")).await.unwrap();
+        let (people, members): (i64, i64) =
+            conn.sql("SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM memberships)").one().await.unwrap();
+        assert_eq!((people, members), (1, 1), "what stands behind the wall came back too");
     }
 }
 
@@ -178,7 +195,7 @@ async fn nothing_is_at(url: &str) {
             assert!(!Path::new(&format!("{path}{ending}")).exists(), "{path}{ending}");
         }
     } else {
-        let db = Db::open(&Options::new(url)).await.unwrap();
+        let db = Db::open(&Options::new(postgres::owner_url(url).unwrap())).await.unwrap();
         assert_eq!(db.server().await.unwrap().unwrap().relations, 0);
         db.close().await;
     }

@@ -28,8 +28,32 @@ impl Leaf {
 
     /// Names something.
     pub fn is_id(&self) -> bool {
-        let named = self.name() == "id" || self.name().ends_with("_id");
-        matches!(self.kind, Kind::String) && named && self.name() != "request_id" && !self.is_key()
+        matches!(self.kind, Kind::String) && names_something(self.name()) && !self.is_key()
+    }
+
+    /// The path without the places in lists: `threads.thread_id`.
+    pub fn declared(&self) -> String {
+        self.steps.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(".")
+    }
+
+    /// The request with another item behind the one that holds this field, alike but for the value; none when it stands
+    /// in no list.
+    pub fn beside(&self, request: &DynamicMessage, value: Value) -> Option<DynamicMessage> {
+        let (mut request, other) = (request.clone(), self.set(request, value));
+        let at = self.steps.iter().position(|(_, index)| index.is_some())?;
+        let (before, list) = (&self.steps[..at], &self.steps[at]);
+        let message = |of: &DynamicMessage| {
+            let mut message = of.clone();
+            for (name, _) in before {
+                message = message.get_field_by_name(name).unwrap().as_message().unwrap().clone();
+            }
+            message
+        };
+        let (mut items, others) = (items(&message(&request), &list.0), items(&message(&other), &list.0));
+        items.push(others[list.1.unwrap()].clone());
+        let whole = [before, &[(list.0.clone(), None)]].concat();
+        put(&mut request, &whole, Value::List(items));
+        Some(request)
     }
 
     pub fn is_etag(&self) -> bool {
@@ -52,10 +76,87 @@ impl Leaf {
     }
 }
 
+/// The request with a value in a field that it need not fill in; none when the message that has the field is not there,
+/// or stands in a list.
+pub fn told(request: &DynamicMessage, path: &str, value: Value) -> Option<DynamicMessage> {
+    let steps: Vec<(String, Option<usize>)> = path.split('.').map(|name| (name.to_owned(), None)).collect();
+    let mut message = request.clone();
+    for (name, _) in &steps[..steps.len() - 1] {
+        let field = message
+            .descriptor()
+            .get_field_by_name(name)
+            .filter(|field| !field.is_list() && !field.is_map())?;
+        if !message.has_field(&field) {
+            return None;
+        }
+        message = message.get_field(&field).as_message()?.clone();
+    }
+    let mut request = request.clone();
+    put(&mut request, &steps, value);
+    Some(request)
+}
+
+fn items(message: &DynamicMessage, name: &str) -> Vec<Value> {
+    message.get_field_by_name(name).unwrap().as_list().unwrap().to_vec()
+}
+
+/// Whether a field of this name names something. A request's key, and the mark of a frame, name only the request.
+fn names_something(name: &str) -> bool {
+    let ending = name == "id" || name.ends_with("_id") || name == "ids" || name.ends_with("_ids");
+    ending && name != "request_id"
+}
+
+/// A field that names something, as it is declared.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Named {
+    /// As [`Leaf::declared`] writes it.
+    pub path: String,
+    /// The message that it is a field of, and its own name.
+    pub field: (String, String),
+}
+
+/// Every field in a message, however deep, that names something. One in a map is told with a mark, for no test fills it
+/// in.
+pub fn names(message: &MessageDescriptor) -> BTreeSet<Named> {
+    let mut found = BTreeSet::new();
+    name(message, &[], &mut Vec::new(), &mut found);
+    found
+}
+
+fn name(
+    message: &MessageDescriptor,
+    before: &[String],
+    above: &mut Vec<String>,
+    found: &mut BTreeSet<Named>,
+) {
+    let whole = message.full_name().to_owned();
+    // A message that holds itself would never end.
+    if above.contains(&whole) {
+        return;
+    }
+    above.push(whole.clone());
+    for field in message.fields() {
+        let mark = if field.is_map() { "{}" } else { "" };
+        let path = [before, &[format!("{}{mark}", field.name())]].concat();
+        let key = before.is_empty() && field.name() == "client_message_id";
+        match field.kind() {
+            Kind::Message(inner) => name(&inner, &path, above, found),
+            Kind::String if names_something(field.name()) && !key => {
+                let field = (whole.clone(), field.name().to_owned());
+                found.insert(Named { path: path.join("."), field });
+            }
+            _ => {}
+        }
+    }
+    above.pop();
+}
+
 fn put(message: &mut DynamicMessage, steps: &[(String, Option<usize>)], value: Value) {
     let ((name, index), rest) = steps.split_first().unwrap();
     if rest.is_empty() {
-        return message.set_field_by_name(name, value);
+        let Some(index) = index else { return message.set_field_by_name(name, value) };
+        message.get_field_by_name_mut(name).unwrap().as_list_mut().unwrap()[*index] = value;
+        return;
     }
     let field = message.get_field_by_name_mut(name).unwrap();
     let inner = match index {
@@ -95,6 +196,10 @@ fn collect(
             }
             (Kind::Message(_), Value::Message(inner)) if set => {
                 collect(&inner, resources, &step(None), found);
+            }
+            (Kind::String, Value::List(items)) if names_something(field.name()) => {
+                let items = items.into_iter().enumerate();
+                found.extend(items.map(|(index, item)| leaf(step(Some(index)), kind.clone(), item)));
             }
             (Kind::Message(_), _) | (_, Value::List(_)) => {}
             (_, value) if set || !(is_resource || field.containing_oneof().is_some()) => {

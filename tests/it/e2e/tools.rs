@@ -7,6 +7,7 @@ use capecontrol::auth::Caller;
 use capecontrol::base::OrganizationId;
 use capecontrol::db::{Conn as _, Scope};
 use capecontrol::market::manifest::SideEffect;
+use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::chat::v1::{CreateThreadRequest, SendMessageRequest};
 use capecontrol::proto::capecontrol::marketplace::v1::InstallListingRequest;
 use capecontrol::tools::{self, Checklist, Checkout};
@@ -117,6 +118,22 @@ on_both! {
         // A stranger's steps are their own.
         let eve = t.register("eve@example.com").await;
         assert_eq!(standing(&checklist(&t, &eve).await), ("agent_installed".to_owned(), 0));
+    }
+
+    /// Whichever organisation they work in, a person is who they are.
+    async fn a_profile_counts_in_every_organisation(t: App) {
+        let (ada, eve) = (t.register("ada@example.com").await, t.register("eve@example.com").await);
+        let joins = "INSERT INTO memberships (organization_id, account_id, role, created_at)
+                     VALUES ($1, $2, 'member', $3)";
+        let mut tx = t.db.begin(Scope::Organization(ada.organization_id)).await.unwrap();
+        tx.sql(joins).bind(ada.organization_id).bind(eve.account_id).bind(t.world.now()).execute().await.unwrap();
+        tx.commit().await.unwrap();
+        let account = auth::Account { bio: "Builds things.".to_owned(), ..Default::default() };
+        let update = auth::UpdateAccountRequest { account: Some(account), ..Default::default() };
+        eve.account().update_account(update).await.unwrap();
+        let (tool, caller) = (Checklist::new(t.db.clone()), agent_of(&t, &eve).await);
+        let told = tool.call(&caller, &wanted(ada.organization_id, 0, "{}")).await.unwrap();
+        assert_eq!(standing(&told), ("agent_installed".to_owned(), 1));
     }
 
     async fn the_seeded_agents_name_the_tools_as_they_are(t: App) {

@@ -8,7 +8,8 @@ use std::str::Chars;
 
 use crate::tidy::source::{Source, line_of, literal_or_comment};
 
-const CALLS: [&str; 2] = [".sql(", ".shared_sql("];
+const SHARED: &str = ".shared_sql(";
+const CALLS: [&str; 2] = [".sql(", SHARED];
 
 /// A statement as each engine is given it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Text {
 pub struct Call {
     /// `path:line`.
     pub place: String,
+    /// Whether it is `.shared_sql(…)`.
+    pub shared: bool,
     pub text: Option<Text>,
 }
 
@@ -34,7 +37,8 @@ pub fn calls(source: &Source) -> Vec<Call> {
         if let Some(call) = CALLS.iter().find(|call| rest.starts_with(**call)) {
             at += call.len();
             let place = format!("{}:{}", source.path, line_of(&source.text, at));
-            found.push(Call { place, text: Reader::new(&source.text, at).expression() });
+            let shared = *call == SHARED;
+            found.push(Call { place, shared, text: Reader::new(&source.text, at).expression() });
             continue;
         }
         let (skipped, _) = literal_or_comment(rest, source.text[..at].chars().next_back());

@@ -12,7 +12,7 @@ use tonic::{Code, Response, Status, Streaming};
 use tonic_types::StatusExt as _;
 
 use super::*;
-use crate::support::database_url;
+use crate::support::{database_url, postgres};
 
 const STREAMS: usize = 100;
 const CALLS: usize = 50;
@@ -81,6 +81,7 @@ impl Scene {
 fn serve(folder: &tempfile::TempDir, url: &str) -> Command {
     let mut command = program(folder, &["serve"]);
     command.env("CAPECONTROL_DATABASE__URL", url).env("CAPECONTROL_DATABASE__MIGRATE", "true");
+    command.env("CAPECONTROL_DATABASE__OWNER_URL", postgres::owner_url(url).unwrap_or_default());
     // On PostgreSQL all nodes share it, so that it is no file of one node's.
     command.env("CAPECONTROL_SECURITY__ROOT_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
     command

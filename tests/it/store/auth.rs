@@ -94,7 +94,7 @@ async fn first_password(service: &Service) -> Result<Option<(auth::Email, Secret
 async fn subjects(t: &Fixture) -> Vec<String> {
     let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
     let rows: Vec<(String,)> =
-        conn.shared_sql("SELECT CAST(payload AS text) FROM jobs ORDER BY id LIMIT 100").all().await.unwrap();
+        conn.sql("SELECT CAST(payload AS text) FROM jobs ORDER BY id LIMIT 100").all().await.unwrap();
     let subject = |payload: &String| {
         let letter: serde_json::Value = serde_json::from_str(payload).unwrap();
         find(&letter, "subject").unwrap().to_owned()
@@ -112,7 +112,7 @@ fn find<'a>(value: &'a serde_json::Value, key: &str) -> Option<&'a str> {
 
 async fn count(t: &Fixture, what: &'static str) -> i64 {
     let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
-    let (count,): (i64,) = conn.shared_sql(what).one().await.unwrap();
+    let (count,): (i64,) = conn.sql(what).one().await.unwrap();
     count
 }
 

@@ -6,12 +6,15 @@ use capecontrol::base::{Id, Timestamp};
 use capecontrol::db::{self, Conn as _, Engine, Error, Scope};
 use uuid::Uuid;
 
-use crate::support::{Fixture, Start as _, on_both};
+use crate::support::{Fixture, Start as _, migrate, on_both, postgres};
 
 const SCOPE: Scope = Scope::System("test");
 
 async fn scratch(t: &Fixture) {
-    let mut tx = t.db.begin(SCOPE).await.unwrap();
+    // The role that serves makes no tables.
+    let owner = postgres::owner_url(&t.url).unwrap_or_else(|| t.url.clone());
+    let owner = db::Db::open(&db::Options::new(owner)).await.unwrap();
+    let mut tx = owner.begin(SCOPE).await.unwrap();
     tx.shared_sql(db::Sql {
         sqlite: "CREATE TABLE scratch (id BLOB NOT NULL PRIMARY KEY, word TEXT NOT NULL UNIQUE,
                    at INTEGER NOT NULL, number INTEGER, CONSTRAINT scratch_number_check CHECK (number >= 0)) STRICT",
@@ -22,6 +25,8 @@ async fn scratch(t: &Fixture) {
     .await
     .unwrap();
     tx.commit().await.unwrap();
+    t.db.admitted_by(&owner).await.unwrap();
+    owner.close().await;
 }
 
 fn id(number: u128) -> Id<()> {
@@ -169,13 +174,13 @@ on_both! {
     async fn migrating_twice_changes_nothing(t: Fixture) {
         let before = t.db.level().await.unwrap();
         assert!(before.is_current() && before.applied > 0);
-        t.db.migrate().await.unwrap();
+        migrate(&t.db, &t.url).await.unwrap();
         assert_eq!(t.db.level().await.unwrap(), before);
     }
 
     async fn nodes_that_migrate_at_once_do_not_disturb_each_other(t: Fixture) {
         let other = db::Db::open(&db::Options::new(&t.url)).await.unwrap();
-        let (one, two) = tokio::join!(t.db.migrate(), other.migrate());
+        let (one, two) = tokio::join!(migrate(&t.db, &t.url), migrate(&other, &t.url));
         one.unwrap();
         two.unwrap();
     }

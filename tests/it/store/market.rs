@@ -233,12 +233,12 @@ on_both! {
         let guide = listing_id(&t, "guide").await;
         service(&t).install_listing(&ada, install(guide), None).await.unwrap();
         let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
-        tx.shared_sql("UPDATE organizations SET personal_account_id = NULL").execute().await.unwrap();
+        tx.sql("UPDATE organizations SET personal_account_id = NULL").execute().await.unwrap();
         tx.shared_sql("DELETE FROM accounts").execute().await.unwrap();
         let kept: (Option<capecontrol::base::AccountId>,) =
             tx.sql("SELECT installed_by FROM installations").one().await.unwrap();
         assert_eq!(kept, (None,));
-        tx.shared_sql("DELETE FROM organizations").execute().await.unwrap();
+        tx.sql("DELETE FROM organizations").execute().await.unwrap();
         let left: (i64,) = tx.sql("SELECT count(*) FROM installations").one().await.unwrap();
         assert_eq!(left, (0,));
     }

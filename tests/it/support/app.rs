@@ -4,19 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use capecontrol::app::{self, Listeners};
-use capecontrol::base::{AccountId, ManualClock, OrganizationId, World};
+use capecontrol::base::{AccountId, ManualClock, OrganizationId, Rate, World};
 use capecontrol::config::{Config, Sources};
 use capecontrol::db::{Db, Engine};
 use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::chat::v1::chat_service_client::ChatServiceClient;
 use capecontrol::proto::capecontrol::marketplace::v1::marketplace_service_client::MarketplaceServiceClient;
 use capecontrol::proto::capecontrol::payments::v1 as payments;
+use capecontrol::rpc::limits;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{Start, database_url, world};
+use super::{Start, database_url, postgres, world};
 
 /// A password that everybody here has.
 pub const PASSWORD: &str = "correct horse battery";
@@ -196,13 +197,15 @@ impl App {
     }
 }
 
-fn config(folder: &tempfile::TempDir, database_url: &str) -> Config {
+/// The settings of a node of these tests.
+pub fn config(folder: &tempfile::TempDir, database_url: &str) -> Config {
     let settings = [
         ("DATA_DIR", folder.path().display().to_string()),
         ("SERVER__LISTEN", "127.0.0.1:0".to_owned()),
         ("OPS__LISTEN", "127.0.0.1:0".to_owned()),
         ("SERVER__ALLOWED_ORIGINS", "https://app.example.com".to_owned()),
         ("DATABASE__URL", database_url.to_owned()),
+        ("DATABASE__OWNER_URL", postgres::owner_url(database_url).unwrap_or_default()),
         ("DATABASE__MIGRATE", "true".to_owned()),
         ("DATABASE__CONNECTIONS_MAX", "6".to_owned()),
         ("SECURITY__ROOT_KEY", ROOT_KEY.to_owned()),
@@ -215,6 +218,15 @@ fn config(folder: &tempfile::TempDir, database_url: &str) -> Config {
     let (mut config, _) = Config::read(Sources { environment, ..Sources::default() }).unwrap();
     // Jobs run when the test says so.
     config.bounds.jobs.concurrency = 0;
+    // The clock stands still, so that no budget would ever fill up again.
+    let plenty = Rate::new(1_000_000, 60_000_000);
+    config.limits = limits::Options {
+        ordinary: plenty,
+        credential: plenty,
+        message: plenty,
+        payment: plenty,
+        heavy: plenty,
+    };
     config
 }
 
