@@ -88,7 +88,8 @@ pub async fn billing(
     }
 }
 
-/// The organisation that a request names, or the caller's own when it names none, if the caller has to do with its money.
+/// The organisation that a request names, or the caller's own when it names none, if the caller has to do with its
+/// money.
 ///
 /// # Errors
 /// As [`billing`].

@@ -1,7 +1,7 @@
 //! Whether sessions and API keys still stand, remembered for a few seconds.
 //!
-//! Every authenticated call asks. What is said of sessions here holds for keys too. A session that was ended elsewhere is
-//! refused here once the memory of it is too old, and one that was ended on this node at once. Standing streams are
+//! Every authenticated call asks. What is said of sessions here holds for keys too. A session that was ended elsewhere
+//! is refused here once the memory of it is too old, and one that was ended on this node at once. Standing streams are
 //! looked at every two seconds; with a memory of three seconds nothing outlives its session by more than five.
 
 use std::collections::HashMap;

@@ -305,8 +305,8 @@ impl Service {
 }
 
 impl KeyStanding {
-    /// Which of the key's secrets this is, and until when it is good if that has an end of its own. All are compared, and
-    /// each takes the same time whatever it is.
+    /// Which of the key's secrets this is, and until when it is good if that has an end of its own. All are compared,
+    /// each in the same time whatever it is.
     fn secret(&self, hash: &[u8; 32]) -> Option<(i64, Option<Timestamp>)> {
         use subtle::ConstantTimeEq as _;
         let newest = bool::from(self.secret_hash.ct_eq(hash));

@@ -133,7 +133,8 @@ on_both! {
             Code::AlreadyExists,
             "ALREADY_A_MEMBER",
         );
-        let roles: Vec<_> = members(&bob, &team).await.unwrap().into_iter().map(|m| (m.email.clone(), m.role())).collect();
+        let listed = members(&bob, &team).await.unwrap();
+        let roles: Vec<_> = listed.into_iter().map(|m| (m.email.clone(), m.role())).collect();
         assert_eq!(
             roles,
             [
@@ -247,7 +248,8 @@ on_both! {
                 }
             };
             assert!(of_ada.is_ok() != of_bob.is_ok(), "round {round}: {of_ada:?}, {of_bob:?}");
-            let left = if let Ok(members) = members(&ada, &team).await { members } else { members(&bob, &team).await.unwrap() };
+            let seen = members(&ada, &team).await.ok();
+            let left = if let Some(seen) = seen { seen } else { members(&bob, &team).await.unwrap() };
             let owners = left.iter().filter(|member| member.role() == OrganizationRole::Owner).count();
             assert_eq!(owners, 1, "round {round}");
         }
@@ -339,7 +341,8 @@ on_both! {
         let request = chat::CreateThreadRequest { organization_id: team.id.clone(), ..Default::default() };
         let thread = bob.chat().create_thread(request).await.unwrap().into_inner().thread.unwrap();
         let cursor = chat::ThreadCursor { thread_id: thread.id.clone(), ..Default::default() };
-        let mut frames = bob.chat().subscribe(chat::SubscribeRequest { threads: vec![cursor] }).await.unwrap().into_inner();
+        let request = chat::SubscribeRequest { threads: vec![cursor] };
+        let mut frames = bob.chat().subscribe(request).await.unwrap().into_inner();
         frames.message().await.unwrap().unwrap();
         remove(&ada, &team, &bob).await.unwrap();
         let end = loop {
@@ -376,5 +379,5 @@ async fn set_invoice(t: &App, id: &str, status: &str) {
 async fn count(t: &App, sql: &'static str) -> i64 {
     use capecontrol::db::{Conn as _, Scope};
     let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
-    conn.shared_sql(sql).one::<(i64,)>().await.unwrap().0
+    conn.sql(sql).one::<(i64,)>().await.unwrap().0
 }
