@@ -24,7 +24,7 @@ use crate::payments::simulator::{self, Simulator};
 use crate::rpc::metrics::Metrics;
 use crate::rpc::policy::{self, Policies};
 use crate::rpc::{Pages, health, server};
-use crate::{ai, auth, chat, mail, market, payments, proto, tools};
+use crate::{ai, audit, auth, chat, mail, market, payments, proto, tools};
 
 mod console;
 mod descriptors;
@@ -42,7 +42,7 @@ pub use start::{
     root_key_file,
 };
 
-/// How long the database's connections may take to close.
+/// How long the end of the audit log may take to be sealed, and the database's connections to close.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// How long before the end of the drain what is still under way is told to end: long enough to say so over a
@@ -134,6 +134,8 @@ pub struct App {
     /// Run the jobs of this node: one those that are quick, among them whatever moves money; the other the agents'
     /// turns, which last as long as a provider takes.
     workers: [Worker; 2],
+    /// Gives the entries of the audit log their places.
+    sealer: audit::Sealer,
     /// What the node counts.
     pub metrics: Metrics,
     world: World,
@@ -190,13 +192,20 @@ impl App {
         let db = open_database(&config).await?;
         let root = start::root_key(&config, &db, &world).await?;
         let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let market = Arc::new(market::Service::new(db.clone(), world.clone()));
+        let auth =
+            Arc::new(auth::Service::new(db.clone(), world.clone(), auth_options(&config), root.clone())?);
+        auth.prepare().await?;
+        let market = Arc::new(market::Service::new(db.clone(), world.clone(), auth.audit().clone()));
         let provider = Arc::new(Http::new(&payments_options(&config))?);
         let options = payments_options(&config);
-        let payments = Arc::new(payments::Service::new(db.clone(), world.clone(), options, provider.clone()));
-        let auth = auth::Service::new(db.clone(), world.clone(), auth_options(&config), root.clone())?;
-        let auth = Arc::new(auth.with_estate(payments.clone()));
-        auth.prepare().await?;
+        let payments = Arc::new(payments::Service::new(
+            db.clone(),
+            world.clone(),
+            options,
+            provider.clone(),
+            auth.audit().clone(),
+        ));
+        auth.ask_before_closing(payments.clone());
         let outside = chat::Outside {
             auth: Arc::clone(&auth),
             bus: Arc::new(Local::default()),
@@ -223,6 +232,7 @@ impl App {
         chat::turn::register(&mut slow, Arc::clone(&chat));
         let worker = |registry| Worker::new(db.clone(), world.clone(), config.bounds.jobs.clone(), registry);
         let workers = [worker(registry), worker(slow)];
+        let sealer = audit::Sealer::new(db.clone(), auth.audit().clone());
         let pages = Pages::new(root.derive("page-tokens"));
         let (metrics, ready) = (Metrics::default(), watch::Sender::new(false));
         Ok(Self {
@@ -232,6 +242,7 @@ impl App {
             payments,
             market,
             workers,
+            sealer,
             metrics,
             world,
             config,
@@ -261,6 +272,15 @@ impl App {
                 return Ok(attempts);
             }
         }
+    }
+
+    /// Writes the refusals whose window is over, and seals what waits in the audit log; tells how many entries were
+    /// sealed.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn seal_audit_log(&self) -> Result<usize, db::Error> {
+        self.sealer.run_due().await
     }
 
     /// The settings that the node runs with.
@@ -305,8 +325,17 @@ impl App {
                 after = ?drain_max, "what did not end was left"
             ),
         }
-        // A connection that a left task still holds is closed with the process.
-        let _ = tokio::time::timeout(CLOSE_MAX, self.db.close()).await;
+        // What was refused up to the last call is written, and everything is sealed, before nobody is there to do it. A
+        // connection that a left task still holds is closed with the process.
+        let closed = async {
+            if let Err(error) = self.sealer.finish().await {
+                tracing::warn!(error = %error.chain(), "the audit log was not sealed at the end");
+            }
+            self.db.close().await;
+        };
+        if tokio::time::timeout(CLOSE_MAX, closed).await.is_err() {
+            tracing::warn!(after = ?CLOSE_MAX, "the database was left open");
+        }
         Ok(())
     }
 
@@ -330,6 +359,11 @@ impl App {
         }
         self.tasks.spawn(health::follow(self.db.clone(), self.ready.clone(), stop.clone()));
         self.tasks.spawn(self.maintenance().run(stop.clone()));
+        self.tasks.spawn({
+            let (sealer, options) = (self.sealer.clone(), self.config.bounds.audit.clone());
+            let stop = stop.clone();
+            async move { sealer.run(options, stop).await }
+        });
         self.tasks.spawn({
             let (stop, drain) = (stop.clone(), self.drain.clone());
             async move {

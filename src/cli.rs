@@ -2,6 +2,7 @@
 //! error. Exit code 0 says done, 1 failed, 2 that the arguments were wrong.
 
 mod admin;
+mod audit;
 mod backup;
 mod config;
 mod database;
@@ -65,6 +66,9 @@ enum Command {
     /// Issue access tokens, look into them, and end sessions.
     #[command(subcommand, after_long_help = GROUP)]
     Token(token::Command),
+    /// Verify the audit log, read it, and hand it out.
+    #[command(subcommand, after_long_help = GROUP)]
+    Audit(audit::Command),
     /// Write a backup of the database to a folder, also while a node serves from it.
     ///
     /// The folder holds the data as it is at one moment, and manifest.json, which tells what it is: the versions, the
@@ -150,6 +154,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Descriptors => descriptors::run(),
         Command::Admin(command) => in_runtime(admin::run(settings()?.0, command)),
         Command::Token(command) => in_runtime(token::run(settings()?.0, command)),
+        Command::Audit(command) => in_runtime(audit::run(settings()?.0, command)),
         Command::Backup(arguments) => in_runtime(backup::write(settings()?.0, arguments)),
         Command::Restore(arguments) => in_runtime(backup::restore(settings()?.0, arguments)),
         Command::Payfast(command) => payfast::run(&command),

@@ -17,7 +17,7 @@ pub use source::{Effective, Problem, Problems, Sources};
 use crate::base::Secret;
 use crate::base::net::Network;
 use crate::keyring::RootKey;
-use crate::{chat, jobs, payments, rpc};
+use crate::{audit, chat, jobs, payments, rpc};
 use source::Reader;
 
 /// All settings.
@@ -60,6 +60,8 @@ pub struct Bounds {
     pub chat: chat::Options,
     /// Jobs.
     pub jobs: jobs::Options,
+    /// The audit log.
+    pub audit: audit::Options,
     /// How long the payment provider may take to confirm a notification.
     pub confirmation_max: Duration,
 }
@@ -71,6 +73,7 @@ impl Default for Bounds {
             connections: rpc::server::Options::default(),
             chat: chat::Options::default(),
             jobs: jobs::Options::default(),
+            audit: audit::Options::default(),
             confirmation_max: payments::Options::default().confirmation_max,
         }
     }

@@ -1,5 +1,6 @@
 //! The rows of the table, and the order in which they are measured.
 
+mod audit;
 mod calls;
 mod fan_out;
 mod growth;
@@ -69,10 +70,11 @@ const FAN_OUT: &str = "fan-out";
 const STREAMS: &str = "streams";
 const START: &str = "start";
 const GROWTH: &str = "growth";
+const AUDIT: &str = "audit";
 const PLANS: &str = "plans";
 const WALL: &str = "wall";
-const NAMES: [&str; 9] =
-    [GET_ACCOUNT, SEND_MESSAGE, NOTIFICATION, FAN_OUT, STREAMS, START, WALL, GROWTH, PLANS];
+const NAMES: [&str; 10] =
+    [GET_ACCOUNT, SEND_MESSAGE, NOTIFICATION, FAN_OUT, STREAMS, START, AUDIT, WALL, GROWTH, PLANS];
 
 /// Whether a row is asked for: of the engines those that are named, of the rows those whose name holds a word; all of
 /// either when none is named.
@@ -93,6 +95,7 @@ async fn measure(name: &str, places: &Places) -> Outcome<Vec<Row>> {
         FAN_OUT => fan_out::measure(places).await,
         STREAMS => streams::measure(places).await,
         START => start::measure(places).await,
+        AUDIT => audit::measure(places).await,
         WALL => wall::measure(places).await,
         _ => growth::measure(places).await,
     }

@@ -44,6 +44,7 @@ impl Maintenance {
     async fn sweep(&self) -> Result<(), auth::Error> {
         while self.prune_answers().await? >= ROWS_MAX.unsigned_abs() {}
         while self.prune_assertions().await? >= ROWS_MAX.unsigned_abs() {}
+        while self.forget_strangers().await? >= ROWS_MAX.unsigned_abs() {}
         while self.auth.prune_guesses(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
         Ok(())
     }
@@ -55,6 +56,13 @@ impl Maintenance {
         let deleted = auth::store::service_account::prune_assertions(&mut tx, expired, ROWS_MAX).await?;
         tx.commit().await?;
         Ok(deleted)
+    }
+
+    async fn forget_strangers(&self) -> Result<u64, db::Error> {
+        let mut tx = self.db.begin(Scope::System("maintenance")).await?;
+        let forgotten = self.auth.audit().forget_strangers(&mut tx, ROWS_MAX).await?;
+        tx.commit().await?;
+        Ok(forgotten)
     }
 
     async fn prune_answers(&self) -> Result<u64, db::Error> {

@@ -89,7 +89,12 @@ impl App {
                 api::auth::v1::organization_service_server::OrganizationServiceServer<_>,
                 auth.clone()
             ))
-            .add_service(served!(gate, api::auth::v1::api_key_service_server::ApiKeyServiceServer<_>, auth))
+            .add_service(served!(
+                gate,
+                api::auth::v1::api_key_service_server::ApiKeyServiceServer<_>,
+                auth.clone()
+            ))
+            .add_service(served!(gate, api::auth::v1::audit_service_server::AuditServiceServer<_>, auth))
             .add_service(served!(gate, api::chat::v1::chat_service_server::ChatServiceServer<_>, chat))
             .add_service(served!(
                 gate,

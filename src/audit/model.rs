@@ -1,5 +1,9 @@
 //! What an entry says.
 
+pub mod chain;
+pub mod event;
+pub mod refusals;
+
 use std::fmt;
 use std::net::IpAddr;
 
@@ -9,11 +13,15 @@ use uuid::Uuid;
 use crate::base::{AccountId, Id, OrganizationId, SessionId};
 use crate::db::words;
 
+use event::Personal;
+
 words! {
     /// What kind of actor did something.
     pub enum ActorKind {
         /// A signed-in person.
         Account = "account",
+        /// An agent, in the name of a person.
+        Agent = "agent",
         /// A program with an API key.
         ApiKey = "api_key",
         /// A program that signs in with its own key.
@@ -37,6 +45,19 @@ words! {
     }
 }
 
+words! {
+    /// What became of it.
+    pub enum Outcome {
+        /// It was done.
+        Done = "done",
+        /// It was refused.
+        Refused = "refused",
+    }
+}
+
+/// How much of what a client calls itself is kept, in characters.
+const AGENT_CHARS_MAX: usize = 200;
+
 /// Who did something. Not to be printed, as it tells of a person.
 #[derive(Clone)]
 pub struct Actor {
@@ -56,6 +77,26 @@ pub struct Actor {
     pub address: Option<IpAddr>,
     /// What the client calls itself.
     pub agent: String,
+}
+
+impl Actor {
+    /// The person whom what is kept of the call tells of; none for strangers and the platform.
+    #[must_use]
+    pub fn person(&self) -> Option<Uuid> {
+        match self.kind {
+            ActorKind::Stranger | ActorKind::Platform => None,
+            ActorKind::Account | ActorKind::Agent | ActorKind::ApiKey | ActorKind::ServiceAccount => {
+                self.on_behalf_of.map(AccountId::uuid).or(self.id)
+            }
+        }
+    }
+
+    /// What is personal in it.
+    #[must_use]
+    pub fn personal(&self) -> Personal {
+        let agent = self.agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARS_MAX).collect();
+        Personal { address: self.address.map(|address| address.to_canonical()), agent }
+    }
 }
 
 /// What something was done to.

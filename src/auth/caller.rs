@@ -34,6 +34,8 @@ pub struct Caller {
     pub origin: Origin,
     /// What the platform itself does, when it is the actor.
     purpose: Option<&'static str>,
+    /// Whether an agent acts in the account's name.
+    by_agent: bool,
 }
 
 /// Where a call came from.
@@ -82,6 +84,7 @@ impl Caller {
             expires_at: None,
             origin,
             purpose: None,
+            by_agent: false,
         }
     }
 
@@ -97,6 +100,7 @@ impl Caller {
             expires_at: Some(proof.expires_at),
             origin,
             purpose: None,
+            by_agent: false,
         }
     }
 
@@ -124,7 +128,7 @@ impl Caller {
     #[must_use]
     pub fn on_behalf_of(account: AccountId, personal: OrganizationId, request_id: String) -> Self {
         let origin = Origin { request_id, ..Origin::default() };
-        Self { account: Some(account), personal: Some(personal), ..Self::anonymous(origin) }
+        Self { account: Some(account), personal: Some(personal), by_agent: true, ..Self::anonymous(origin) }
     }
 
     /// The platform itself acts, for a named purpose: a job, a sweep, the demonstration.
@@ -178,6 +182,7 @@ impl Caller {
         let (kind, id, on_behalf_of) = match (self.account, self.purpose, key) {
             (account, _, Some(Some(key))) => (ActorKind::ApiKey, Some(key.id.uuid()), account),
             (account, _, Some(None)) => (ActorKind::ServiceAccount, account.map(AccountId::uuid), None),
+            (account @ Some(_), _, None) if self.by_agent => (ActorKind::Agent, None, account),
             (Some(account), _, None) => (ActorKind::Account, Some(account.uuid()), None),
             (None, Some(_), None) => (ActorKind::Platform, None, None),
             (None, None, None) => (ActorKind::Stranger, None, None),
@@ -228,6 +233,8 @@ mod tests {
         let caller = Caller::on_behalf_of(somebody, Id::from_uuid(uuid::Uuid::nil()), "m".to_owned());
         assert_eq!(caller.account().unwrap(), somebody);
         assert!(!caller.is_admin() && !caller.is_developer() && caller.purpose().is_none());
+        let actor = caller.entry("tests.do_something").actor;
+        assert_eq!((actor.kind, actor.id, actor.on_behalf_of), (ActorKind::Agent, None, Some(somebody)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The wire of this domain: requests in, answers out, nothing decided.
 
 mod api_key;
+mod audit;
 mod organization;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use super::{Error, Role, Service};
 
 rpc::status_from!(Error);
 
-/// The services of this domain.
+/// The services of this domain; each that is not here has a file of its own below.
 #[derive(Clone)]
 pub struct Rpc {
     service: Arc<Service>,

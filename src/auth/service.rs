@@ -3,6 +3,7 @@
 mod account;
 mod administrator;
 mod api_key;
+mod audit_log;
 mod guesses;
 mod operator;
 mod organization;
@@ -12,11 +13,11 @@ mod session;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::audit;
-use crate::base::{AccountId, Secret, SessionId, Timestamp, World};
+use crate::base::{AccountId, Fault as _, Secret, SessionId, Timestamp, World};
 use crate::db::{Db, Scope};
 use crate::keyring::RootKey;
 
@@ -39,6 +40,7 @@ use self::api_key::Uses;
 pub use account::UpdateAccount;
 pub use administrator::{CreateAdministrator, Created, OneTime, SeenAdministrator};
 pub use api_key::{CreateApiKey, IssuedKey, KEYS_MAX, OVERLAP_DEFAULT, OVERLAP_MAX};
+pub use audit_log::{AuditReach, Auditing};
 pub use operator::{Check, Inspection, Revoke, Token};
 pub use organization::{
     Estate, INVITATIONS_A_DAY, INVITATIONS_MAX, InviteMember, MEMBERS_MAX, ORGANIZATIONS_MAX,
@@ -134,13 +136,14 @@ pub struct Service {
     hashing: Hashing,
     guesses: Guesses,
     audit: audit::Log,
+    archive: audit::Archive,
     keys: Keys,
     standings: Standings,
     verified: Verified,
     key_format: Format,
     key_standings: Standings<ApiKeyId, KeyStanding>,
     uses: Uses,
-    estate: Option<Arc<dyn Estate>>,
+    estate: OnceLock<Arc<dyn Estate>>,
 }
 
 impl Service {
@@ -160,18 +163,20 @@ impl Service {
         let administrator_email = Email::parse(&options.administrator_email)
             .map_err(|fault| Error::Setup(format!("The first administrator's e-mail address {fault}.")))?;
         let key_format = Format::new(options.live_keys, root.derive("api-key-tags"));
+        let audit = audit::Log::new(world.clone(), root.clone());
         Ok(Self {
             terms: Terms::new(&options.issuer, &options.audience, options.access_token_ttl)?,
             hashing: Hashing::new(&options.hashing, &world)?,
             guesses: Guesses::new(&options.guesses, &root),
-            audit: audit::Log::new(world.clone(), root.clone()),
+            archive: audit::Archive::new(db.clone(), audit.clone()),
+            audit,
             keys: Keys::new(db.clone(), world.clone(), root),
             standings: Standings::new(options.session_memory),
             verified: Verified::default(),
             key_format,
             key_standings: Standings::new(options.session_memory),
             uses: Uses::default(),
-            estate: None,
+            estate: OnceLock::new(),
             administrator_email,
             db,
             world,
@@ -179,11 +184,16 @@ impl Service {
         })
     }
 
-    /// The same service, which asks whether what an organisation has elsewhere is settled before it closes one.
+    /// Has `estate` asked whether what an organisation has elsewhere is settled, before one is closed. Said once, when
+    /// the node is put together.
+    pub fn ask_before_closing(&self, estate: Arc<dyn Estate>) {
+        self.estate.get_or_init(|| estate);
+    }
+
+    /// Where everybody writes down what is done, and what is refused.
     #[must_use]
-    pub fn with_estate(mut self, estate: Arc<dyn Estate>) -> Self {
-        self.estate = Some(estate);
-        self
+    pub const fn audit(&self) -> &audit::Log {
+        &self.audit
     }
 
     /// Reads the signing keys, and makes the first one when there is none.
@@ -207,7 +217,10 @@ impl Service {
     /// # Errors
     /// [`Error::TokenInvalid`], [`Error::TokenExpired`] or [`Error::SessionRevoked`].
     pub async fn authenticate(&self, bearer: &str, origin: Origin) -> Result<Caller, Error> {
-        let statement = self.verify(bearer).await?;
+        let statement = match self.verify(bearer).await {
+            Ok(statement) => statement,
+            Err(error) => return Err(self.note_forgery(error, origin)),
+        };
         let standing = self.standing(statement.session).await?;
         // A session never changes hands; a token that says so was not made by this code.
         if standing.account_id != statement.account {
@@ -225,6 +238,15 @@ impl Service {
             expires_at: statement.expires_at,
         };
         Ok(Caller::signed_in(proof, origin))
+    }
+
+    /// A token that is none of ours is worth a line in the audit log; one whose time is over is everyday business.
+    fn note_forgery(&self, error: Error, origin: Origin) -> Error {
+        if matches!(error, Error::TokenInvalid) {
+            let entry = Caller::anonymous(origin).entry("auth.authenticate").risk(audit::Risk::Medium);
+            self.audit.refused(entry, error.reason().name);
+        }
+        error
     }
 
     /// What a token states, if it is one of ours and its time is not over.

@@ -91,6 +91,12 @@ impl Timestamp {
     pub fn to_rfc3339(self) -> String {
         self.to_utc().format(&Rfc3339).unwrap_or_else(|_| self.0.to_string())
     }
+
+    /// Reads a time as [`Self::to_rfc3339`] writes it, with any offset.
+    #[must_use]
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        OffsetDateTime::parse(text, &Rfc3339).ok().map(Self::from_utc)
+    }
 }
 
 fn micros(span: Duration) -> i64 {
@@ -146,6 +152,8 @@ mod tests {
         let at = Timestamp::from_micros(1_795_000_000_123_456);
         assert_eq!(Timestamp::from_utc(at.to_utc()), at);
         assert_eq!(at.to_rfc3339(), "2026-11-18T11:06:40.123456Z");
+        assert_eq!(Timestamp::parse_rfc3339("2026-11-18T13:06:40.123456+02:00"), Some(at));
+        assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
     }
 
     #[test]

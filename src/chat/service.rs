@@ -161,6 +161,8 @@ impl Service {
         };
         store::insert_thread(&mut tx, &thread).await?;
         store::insert_member(&mut tx, &thread, account, now).await?;
+        let entry = caller.entry("chat.create_thread").of(organization_id).on("thread", thread.id);
+        self.outside.auth.audit().record(&mut tx, entry.changed(&(), &thread)).await?;
         slot.store(&mut tx, &thread).await?;
         tx.commit().await?;
         Ok(thread)

@@ -4,6 +4,7 @@ use super::error::Error;
 use super::manifest::Category;
 use super::model::{Installation, InstallationId, Listing, ListingId};
 use super::store;
+use crate::audit;
 use crate::auth::{self, Caller};
 use crate::base::{OrganizationId, World};
 use crate::db::{Db, Scope};
@@ -48,12 +49,13 @@ pub struct ListInstallations {
 pub struct Service {
     db: Db,
     world: World,
+    audit: audit::Log,
 }
 
 impl Service {
-    /// A marketplace over this database.
-    pub fn new(db: Db, world: World) -> Self {
-        Self { db, world }
+    /// A marketplace over this database, which writes down what is done.
+    pub fn new(db: Db, world: World, audit: audit::Log) -> Self {
+        Self { db, world, audit }
     }
 
     /// A part of the catalogue, in the order of the slugs. Everybody may look.
@@ -104,6 +106,9 @@ impl Service {
             let there = store::installation_of(&mut tx, organization, listing.id).await?;
             return Err(Error::AlreadyInstalled(there.ok_or(crate::db::Error::NotFound)?));
         }
+        let entry = caller.entry("marketplace.install_listing").of(organization);
+        let entry = entry.on("installation", installation.id).changed(&(), &installation);
+        self.audit.record(&mut tx, entry).await?;
         slot.store(&mut tx, &installation).await?;
         tx.commit().await?;
         Ok(installation)

@@ -192,7 +192,7 @@ words! {
 
 /// An attempt to pay an invoice. It carries what it buys, so that money gives what was bought and not what somebody
 /// chose in the meantime.
-#[derive(Debug, Clone, PartialEq, Eq, crate::db::Row)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, crate::db::Row)]
 pub struct Payment {
     /// Its id.
     pub id: PaymentId,

@@ -15,6 +15,7 @@ mod verification;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::audit;
 use crate::base::{Timestamp, World};
 use crate::db::{Db, Tx};
 use crate::jobs;
@@ -40,14 +41,15 @@ pub struct Service {
     world: World,
     options: Options,
     confirm: Arc<dyn Confirm>,
+    audit: audit::Log,
     throttle: Mutex<Throttle>,
 }
 
 impl Service {
-    /// The domain over this database, with this provider.
+    /// The domain over this database, with this provider, which writes down what is done.
     #[must_use]
-    pub fn new(db: Db, world: World, options: Options, confirm: Arc<dyn Confirm>) -> Self {
-        Self { db, world, options, confirm, throttle: Mutex::default() }
+    pub fn new(db: Db, world: World, options: Options, confirm: Arc<dyn Confirm>, audit: audit::Log) -> Self {
+        Self { db, world, options, confirm, audit, throttle: Mutex::default() }
     }
 
     /// What the domain was told at start.

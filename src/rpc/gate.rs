@@ -28,7 +28,9 @@ use super::places::{Place, Places};
 use super::policy::{Access, Policies, Policy};
 use super::refusal::Refusal;
 use super::status;
+use crate::audit::Risk;
 use crate::auth::{self, Caller, Origin};
+use crate::base::Fault as _;
 use crate::db;
 
 /// Bounds on calls.
@@ -195,8 +197,8 @@ impl Shared {
         let work = self.until_closing(async {
             let caller = self.identify(policy, request.headers(), origin).await?;
             self.limits.take(policy.rate_class, &caller)?;
-            require_scope(policy, &caller)?;
-            require_role(policy.access, &caller)?;
+            let allowed = require_scope(policy, &caller).and_then(|()| require_role(policy.access, &caller));
+            allowed.map_err(|refusal| self.note(policy, &caller, refusal))?;
             let place = self.place(policy, &caller)?;
             let extensions = request.extensions_mut();
             extensions.insert(caller);
@@ -222,6 +224,13 @@ impl Shared {
         // others from being served, and HTTP/2 does not even look at the answer's deadline while there is no window.
         let held = policy.server_streaming.then_some(Held { _permit: permit, _place: place });
         Ok(Admitted { response, deadline, held })
+    }
+
+    /// Who calls what their role does not allow may be trying doors: the audit log tells of it.
+    fn note(&self, policy: &Policy, caller: &Caller, refusal: Refusal) -> Refusal {
+        let reason = format!("{} {}", refusal.reason().name, policy.path);
+        self.auth.audit().refused(caller.entry("platform.call_method").risk(Risk::Medium), reason);
+        refusal
     }
 
     /// Does the work, unless the node is about to cut its connections: a call that is told to come again is better than

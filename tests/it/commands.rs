@@ -1,5 +1,6 @@
 //! The command line beside a node that serves: what commands print, how they end, and what they leave.
 
+mod audit;
 mod backup;
 
 use std::process::Stdio;

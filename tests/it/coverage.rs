@@ -4,6 +4,7 @@
 //! else follows from them: a credential is left out, a role is wrong, a field is spoilt, an id is somebody else's, a
 //! call is repeated. Every refusal must be one that programs can read ([`wire::refusal`]).
 
+mod audited;
 mod contract;
 mod conversation;
 mod fields;

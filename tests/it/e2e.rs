@@ -1,6 +1,7 @@
 //! The whole platform over real sockets, through generated clients.
 
 mod api_keys;
+mod audit;
 mod auth;
 mod chat;
 mod limits;

@@ -19,6 +19,11 @@ use crate::support::{Fixture, Start as _};
 /// whatever scope is set reads them. Every other table names its tenant and is behind the wall.
 const SHARED: &[(&str, &str)] = &[
     ("accounts", "a person, who may belong to several organisations"),
+    ("audit_chain", "the platform's log"),
+    ("audit_heads", "the platform's log"),
+    ("audit_people", "a person's, whichever organisations they belong to"),
+    ("audit_seals", "the platform's log; the entry names the organisation"),
+    ("audit_unsealed", "the platform's log; the entry names the organisation"),
     ("guesses", "belongs to an account and a network, under a keyed hash"),
     ("idempotency_keys", "the caller's, who may be nobody; the key of every row names the caller"),
     ("invoice_counters", "the supplier's series of numbers"),

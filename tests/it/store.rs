@@ -1,5 +1,6 @@
 //! Tables and services on both engines, from one body each.
 
+mod audit;
 mod auth;
 mod chat;
 mod db;

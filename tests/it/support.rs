@@ -10,12 +10,14 @@ pub use edge::Edge;
 
 use std::sync::Arc;
 
+use capecontrol::audit;
 use capecontrol::auth::caller::Proof;
 use capecontrol::auth::store::{account, organization};
 use capecontrol::auth::{Caller, Email, Origin, Role};
 use capecontrol::base::{AccountId, ManualClock, OrganizationId, SeededRng, Timestamp, World};
 use capecontrol::db::{self, Db, Engine, Options, Scope};
 use capecontrol::jobs::{self, Registry, Worker};
+use capecontrol::keyring::RootKey;
 
 /// 2026-11-20T10:00:00Z, where the clock of every test begins.
 pub const START: Timestamp = Timestamp::from_seconds(1_795_168_800);
@@ -47,6 +49,11 @@ impl Start for Fixture {
 }
 
 impl Fixture {
+    /// Another one on the same engine, with a database of its own.
+    pub async fn start_like(other: &Self) -> Self {
+        Self::start(other.db.engine()).await
+    }
+
     /// A worker for the jobs that `register` registers.
     pub fn worker(&self, register: impl FnOnce(&mut Registry)) -> Worker {
         let mut registry = Registry::default();
@@ -81,6 +88,11 @@ pub async fn insert_account(db: &Db, world: &World, email: &str) -> (AccountId, 
     organization::insert_personal(&mut tx, personal, new.id, "Somebody", new.at).await.unwrap();
     tx.commit().await.unwrap();
     (new.id, personal)
+}
+
+/// The audit log of a domain that is tested alone.
+pub fn audit_log(world: &World) -> audit::Log {
+    audit::Log::new(world.clone(), RootKey::new([7; 32]))
 }
 
 /// Migrates a database as it is done in earnest: on PostgreSQL as another role than the one that serves.

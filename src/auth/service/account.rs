@@ -53,6 +53,7 @@ impl Service {
             return Err(Error::EtagMismatch);
         }
         if !change.is_empty() {
+            let before = account.profile.clone();
             account.profile = change.applied_to(account.profile);
             let now = self.world.now();
             // Two changes at once: the second is made upon a state that is no more.
@@ -61,6 +62,9 @@ impl Service {
             }
             account.version = account.version.saturating_add(1);
             account.updated_at = now;
+            let entry = caller.entry("auth.update_account").of(account.personal_organization);
+            let entry = entry.on("account", id).changed(&before, &account.profile);
+            self.audit.record(&mut tx, entry).await?;
         }
         slot.store(&mut tx, &account).await?;
         tx.commit().await?;

@@ -4,6 +4,7 @@
 //! password of their own, a start of the platform issues another one when the last is spent: whoever can start the
 //! platform and read its data folder already holds its keys.
 
+use crate::audit::Risk;
 use crate::auth::store::account::{Administrator, Credentials, ListedAdministrator, NewAccount};
 use crate::auth::{Caller, Email, Error, Role, password, store};
 use crate::base::{AccountId, Secret, Timestamp, Violations};
@@ -12,7 +13,8 @@ use crate::db::{Scope, Tx};
 use super::Service;
 
 const DISPLAY_NAME: &str = "Administrator";
-const SCOPE: Scope = Scope::System("first administrator");
+const PURPOSE: &str = "first administrator";
+const SCOPE: Scope = Scope::System(PURPOSE);
 /// How many administrators are listed.
 const LISTED_MAX: i64 = 1_000;
 
@@ -86,11 +88,13 @@ impl Service {
         let hash = self.hashing.hash(password.clone(), &self.world).await?;
         let mut tx = self.db.begin(SCOPE).await?;
         let new = self.new_administrator(email.clone(), hash, one_time);
-        if !self.insert_account(&mut tx, &new).await? {
+        let Some(organization) = self.insert_account(&mut tx, &new).await? else {
             drop(tx);
             let lost = || Error::internal("an address is taken and has no account");
             return self.before(&email).await?.ok_or_else(lost);
-        }
+        };
+        let entry = caller.entry("auth.create_administrator").of(organization).on("account", new.id);
+        self.audit.record(&mut tx, entry.risk(Risk::High).changed(&(), &Role::Admin)).await?;
         if one_time {
             publish(&password).map_err(|error| {
                 Error::Setup(format!("The one-time password could not be written: {error}."))
@@ -156,6 +160,10 @@ impl Service {
             None => (self.administrator_email.clone(), self.insert_administrator(&mut tx, hash).await?),
             Some(admin) => {
                 let won = store::account::reissue(&mut tx, &admin, hash, self.world.now()).await?;
+                if won {
+                    let entry = Caller::system(PURPOSE).entry("auth.reissue_one_time_password");
+                    self.audit.record(&mut tx, entry.on("account", admin.id).risk(Risk::High)).await?;
+                }
                 (Email::stored(admin.email), won)
             }
         };
@@ -176,7 +184,11 @@ impl Service {
 
     async fn insert_administrator(&self, tx: &mut Tx, hash: String) -> Result<bool, Error> {
         let new = self.new_administrator(self.administrator_email.clone(), hash, true);
-        self.insert_account(tx, &new).await
+        let Some(organization) = self.insert_account(tx, &new).await? else { return Ok(false) };
+        let entry = Caller::system(PURPOSE).entry("auth.create_administrator").of(organization);
+        let entry = entry.on("account", new.id).risk(Risk::High).changed(&(), &Role::Admin);
+        self.audit.record(tx, entry).await?;
+        Ok(true)
     }
 
     fn new_administrator(&self, email: Email, hash: String, one_time: bool) -> NewAccount {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::audit::Risk;
 use crate::auth::keys::KeyId;
 use crate::auth::model::SessionEnd;
 use crate::auth::store::session::NewSession;
@@ -100,6 +101,8 @@ impl Service {
             NewSession { id: session, account, agent: agent.to_owned(), address: None, at: now, expires_at };
         store::session::insert(&mut tx, &new).await?;
         let access_token = Secret::new(self.keys.sign(&claims)?);
+        let entry = caller.entry("auth.issue_token").on("session", session).risk(Risk::High);
+        self.audit.record(&mut tx, entry.changed(&(), &claims)).await?;
         tx.commit().await?;
         Ok(Token { access_token, session, expires_at })
     }
@@ -131,17 +134,23 @@ impl Service {
         admit(caller)?;
         let now = self.world.now();
         let mut tx = self.db.begin(SCOPE).await?;
-        let ended = match &whose {
+        let entry = caller.entry("auth.revoke_sessions").risk(Risk::High);
+        let (ended, entry) = match &whose {
             Revoke::Session(session) => {
-                store::session::end(&mut tx, *session, SessionEnd::Revoked, now).await?
+                let ended = store::session::end(&mut tx, *session, SessionEnd::Revoked, now).await?;
+                (ended, entry.on("session", *session))
             }
             Revoke::Account(email) => {
                 let found = store::account::by_email(&mut tx, &parse(email)?).await?;
                 let (account, _) = found.ok_or(Error::AccountNotFound)?;
-                store::session::end_of(&mut tx, account, SessionEnd::Revoked, now).await?
+                let ended = store::session::end_of(&mut tx, account, SessionEnd::Revoked, now).await?;
+                (ended, entry.on("account", account))
             }
-            Revoke::Everyone => store::session::end_all(&mut tx, SessionEnd::Revoked, now).await?,
+            Revoke::Everyone => (store::session::end_all(&mut tx, SessionEnd::Revoked, now).await?, entry),
         };
+        if ended > 0 {
+            self.audit.record(&mut tx, entry).await?;
+        }
         tx.commit().await?;
         self.standings.forget_all();
         Ok(ended)

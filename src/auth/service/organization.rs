@@ -158,7 +158,7 @@ impl Service {
         };
         check_is_owner(access::member(&mut tx, caller, id).await?)?;
         // Asked first, for it locks: whoever starts a checkout takes that lock and then wants the organisation's row.
-        let unsettled = match &self.estate {
+        let unsettled = match self.estate.get() {
             Some(estate) => estate.unsettled(&mut tx, id).await?,
             None => None,
         };

@@ -17,6 +17,8 @@ use super::Service;
 
 /// How often the owner of an address is told of registrations by others, who must not be able to fill a mailbox.
 const NOTICE_EVERY: Duration = Duration::from_hours(1);
+/// Why a registration came to nothing; whoever registers is not told.
+const ADDRESS_TAKEN: &str = "ADDRESS_TAKEN";
 const TERMS_FIELD: &str = "accepted_terms_version";
 
 /// Somebody wants an account. Not to be printed, as it tells of a person.
@@ -69,10 +71,14 @@ impl Service {
             at: self.world.now(),
         };
         let url = &self.options.public_url;
-        if self.insert_account(&mut tx, &new).await? {
+        let entry = caller.entry("auth.register");
+        if let Some(organization) = self.insert_account(&mut tx, &new).await? {
+            let entry = entry.by(new.id, None).of(organization).on("account", new.id);
+            self.audit.record(&mut tx, entry).await?;
             self.write_to(&mut tx, &checked.email, letters::welcome(url)).await?;
         } else if store::account::notice(&mut tx, &checked.email, new.at, new.at.minus(NOTICE_EVERY)).await? {
             self.write_to(&mut tx, &checked.email, letters::already_registered(url)).await?;
+            self.audit.refused(entry, ADDRESS_TAKEN);
         }
         slot.store(&mut tx, &()).await?;
         tx.commit().await?;
@@ -85,14 +91,19 @@ impl Service {
         Ok(mail::push(tx, &self.world, &mail).await?)
     }
 
-    /// Inserts an account with its personal organisation. `false`, and nothing is written, when the address has one.
-    pub(super) async fn insert_account(&self, tx: &mut Tx, new: &NewAccount) -> Result<bool, Error> {
+    /// Inserts an account with its personal organisation, and tells which that is. None, and nothing is written, when
+    /// the address has an account.
+    pub(super) async fn insert_account(
+        &self,
+        tx: &mut Tx,
+        new: &NewAccount,
+    ) -> Result<Option<OrganizationId>, Error> {
         if !store::account::insert(tx, new).await? {
-            return Ok(false);
+            return Ok(None);
         }
         let (organization, account): (OrganizationId, AccountId) = (self.world.id(), new.id);
         store::organization::insert_personal(tx, organization, account, &new.display_name, new.at).await?;
-        Ok(true)
+        Ok(Some(organization))
     }
 
     fn check_registration(&self, command: Register) -> Result<Checked, Error> {

@@ -142,7 +142,7 @@ impl Service {
             display_name: made.name.clone(),
             at: made.created_at,
         };
-        if !self.insert_account(tx, &new).await? {
+        if self.insert_account(tx, &new).await?.is_none() {
             return Err(Error::internal("the address of a new service account is taken"));
         }
         store::member::insert(tx, made.organization, made.id, made.role, made.created_at).await?;

@@ -2,13 +2,15 @@
 
 use sha2::{Digest as _, Sha256};
 
+use crate::audit::Risk;
 use crate::auth::guess::Keys;
 use crate::auth::hashing::Verdict;
 use crate::auth::model::SessionEnd;
 use crate::auth::store::account::Credentials;
 use crate::auth::store::session::{NewSession, RefreshToken};
 use crate::auth::{Caller, Email, Error, password, store};
-use crate::base::{AccountId, Secret, SessionId, Timestamp, Violations};
+use crate::base::fault::Code;
+use crate::base::{AccountId, Fault as _, Secret, SessionId, Timestamp, Violations};
 use crate::db::{Scope, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
 
@@ -52,17 +54,21 @@ impl Service {
         key: Option<&RequestKey>,
     ) -> Result<Issued, Error> {
         let email = check_login(&command)?;
-        let guess = self.count_guess(caller, email.as_str()).await?;
+        let guess = self.count_guess(caller, email.as_str()).await;
+        let guess = guess.map_err(|error| self.note_refused_login(caller, None, error))?;
         let credentials = {
             let mut conn = self.db.conn(SCOPE).await?;
             store::account::credentials(&mut conn, &email).await?
         };
         let stored = credentials.as_ref().map(|known| known.password_hash.as_str());
         let verdict = self.hashing.verify(command.password.clone(), stored).await?;
-        let (Verdict::Right { outdated }, Some(known)) = (verdict, credentials) else {
-            return Err(Error::InvalidCredentials);
+        let (Verdict::Right { outdated }, Some(known)) = (verdict, credentials.clone()) else {
+            let account = credentials.map(|known| known.id);
+            return Err(self.note_refused_login(caller, account, Error::InvalidCredentials));
         };
-        self.check_one_time(&known)?;
+        if let Err(spent) = self.check_one_time(&known) {
+            return Err(self.note_refused_login(caller, Some(known.id), spent));
+        }
         // Missing the chance to rehash is no reason to refuse: the next sign-in has it too.
         let rehashed =
             if outdated { self.hashing.hash(command.password, &self.world).await.ok() } else { None };
@@ -71,6 +77,20 @@ impl Service {
             self.remove_one_time_file().await;
         }
         Ok(issued)
+    }
+
+    /// A sign-in that was refused, with the account that somebody tried to get into, if there is one.
+    fn note_refused_login(&self, caller: &Caller, account: Option<AccountId>, error: Error) -> Error {
+        // A fault of ours is no refusal.
+        if error.reason().code != Code::Internal && !matches!(error, Error::Db(_)) {
+            let entry = caller.entry("auth.login").risk(Risk::Medium);
+            let entry = match account {
+                Some(account) => entry.on("account", account),
+                None => entry,
+            };
+            self.audit.refused(entry, error.reason().name);
+        }
+        error
     }
 
     async fn sign_in(
@@ -104,7 +124,8 @@ impl Service {
         };
         store::session::insert(&mut tx, &new).await?;
         let issued = self.issue(&mut tx, known.id, session, FIRST_GENERATION, now).await?;
-        let entry = caller.entry("auth.login").by(known.id, Some(session)).on("session", session);
+        let entry = caller.entry("auth.login").by(known.id, Some(session));
+        let entry = entry.of(issued.account.personal_organization).on("session", session);
         self.audit.record(&mut tx, entry).await?;
         slot.store_secret();
         tx.commit().await?;
@@ -187,7 +208,12 @@ impl Service {
         };
         let found = store::session::refresh_token(&mut tx, &hash).await?;
         if let Some(token) = &found {
-            store::session::end(&mut tx, token.session_id, SessionEnd::SignedOut, self.world.now()).await?;
+            let (session, now) = (token.session_id, self.world.now());
+            // A session that had ended before is not ended again, and so there is nothing to tell.
+            if store::session::end(&mut tx, session, SessionEnd::SignedOut, now).await? > 0 {
+                let entry = caller.entry("auth.logout").by(token.account_id, Some(session));
+                self.audit.record(&mut tx, entry.on("session", session)).await?;
+            }
         }
         slot.store(&mut tx, &()).await?;
         tx.commit().await?;

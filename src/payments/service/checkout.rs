@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::audit::Entry;
 use crate::auth::{Caller, access};
 use crate::base::{Money, OrganizationId, Violations};
 use crate::db::{self, Scope, Tx};
@@ -12,7 +13,7 @@ use crate::payments::address;
 use crate::payments::model::period::Cycle;
 use crate::payments::model::{
     self, BillingProfile, Checkout, FormField, Invoice, InvoiceId, InvoiceLine, InvoiceStatus,
-    PLAN_ID_CHARS_MAX, Payment, PaymentStatus, Plan, Provider, VAT_PERCENT,
+    PLAN_ID_CHARS_MAX, Payment, PaymentId, PaymentStatus, Plan, Provider, VAT_PERCENT,
 };
 use crate::payments::payfast::form::{self, SIGNATURE_FIELD};
 use crate::payments::payfast::verdict::amount_text;
@@ -75,6 +76,9 @@ impl Service {
             Item::Plan { plan_id, cycle } => (plan_id, *cycle),
             Item::Invoice(invoice) => {
                 let checkout = self.go_on(&mut tx, organization_id, *invoice, urls).await?;
+                // Nothing changed, but somebody was given a signed form.
+                let entry = started(caller, organization_id, checkout.payment_id);
+                self.audit.record(&mut tx, entry).await?;
                 slot.store(&mut tx, &checkout).await?;
                 tx.commit().await?;
                 return Ok(checkout);
@@ -88,6 +92,8 @@ impl Service {
         }
         let payment = self.open(&mut tx, caller, &order, &profile).await?;
         let checkout = self.checkout(&order, &payment, &profile);
+        let entry = started(caller, organization_id, payment.id).changed(&(), &payment);
+        self.audit.record(&mut tx, entry).await?;
         slot.store(&mut tx, &checkout).await?;
         tx.commit().await?;
         Ok(checkout)
@@ -261,6 +267,10 @@ impl Service {
             fields: fields.map(|(name, value)| FormField { name, value }).collect(),
         }
     }
+}
+
+fn started(caller: &Caller, organization: OrganizationId, payment: PaymentId) -> Entry {
+    caller.entry("payments.create_checkout").of(organization).on("payment", payment)
 }
 
 /// A wish that was checked.

@@ -1,5 +1,6 @@
 //! Who is invoiced.
 
+use crate::audit::Risk;
 use crate::auth::{Caller, access};
 use crate::base::{OrganizationId, Timestamp, Violations, text};
 use crate::db::Scope;
@@ -79,6 +80,7 @@ impl Service {
         if command.version.is_some_and(|version| version != stored.version) {
             return Err(Error::EtagMismatch);
         }
+        let before = stored.clone();
         let updated = BillingProfile {
             organization_id,
             name: change.name.unwrap_or(stored.name),
@@ -90,6 +92,9 @@ impl Service {
             updated_at: self.world.now(),
         };
         store::profile::update(&mut tx, &updated).await?;
+        let entry = caller.entry("payments.update_billing_profile").of(organization_id);
+        let entry = entry.on("billing_profile", organization_id).risk(Risk::Medium);
+        self.audit.record(&mut tx, entry.changed(&before, &updated)).await?;
         slot.store(&mut tx, &updated).await?;
         tx.commit().await?;
         Ok(updated)

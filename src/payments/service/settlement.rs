@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::{Entry, Risk};
+use crate::auth::Caller;
 use crate::base::{Currency, Money};
 use crate::db::{self, Scope, Tx};
 use crate::jobs::{Failure, Job, Lease};
@@ -53,7 +55,8 @@ impl Outcome {
     }
 }
 
-const SCOPE: Scope = Scope::System("payments.apply_event");
+const PURPOSE: &str = "payments.apply_event";
+const SCOPE: Scope = Scope::System(PURPOSE);
 
 impl Service {
     /// Applies a stored notification; the job's handler.
@@ -181,6 +184,7 @@ impl Service {
             return self.closed(tx, event, &payment, facts).await;
         };
         let fee = facts.fee_minor.unwrap_or(0);
+        let before = payment.clone();
         payment.status = settled;
         payment.fee_minor = Some(fee);
         payment.provider_payment_id.clone_from(&facts.provider_payment);
@@ -195,6 +199,8 @@ impl Service {
         .map_err(Failure::dead)?;
         self.book(tx, event, Kind::Settlement, Some(&payment), "payment of an invoice", &books).await?;
         self.give(tx, &payment).await?;
+        let entry = decided("payments.settle_payment", &payment).changed(&before, &payment);
+        self.audit.record(tx, entry).await?;
         // Last, for the counter is everybody's: it stays locked until the transaction ends.
         invoice.status = paid;
         invoice.number = Some(self.number(tx, &invoice).await?);
@@ -238,9 +244,12 @@ impl Service {
             let detail = format!("cancelled, but the payment is {} already", payment.status.as_str());
             return Ok(Outcome::new(EventStatus::Ignored, detail));
         };
+        let before = payment.clone();
         payment.status = cancelled;
         payment.updated_at = self.world.now();
         store::payment::update(tx, &payment).await?;
+        let entry = decided("payments.cancel_payment", &payment).changed(&before, &payment);
+        self.audit.record(tx, entry).await?;
         invoice.status = void;
         store::invoice::update(tx, &invoice).await?;
         Ok(Outcome::new(EventStatus::Applied, "the payment is cancelled"))
@@ -300,6 +309,13 @@ impl Service {
         let fee = Money::new(facts.fee_minor.unwrap_or(0), currency);
         let books = ledger::unapplied_receipt(Money::new(gross, currency), fee).map_err(Failure::dead)?;
         self.book(tx, event, Kind::UnappliedReceipt, payment, detail, &books).await?;
+        let entry = Caller::system(PURPOSE).entry("payments.book_unapplied_receipt");
+        let entry = entry.on("provider_event", event);
+        let entry = match payment {
+            Some(payment) => entry.of(payment.organization_id),
+            None => entry,
+        };
+        self.audit.record(tx, entry.risk(Risk::High)).await?;
         Ok(Outcome::new(
             EventStatus::Unapplied,
             format!("{detail}; the money was booked as an unapplied receipt"),
@@ -347,6 +363,12 @@ impl Service {
         };
         Outcome::new(EventStatus::Refused, reason).alarmed(alarm)
     }
+}
+
+/// The entry of what the provider's word did to a payment.
+fn decided(action: &'static str, payment: &Payment) -> Entry {
+    let entry = Caller::system(PURPOSE).entry(action).of(payment.organization_id);
+    entry.on("payment", payment.id).risk(Risk::Medium)
 }
 
 /// An order with its rows locked.

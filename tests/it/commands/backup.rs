@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use capecontrol::db::{Conn as _, Db, Engine, Options, Scope};
+use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::chat::v1 as chat;
 use capecontrol::proto::capecontrol::payments::v1::PaymentStatus;
 use serde_json::{Value, json};
@@ -57,6 +58,14 @@ async fn elsewhere(url: &str, folder: &tempfile::TempDir) -> String {
     url.to_owned()
 }
 
+/// Whether the role that serves has its rights again, and the wall stands.
+async fn stands(url: &str) -> bool {
+    let restored = Db::open(&Options::new(url)).await.unwrap();
+    let whole = restored.level().await.unwrap().is_current() && restored.breaches().await.unwrap().is_empty();
+    restored.close().await;
+    whole
+}
+
 on_both! {
     async fn a_backup_made_under_writes_comes_back(t: App) {
         let folder = tempfile::tempdir().unwrap();
@@ -73,6 +82,7 @@ on_both! {
             send(&ada, &thread_id, format!("before {number}"), t.world.id::<()>().to_string()).await;
         }
         let before = thread(&ada, &thread_id).await;
+        t.seal().await;
 
         let (stop, written) = (AtomicBool::new(false), AtomicU64::new(0));
         let writing = async {
@@ -99,13 +109,14 @@ on_both! {
         let restore = ["restore", "--from", to.to_str().unwrap()];
         let (code, out, error) = run(as_owner(&folder, &url, &restore)).await;
         assert!(code == 0 && out.contains("After a restore"), "{out} {error}");
-        // The role that serves has its rights again, and the wall stands.
-        let restored = Db::open(&Options::new(&url)).await.unwrap();
-        assert!(restored.level().await.unwrap().is_current() && restored.breaches().await.unwrap().is_empty());
-        restored.close().await;
+        assert!(stands(&url).await);
         // Once: what is there now is not overwritten.
         let (code, _, error) = run(as_owner(&folder, &url, &restore)).await;
         assert!(code == 1 && error.contains("overwrites nothing"), "{error}");
+
+        let (code, out, error) = run(on(&folder, &url, &["audit", "verify", "--json"])).await;
+        let log = read(&out);
+        assert!(code == 0 && log["intact"] == true && log["entries"].as_i64().unwrap() > 3, "{out} {error}");
 
         let t = t.restart_on(url).await;
         t.advance(Duration::from_secs(60));
@@ -128,6 +139,11 @@ on_both! {
         assert_eq!(events(&admin).await.len(), 2);
         let books = ledger(&admin).await;
         assert_eq!((books.balanced, books.transaction_count), (true, 2));
+        // The chain goes on where the backup left it.
+        t.seal().await;
+        let whole = auth::VerifyAuditLogRequest { organization_id: "-".to_owned(), ..Default::default() };
+        let whole = admin.audit().verify_audit_log(whole).await.unwrap().into_inner();
+        assert!(whole.intact && whole.entry_count > log["entries"].as_i64().unwrap(), "{whole:?}");
     }
 
     async fn a_restore_refuses_what_is_not_whole_or_not_for_it(t: App) {

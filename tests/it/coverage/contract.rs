@@ -79,12 +79,20 @@ impl Method {
 
     /// Whether the answer carries a secret, which is not given twice.
     pub fn is_secret(&self) -> bool {
+        self.declared("secret_response").as_bool().unwrap()
+    }
+
+    /// The name under which a call is written into the audit log; empty when it is not.
+    pub fn audit_event(&self) -> String {
+        self.declared("audit_event").as_str().unwrap().to_owned()
+    }
+
+    fn declared(&self, name: &str) -> Value {
         let pool = self.descriptor.parent_pool();
         let option = pool.get_extension_by_name("capecontrol.options.v1.policy").unwrap();
         let options = self.descriptor.options();
         let policy = options.get_extension(&option);
-        let secret = policy.as_message().unwrap().get_field_by_name("secret_response");
-        secret.unwrap().as_bool().unwrap()
+        policy.as_message().unwrap().get_field_by_name(name).unwrap().into_owned()
     }
 
     /// The other request with the key of this one.

@@ -169,6 +169,23 @@ pub const REQUESTS: &[Request] = &[
         auth::RotateApiKeyRequest { api_key_id, overlap_seconds: Some(60), ..Default::default() }
             .encode_to_vec()
     }),
+    ("/capecontrol.auth.v1.AuditService/ExportAuditEvents", |p| {
+        let organization_id = p.organization_id.clone();
+        auth::ExportAuditEventsRequest { organization_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AuditService/ListAuditEvents", |p| {
+        auth::ListAuditEventsRequest {
+            organization_id: p.organization_id.clone(),
+            action_prefix: "auth.".to_owned(),
+            actor: p.person.account_id.to_string(),
+            ..Default::default()
+        }
+        .encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AuditService/VerifyAuditLog", |p| {
+        let organization_id = p.organization_id.clone();
+        auth::VerifyAuditLogRequest { organization_id, ..Default::default() }.encode_to_vec()
+    }),
     ("/capecontrol.auth.v1.AuthService/ExchangeServiceAccountToken", |p| {
         let assertion = p.assertion.clone();
         auth::ExchangeServiceAccountTokenRequest { assertion, ..Default::default() }.encode_to_vec()

@@ -22,7 +22,7 @@ use capecontrol::payments::simulator::{Says, Simulator};
 use capecontrol::payments::{self, Options, Service, simulator};
 
 use crate::store::payments::{balances, wish};
-use crate::support::{Fixture, Start as _, on_both, somebody};
+use crate::support::{Fixture, Start as _, audit_log, on_both, somebody};
 
 const PAYMENTS: u64 = 300;
 const PRICE: i64 = 500;
@@ -71,7 +71,13 @@ struct Node {
 
 fn node(t: &Fixture) -> Node {
     let link = Arc::new(Link::default());
-    let service = Arc::new(Service::new(t.db.clone(), t.world.clone(), Options::default(), link.clone()));
+    let service = Arc::new(Service::new(
+        t.db.clone(),
+        t.world.clone(),
+        Options::default(),
+        link.clone(),
+        audit_log(&t.world),
+    ));
     let simulator = Arc::new(Simulator::new(t.db.clone(), t.world.clone(), Options::default(), link.clone()));
     link.platform.set(Arc::downgrade(&service)).unwrap();
     assert!(link.provider.set(Arc::downgrade(&simulator)).is_ok());

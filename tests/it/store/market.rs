@@ -12,13 +12,13 @@ use capecontrol::market::manifest::Category;
 use capecontrol::market::service::{InstallListing, ListInstallations, ListListings};
 use capecontrol::market::{Installation, ListingId, Manifest, Service, store};
 
-use crate::support::{Fixture, on_both, somebody};
+use crate::support::{Fixture, audit_log, on_both, somebody};
 
 /// The catalogue in its order.
 const SLUGS: [&str; 6] = ["content", "developer", "finance", "guide", "onboarding", "support"];
 
 fn service(t: &Fixture) -> Service {
-    Service::new(t.db.clone(), t.world.clone())
+    Service::new(t.db.clone(), t.world.clone(), audit_log(&t.world))
 }
 
 async fn listing_id(t: &Fixture, slug: &str) -> ListingId {

@@ -23,7 +23,7 @@ use capecontrol::payments::service::{
 };
 use capecontrol::payments::{Error, Options, PLAN_IS_FREE, Service, register, store};
 
-use crate::support::{Fixture, START, on_both, somebody};
+use crate::support::{Fixture, START, audit_log, on_both, somebody};
 
 /// A provider that says what a test tells it to, and `VALID` when it was told nothing.
 #[derive(Default)]
@@ -44,7 +44,13 @@ impl Confirm for Told {
 
 /// The domain with a provider, and a worker for its jobs.
 pub fn node(t: &Fixture, provider: Arc<dyn Confirm>) -> (Arc<Service>, Worker) {
-    let service = Arc::new(Service::new(t.db.clone(), t.world.clone(), Options::default(), provider));
+    let service = Arc::new(Service::new(
+        t.db.clone(),
+        t.world.clone(),
+        Options::default(),
+        provider,
+        audit_log(&t.world),
+    ));
     let worker = t.worker(|registry| register(registry, &service));
     (service, worker)
 }

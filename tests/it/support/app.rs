@@ -111,6 +111,11 @@ impl App {
         self.node.run_due_jobs().await.unwrap()
     }
 
+    /// Writes the refusals whose window is over, and seals the audit log.
+    pub async fn seal(&self) -> usize {
+        self.node.seal_audit_log().await.unwrap()
+    }
+
     /// Moves the clock on.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
@@ -218,6 +223,8 @@ pub fn config(folder: &tempfile::TempDir, database_url: &str) -> Config {
     let (mut config, _) = Config::read(Sources { environment, ..Sources::default() }).unwrap();
     // Jobs run when the test says so.
     config.bounds.jobs.concurrency = 0;
+    // So is the audit log sealed.
+    config.bounds.audit.every = None;
     // The clock stands still, so that no budget would ever fill up again.
     let plenty = Rate::new(1_000_000, 60_000_000);
     config.limits = limits::Options {
@@ -277,6 +284,9 @@ impl Person {
     }
     pub fn api_keys(&self) -> auth::api_key_service_client::ApiKeyServiceClient<Signed> {
         auth::api_key_service_client::ApiKeyServiceClient::new(self.signed())
+    }
+    pub fn audit(&self) -> auth::audit_service_client::AuditServiceClient<Signed> {
+        auth::audit_service_client::AuditServiceClient::new(self.signed())
     }
     pub fn chat(&self) -> ChatServiceClient<Signed> {
         ChatServiceClient::new(self.signed())

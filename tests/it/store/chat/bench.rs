@@ -25,7 +25,7 @@ use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::support::Fixture;
+use crate::support::{Fixture, audit_log};
 
 const PASSWORD: &str = "correct horse battery";
 const TERMS: &str = "2026-01";
@@ -151,7 +151,7 @@ pub fn no_thread() -> ThreadId {
 /// Any agent of the catalogue, installed for the caller.
 pub async fn installed(t: &Fixture, caller: &Caller) -> ListingId {
     let listing = some_listing(t).await;
-    let market = market::Service::new(t.db.clone(), t.world.clone());
+    let market = market::Service::new(t.db.clone(), t.world.clone(), audit_log(&t.world));
     let command = market::service::InstallListing { organization: None, listing };
     market.install_listing(caller, command, None).await.unwrap();
     listing
