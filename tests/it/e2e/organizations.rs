@@ -134,7 +134,8 @@ on_both! {
             "ALREADY_A_MEMBER",
         );
         let listed = members(&bob, &team).await.unwrap();
-        let roles: Vec<_> = listed.into_iter().map(|m| (m.email.clone(), m.role())).collect();
+        let mut roles: Vec<_> = listed.into_iter().map(|m| (m.email.clone(), m.role())).collect();
+        roles.sort();
         assert_eq!(
             roles,
             [
