@@ -12,7 +12,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::hashing;
 use crate::base::World;
 use crate::bus::local::Local;
 use crate::config::Config;
@@ -24,7 +23,7 @@ use crate::payments::simulator::{self, Simulator};
 use crate::rpc::metrics::Metrics;
 use crate::rpc::policy::{self, Policies};
 use crate::rpc::{Pages, health, server};
-use crate::{ai, audit, auth, chat, mail, market, payments, proto, tools};
+use crate::{ai, audit, auth, chat, mail, market, operations, payments, proto, tools};
 
 mod console;
 mod descriptors;
@@ -131,11 +130,15 @@ pub struct App {
     pub payments: Arc<payments::Service>,
     /// The catalogue of agents.
     pub market: Arc<market::Service>,
+    /// What operators see and decide.
+    pub operations: Arc<operations::Service>,
     /// Run the jobs of this node: one those that are quick, among them whatever moves money; the other the agents'
     /// turns, which last as long as a provider takes.
     workers: [Worker; 2],
     /// Gives the entries of the audit log their places.
     sealer: audit::Sealer,
+    /// Sends letters.
+    pub postman: Arc<mail::Postman>,
     /// What the node counts.
     pub metrics: Metrics,
     world: World,
@@ -196,6 +199,7 @@ impl App {
             Arc::new(auth::Service::new(db.clone(), world.clone(), auth_options(&config), root.clone())?);
         auth.prepare().await?;
         let market = Arc::new(market::Service::new(db.clone(), world.clone(), auth.audit().clone()));
+        let operations = Arc::new(operators(&config, db.clone(), world.clone(), Arc::clone(&auth)));
         let provider = Arc::new(Http::new(&payments_options(&config))?);
         let options = payments_options(&config);
         let payments = Arc::new(payments::Service::new(
@@ -220,10 +224,9 @@ impl App {
             Arc::new(Simulator::new(db.clone(), world.clone(), payments_options(&config), provider))
         });
         let mut registry = Registry::default();
-        mail::register(
-            &mut registry,
-            Arc::new(mail::FileMailer::new(config.mail.folder.clone(), &config.mail.from)?),
-        );
+        let postman = start::postman(&config, &world, &root)?;
+        mail::register(&mut registry, &postman);
+        auth::service::register(&mut registry, &auth);
         payments::register(&mut registry, &payments);
         if let Some(simulator) = &simulator {
             simulator::register(&mut registry, simulator);
@@ -241,8 +244,10 @@ impl App {
             chat,
             payments,
             market,
+            operations,
             workers,
             sealer,
+            postman,
             metrics,
             world,
             config,
@@ -298,8 +303,12 @@ impl App {
         let options = server::Options { drain_max, ..self.config.bounds.connections.clone() };
         // Operators can still read the counters while clients are drained.
         let operations_stop = CancellationToken::new();
-        let operations =
-            crate::http::operations(self.metrics.clone(), self.workers[0].clone(), self.platform());
+        let counted = crate::http::Counted {
+            metrics: self.metrics.clone(),
+            worker: self.workers[0].clone(),
+            postman: Arc::clone(&self.postman),
+        };
+        let operations = crate::http::operations(counted, self.platform());
         self.tasks.spawn(server::serve(
             listeners.operations,
             operations,
@@ -360,6 +369,10 @@ impl App {
         self.tasks.spawn(health::follow(self.db.clone(), self.ready.clone(), stop.clone()));
         self.tasks.spawn(self.maintenance().run(stop.clone()));
         self.tasks.spawn({
+            let (auth, stop) = (Arc::clone(&self.auth), stop.clone());
+            async move { auth.run(stop).await }
+        });
+        self.tasks.spawn({
             let (sealer, options) = (self.sealer.clone(), self.config.bounds.audit.clone());
             let stop = stop.clone();
             async move { sealer.run(options, stop).await }
@@ -403,18 +416,27 @@ fn auth_options(config: &Config) -> auth::Options {
     auth::Options {
         issuer: config.server.public_url.clone(),
         public_url: config.server.public_url.clone(),
+        registration: config.auth.registration,
+        signing_key_period: config.auth.signing_key_period,
         terms_versions: vec![config.auth.terms_version.clone()],
         administrator_email: config.auth.administrator_email.clone(),
         one_time_password_file: Some(one_time_password_file(config)),
         invitation_ttl: config.auth.invitation_ttl,
         live_keys: config.payfast.mode == payments::Mode::Live,
-        hashing: hashing::Options {
-            memory_kib: config.auth.argon2_memory_kib,
-            passes: config.auth.argon2_passes,
-            ..hashing::Options::default()
-        },
+        hashing: config.auth.hashing,
+        link_ttl: config.auth.link_ttl,
         ..auth::Options::default()
     }
+}
+
+fn operators(config: &Config, db: Db, world: World, auth: Arc<auth::Service>) -> operations::Service {
+    let options = operations::Options {
+        version: env!("CARGO_PKG_VERSION"),
+        payment_mode: config.payfast.mode.as_str(),
+        registration: config.auth.registration.as_str(),
+    };
+    let audit = auth.audit().clone();
+    operations::Service::new(db, world, auth, audit, options)
 }
 
 fn payments_options(config: &Config) -> payments::Options {

@@ -7,7 +7,8 @@
 //! How a sign-in lives: a password is checked behind a bounded queue ([`hashing`]), a *session* row begins, and two
 //! tokens are handed out. The access token ([`token`]) is a signed statement that any node checks without asking; that
 //! its session still stands is read from the row and remembered for three seconds ([`standing`]). The refresh token is
-//! a row of its own: used once, it is replaced, and used twice it ends the session with all its tokens.
+//! a row of its own: used once, it is replaced; a second use soon after gets the same successor, and any later one ends
+//! the session with all its tokens ([`model::family`]).
 
 pub mod access;
 pub mod api_key;

@@ -9,6 +9,7 @@ mod database;
 mod descriptors;
 mod health;
 mod input;
+mod jobs;
 mod log;
 mod payfast;
 mod serve;
@@ -60,12 +61,15 @@ enum Command {
     /// It is a binary google.protobuf.FileDescriptorSet.
     #[command(verbatim_doc_comment, after_long_help = descriptors::DESCRIPTORS)]
     Descriptors,
-    /// Make and list administrators.
+    /// Make and list administrators; find accounts, keep them out, let them in, give them roles, invite people.
     #[command(subcommand, after_long_help = GROUP)]
     Admin(admin::Command),
-    /// Issue access tokens, look into them, and end sessions.
+    /// Issue access tokens, look into them, end sessions, and rotate the keys that sign.
     #[command(subcommand, after_long_help = GROUP)]
     Token(token::Command),
+    /// Look at jobs that failed for good, and decide what becomes of them.
+    #[command(subcommand, after_long_help = GROUP)]
+    Jobs(jobs::Command),
     /// Verify the audit log, read it, and hand it out.
     #[command(subcommand, after_long_help = GROUP)]
     Audit(audit::Command),
@@ -154,6 +158,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Descriptors => descriptors::run(),
         Command::Admin(command) => in_runtime(admin::run(settings()?.0, command)),
         Command::Token(command) => in_runtime(token::run(settings()?.0, command)),
+        Command::Jobs(command) => in_runtime(jobs::run(settings()?.0, command)),
         Command::Audit(command) => in_runtime(audit::run(settings()?.0, command)),
         Command::Backup(arguments) => in_runtime(backup::write(settings()?.0, arguments)),
         Command::Restore(arguments) => in_runtime(backup::restore(settings()?.0, arguments)),

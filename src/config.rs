@@ -14,10 +14,12 @@ use http::HeaderValue;
 
 pub use source::{Effective, Problem, Problems, Sources};
 
+use crate::auth::hashing;
+use crate::auth::model::Registration;
 use crate::base::Secret;
 use crate::base::net::Network;
 use crate::keyring::RootKey;
-use crate::{audit, chat, jobs, payments, rpc};
+use crate::{audit, chat, jobs, mail, payments, rpc};
 use source::Reader;
 
 /// All settings.
@@ -112,12 +114,16 @@ pub struct Database {
 pub struct Auth {
     /// The first administrator's address.
     pub administrator_email: String,
-    /// Memory of one password hash, in KiB.
-    pub argon2_memory_kib: u32,
-    /// Passes of one password hash.
-    pub argon2_passes: u32,
+    /// The cost of hashing passwords, and how many may wait.
+    pub hashing: hashing::Options,
+    /// How long a link in a letter works.
+    pub link_ttl: Duration,
     /// The version of the terms that a registration must accept.
     pub terms_version: String,
+    /// Who may register.
+    pub registration: Registration,
+    /// How long a signing key signs.
+    pub signing_key_period: Duration,
     /// How long an invitation to an organisation can be accepted.
     pub invitation_ttl: Duration,
 }
@@ -138,10 +144,10 @@ pub struct PayFast {
 /// Letters.
 #[derive(Clone, Debug)]
 pub struct Mail {
-    /// The folder that letters are written to.
-    pub folder: PathBuf,
+    /// Where they go.
+    pub route: mail::Route,
     /// The sender.
-    pub from: String,
+    pub from: mail::Sender,
 }
 
 /// How log lines are written.

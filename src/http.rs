@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::auth;
 use crate::jobs::Worker;
+use crate::mail::Postman;
 use crate::rpc::metrics::Metrics;
 
 /// How long the counters wait for those of the queue.
@@ -43,13 +44,24 @@ pub fn platform(platform: Platform) -> Router {
         .with_state(platform)
 }
 
+/// What is counted.
+#[derive(Clone)]
+pub struct Counted {
+    /// Calls.
+    pub metrics: Metrics,
+    /// Jobs.
+    pub worker: Worker,
+    /// Letters.
+    pub postman: Arc<Postman>,
+}
+
 /// What operators' tools ask for, on a port of its own.
-pub fn operations(metrics: Metrics, worker: Worker, platform: Platform) -> Router {
+pub fn operations(counted: Counted, platform: Platform) -> Router {
     Router::new()
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .with_state(platform)
-        .merge(Router::new().route("/metrics", get(encode_metrics)).with_state((metrics, worker)))
+        .merge(Router::new().route("/metrics", get(encode_metrics)).with_state(counted))
 }
 
 /// Answers what no route knows: to gRPC clients in their way, to others with 404.
@@ -82,7 +94,9 @@ async fn jwks(State(platform): State<Platform>) -> Response {
     ([(header::CACHE_CONTROL, "public, max-age=300")], Json(platform.auth.jwks())).into_response()
 }
 
-async fn encode_metrics(State((metrics, worker)): State<(Metrics, Worker)>) -> Response {
+async fn encode_metrics(State(counted): State<Counted>) -> Response {
+    let Counted { metrics, worker, postman } = counted;
+    metrics.set_letters(&postman.tally());
     // The queue is read when it is asked for. Without the database, or while everybody waits for it, the other counters
     // are worth having still, and then most of all.
     let census = tokio::time::timeout(CENSUS_MAX, worker.census());

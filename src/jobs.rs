@@ -9,7 +9,7 @@ mod model;
 pub mod store;
 mod worker;
 
-pub use model::{Failure, Job, State, Verdict, backoff};
+pub use model::{Failure, Job, JobId, Queued, State, Verdict, backoff};
 pub use store::{push, push_at};
 pub use worker::{Lease, Options, Registry, Worker};
 

@@ -17,6 +17,7 @@ pub mod jobs;
 pub mod keyring;
 pub mod mail;
 pub mod market;
+pub mod operations;
 pub mod payments;
 pub mod proto;
 pub mod rpc;

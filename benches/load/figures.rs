@@ -35,6 +35,8 @@ impl Round {
 pub enum Target {
     /// The median of the ratios to the control, at least.
     RatioAtLeast(f64),
+    /// The median of the ratios to the control, at most.
+    RatioAtMost(f64),
     /// The median of our own values, at most.
     ValueAtMost(f64),
     /// How much more than the control's value ours may be.
@@ -93,6 +95,7 @@ impl Row {
     pub fn met(&self) -> Option<bool> {
         match self.target {
             Target::RatioAtLeast(least) => Some(self.ratio().1 >= least),
+            Target::RatioAtMost(most) => Some(self.ratio().1 <= most),
             Target::ValueAtMost(most) => Some(self.ours() <= most),
             Target::ExcessAtMost(most) => Some(self.ours() - self.control() <= most),
             Target::None => None,

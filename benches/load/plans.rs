@@ -43,7 +43,7 @@ const HOT: &[Hot] = hot! {
         "refresh_token": "a refresh token",
     }
     "auth/store/account.rs" {
-        "get": "GetAccount",
+        "row": "GetAccount",
         "credentials": "signing in by address",
     }
     "auth/store.rs" {

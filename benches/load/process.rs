@@ -50,6 +50,17 @@ impl Program {
         Self::start(settled(command, place), place).await
     }
 
+    /// The platform as it is shipped, with passwords at the price that the settings' defaults give them.
+    pub async fn platform_with_dear_hashes(place: &Place) -> Outcome<Self> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_capecontrol"));
+        command.arg("serve");
+        let mut command = settled(command, place);
+        for key in ["MEMORY_KIB", "PASSES"] {
+            command.env_remove(format!("CAPECONTROL_AUTH__ARGON2_{key}"));
+        }
+        Self::start(command, place).await
+    }
+
     /// The platform in this program, with no workers, so that jobs stay queued.
     pub async fn platform_without_jobs(place: &Place) -> Outcome<Self> {
         let mut command = Command::new(std::env::current_exe()?);

@@ -62,6 +62,7 @@ pub fn figure(value: f64) -> String {
 pub fn target(row: &Row) -> String {
     match row.target {
         Target::RatioAtLeast(least) => format!("≥ {least}"),
+        Target::RatioAtMost(most) => format!("≤ {most}"),
         Target::ValueAtMost(most) => format!("≤ {} {}", figure(most), row.unit),
         Target::ExcessAtMost(most) => format!("≤ +{most} {}", row.unit),
         Target::None => String::new(),

@@ -4,6 +4,7 @@ mod audit;
 mod calls;
 mod fan_out;
 mod growth;
+mod sign_ins;
 mod start;
 mod streams;
 mod wall;
@@ -69,12 +70,13 @@ const NOTIFICATION: &str = "ITN";
 const FAN_OUT: &str = "fan-out";
 const STREAMS: &str = "streams";
 const START: &str = "start";
+const SIGN_INS: &str = "sign-ins";
 const GROWTH: &str = "growth";
 const AUDIT: &str = "audit";
 const PLANS: &str = "plans";
 const WALL: &str = "wall";
-const NAMES: [&str; 10] =
-    [GET_ACCOUNT, SEND_MESSAGE, NOTIFICATION, FAN_OUT, STREAMS, START, AUDIT, WALL, GROWTH, PLANS];
+const NAMES: [&str; 11] =
+    [GET_ACCOUNT, SEND_MESSAGE, NOTIFICATION, FAN_OUT, STREAMS, START, SIGN_INS, AUDIT, WALL, GROWTH, PLANS];
 
 /// Whether a row is asked for: of the engines those that are named, of the rows those whose name holds a word; all of
 /// either when none is named.
@@ -96,6 +98,7 @@ async fn measure(name: &str, places: &Places) -> Outcome<Vec<Row>> {
         STREAMS => streams::measure(places).await,
         START => start::measure(places).await,
         AUDIT => audit::measure(places).await,
+        SIGN_INS => sign_ins::measure(places).await,
         WALL => wall::measure(places).await,
         _ => growth::measure(places).await,
     }

@@ -19,7 +19,7 @@ use crate::{Outcome, client, fill};
 /// A password that everybody here has.
 pub const PASSWORD: &str = "correct horse battery";
 /// People, all members of one organisation. So many that none needs more than 64 streams for 10,000 in all.
-const PEOPLE: usize = 160;
+pub const PEOPLE: usize = 160;
 /// Threads, beside the hall.
 pub const THREADS: usize = 1_000;
 /// Members of each thread.
@@ -204,7 +204,7 @@ async fn register(program: &Program) -> Outcome<Vec<AccountId>> {
             password: PASSWORD.to_owned(),
             display_name: format!("Person {person}"),
             accepted_terms_version: TERMS.to_owned(),
-            request_id: String::new(),
+            ..auth::RegisterRequest::default()
         };
         client.register(request).await?;
         let session = client::log_in(channel.clone(), person).await?;

@@ -52,9 +52,9 @@ fn bar(text: &mut String, top: f64, row: &Row) {
             let share = (row.ours() - row.control()) / most;
             (share, share, share, Some(1.0), "of the allowance")
         }
-        Target::RatioAtLeast(least) => {
+        Target::RatioAtLeast(wanted) | Target::RatioAtMost(wanted) => {
             let (low, ratio, high) = row.ratio();
-            (ratio, low, high, Some(least), "of the control")
+            (ratio, low, high, Some(wanted), "of the control")
         }
         Target::None => {
             let (low, ratio, high) = row.ratio();

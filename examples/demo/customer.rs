@@ -48,6 +48,7 @@ impl Customer {
             display_name: "Thandi".to_owned(),
             accepted_terms_version: platform.app.config().auth.terms_version.clone(),
             request_id: uuid_of_now().to_string(),
+            ..RegisterRequest::default()
         })
         .await?;
         println!("     registered {email}");

@@ -2,8 +2,9 @@
 
 CREATE TABLE accounts (
     id uuid NOT NULL PRIMARY KEY,
-    -- In lower case: one person, one spelling.
-    email text NOT NULL,
+    -- In lower case: one person, one spelling. Compared byte by byte, so that lists by address begin where they are
+    -- told to, whatever the language of the database.
+    email text COLLATE "C" NOT NULL,
     email_verified_at timestamptz,
     role text NOT NULL,
     -- A PHC string, which names its own parameters.
@@ -24,11 +25,15 @@ CREATE TABLE accounts (
     signed_in_at timestamptz,
     -- When its owner was last told that somebody tried to register the address again.
     noticed_at timestamptz,
+    -- Set while an administrator keeps the account out, with the reason that was given.
+    suspended_at timestamptz,
+    suspension_reason text,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
     UNIQUE (email),
     CONSTRAINT accounts_role_check CHECK (role IN ('customer', 'developer', 'admin')),
-    CONSTRAINT accounts_one_time_check CHECK (one_time_used_at IS NULL OR one_time_issued_at IS NOT NULL)
+    CONSTRAINT accounts_one_time_check CHECK (one_time_used_at IS NULL OR one_time_issued_at IS NOT NULL),
+    CONSTRAINT accounts_suspension_check CHECK ((suspended_at IS NULL) = (suspension_reason IS NULL))
 );
 -- For whoever starts: is there an administrator?
 CREATE INDEX accounts_role_idx ON accounts (role, id);
@@ -73,7 +78,10 @@ CREATE TABLE sessions (
     end_reason text,
     CONSTRAINT sessions_end_check CHECK ((ended_at IS NULL) = (end_reason IS NULL))
 );
-CREATE INDEX sessions_account_id_created_at_idx ON sessions (account_id, created_at);
+CREATE INDEX sessions_account_id_idx ON sessions (account_id, id);
+-- For whoever deletes what has had its time.
+CREATE INDEX sessions_expires_at_idx ON sessions (expires_at);
+CREATE INDEX sessions_ended_at_idx ON sessions (ended_at) WHERE ended_at IS NOT NULL;
 
 -- Every refresh token that a session was given; the plain token is nowhere.
 CREATE TABLE refresh_tokens (
@@ -83,20 +91,28 @@ CREATE TABLE refresh_tokens (
     generation bigint NOT NULL,
     created_at timestamptz NOT NULL,
     used_at timestamptz,
+    -- For some seconds after the use: the next token, sealed with the root key and this very token, so that a second
+    -- call that brings this one gets the same.
+    successor bytea,
     -- A session has one token of each generation: two successors of one token cannot be.
     UNIQUE (session_id, generation),
     CONSTRAINT refresh_tokens_hash_check CHECK (length(token_hash) = 32),
-    CONSTRAINT refresh_tokens_generation_check CHECK (generation >= 1)
+    CONSTRAINT refresh_tokens_generation_check CHECK (generation >= 1),
+    CONSTRAINT refresh_tokens_successor_check CHECK (successor IS NULL OR used_at IS NOT NULL)
 );
+
+CREATE INDEX refresh_tokens_successor_idx ON refresh_tokens (used_at) WHERE successor IS NOT NULL;
 
 CREATE TABLE signing_keys (
     id uuid NOT NULL PRIMARY KEY,
-    -- Two nodes that make the first key at once cannot both succeed.
+    -- Two nodes that make the next key at once cannot both succeed.
     generation bigint NOT NULL,
     public_key bytea NOT NULL,
     -- Wrapped by the root key.
     private_key bytea NOT NULL,
     created_at timestamptz NOT NULL,
+    -- From when it signs: until then it is published, so that whoever checks tokens knows it in time.
+    signs_from timestamptz NOT NULL,
     UNIQUE (generation),
     CONSTRAINT signing_keys_public_key_check CHECK (length(public_key) = 32)
 );

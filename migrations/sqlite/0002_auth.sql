@@ -2,7 +2,8 @@
 
 CREATE TABLE accounts (
     id BLOB NOT NULL PRIMARY KEY,
-    -- In lower case: one person, one spelling.
+    -- In lower case: one person, one spelling. Compared byte by byte, so that lists by address begin where they are
+    -- told to, whatever the language of the database.
     email TEXT NOT NULL,
     email_verified_at INTEGER,
     role TEXT NOT NULL,
@@ -24,11 +25,15 @@ CREATE TABLE accounts (
     signed_in_at INTEGER,
     -- When its owner was last told that somebody tried to register the address again.
     noticed_at INTEGER,
+    -- Set while an administrator keeps the account out, with the reason that was given.
+    suspended_at INTEGER,
+    suspension_reason TEXT,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     UNIQUE (email),
     CONSTRAINT accounts_role_check CHECK (role IN ('customer', 'developer', 'admin')),
-    CONSTRAINT accounts_one_time_check CHECK (one_time_used_at IS NULL OR one_time_issued_at IS NOT NULL)
+    CONSTRAINT accounts_one_time_check CHECK (one_time_used_at IS NULL OR one_time_issued_at IS NOT NULL),
+    CONSTRAINT accounts_suspension_check CHECK ((suspended_at IS NULL) = (suspension_reason IS NULL))
 ) STRICT, WITHOUT ROWID;
 -- For whoever starts: is there an administrator?
 CREATE INDEX accounts_role_idx ON accounts (role, id);
@@ -71,7 +76,10 @@ CREATE TABLE sessions (
     end_reason TEXT,
     CONSTRAINT sessions_end_check CHECK ((ended_at IS NULL) = (end_reason IS NULL))
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX sessions_account_id_created_at_idx ON sessions (account_id, created_at);
+CREATE INDEX sessions_account_id_idx ON sessions (account_id, id);
+-- For whoever deletes what has had its time.
+CREATE INDEX sessions_expires_at_idx ON sessions (expires_at);
+CREATE INDEX sessions_ended_at_idx ON sessions (ended_at) WHERE ended_at IS NOT NULL;
 
 -- Every refresh token that a session was given; the plain token is nowhere.
 CREATE TABLE refresh_tokens (
@@ -81,20 +89,28 @@ CREATE TABLE refresh_tokens (
     generation INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     used_at INTEGER,
+    -- For some seconds after the use: the next token, sealed with the root key and this very token, so that a second
+    -- call that brings this one gets the same.
+    successor BLOB,
     -- A session has one token of each generation: two successors of one token cannot be.
     UNIQUE (session_id, generation),
     CONSTRAINT refresh_tokens_hash_check CHECK (length(token_hash) = 32),
-    CONSTRAINT refresh_tokens_generation_check CHECK (generation >= 1)
+    CONSTRAINT refresh_tokens_generation_check CHECK (generation >= 1),
+    CONSTRAINT refresh_tokens_successor_check CHECK (successor IS NULL OR used_at IS NOT NULL)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX refresh_tokens_successor_idx ON refresh_tokens (used_at) WHERE successor IS NOT NULL;
 
 CREATE TABLE signing_keys (
     id BLOB NOT NULL PRIMARY KEY,
-    -- Two nodes that make the first key at once cannot both succeed.
+    -- Two nodes that make the next key at once cannot both succeed.
     generation INTEGER NOT NULL,
     public_key BLOB NOT NULL,
     -- Wrapped by the root key.
     private_key BLOB NOT NULL,
     created_at INTEGER NOT NULL,
+    -- From when it signs: until then it is published, so that whoever checks tokens knows it in time.
+    signs_from INTEGER NOT NULL,
     UNIQUE (generation),
     CONSTRAINT signing_keys_public_key_check CHECK (length(public_key) = 32)
 ) STRICT, WITHOUT ROWID;

@@ -1,14 +1,15 @@
 //! What a command of an operator works with, beside a node that may be serving from the same database.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::start::existing_root_key;
-use super::{Error, auth_options};
-use crate::auth;
+use super::{Error, auth_options, operators};
 use crate::base::World;
 use crate::config::Config;
 use crate::db::{self, Access, Db};
 use crate::keyring::RootKey;
+use crate::{auth, operations};
 
 /// How long a command waits for its turn to write. A node never holds a SQLite file for so long.
 const TURN_MAX: Duration = Duration::from_secs(30);
@@ -18,7 +19,9 @@ pub struct Console {
     /// The database.
     pub db: Db,
     /// Accounts.
-    pub auth: auth::Service,
+    pub auth: Arc<auth::Service>,
+    /// Jobs that failed, and how the platform stands.
+    pub operations: operations::Service,
     /// Whether there are signing keys: not before the platform was served for the first time.
     pub has_keys: bool,
 }
@@ -49,9 +52,11 @@ impl Console {
             // Nothing was ever wrapped, and without signing keys nothing here wraps anything.
             None => RootKey::new(world.bytes()),
         };
-        let auth = auth::Service::new(db.clone(), world, auth_options(config), root)?;
+        let auth = auth::Service::new(db.clone(), world.clone(), auth_options(config), root)?;
         let has_keys = auth.read_keys().await?;
-        Ok(Self { db, auth, has_keys })
+        let auth = Arc::new(auth);
+        let operations = operators(config, db.clone(), world, Arc::clone(&auth));
+        Ok(Self { db, auth, operations, has_keys })
     }
 }
 

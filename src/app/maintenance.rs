@@ -46,6 +46,7 @@ impl Maintenance {
         while self.prune_assertions().await? >= ROWS_MAX.unsigned_abs() {}
         while self.forget_strangers().await? >= ROWS_MAX.unsigned_abs() {}
         while self.auth.prune_guesses(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
+        while self.auth.prune(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use crate::rpc::in_flight::InFlight;
 use crate::rpc::limits::Limits;
 use crate::rpc::telemetry::{Telemetry, observe};
 use crate::rpc::{cors, health};
-use crate::{auth, chat, market, payments};
+use crate::{auth, chat, market, operations, payments};
 
 /// A request message may have at most this many bytes.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
@@ -72,6 +72,7 @@ impl App {
         let auth = auth::rpc::Rpc::new(self.auth.clone(), self.pages.clone());
         let chat = chat::rpc::Rpc::new(self.chat.clone(), self.pages.clone());
         let payments = payments::rpc::Rpc::new(self.payments.clone(), self.pages.clone());
+        let operations = operations::rpc::Rpc::new(self.operations.clone(), self.pages.clone());
         let market = market::rpc::Rpc::new(self.market.clone(), self.pages.clone());
         Routes::default()
             .add_service(served!(
@@ -91,8 +92,18 @@ impl App {
             ))
             .add_service(served!(
                 gate,
+                api::auth::v1::admin_service_server::AdminServiceServer<_>,
+                auth.clone()
+            ))
+            .add_service(served!(
+                gate,
                 api::auth::v1::api_key_service_server::ApiKeyServiceServer<_>,
                 auth.clone()
+            ))
+            .add_service(served!(
+                gate,
+                api::operations::v1::operations_service_server::OperationsServiceServer<_>,
+                operations
             ))
             .add_service(served!(gate, api::auth::v1::audit_service_server::AuditServiceServer<_>, auth))
             .add_service(served!(gate, api::chat::v1::chat_service_server::ChatServiceServer<_>, chat))

@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{App, Error};
 use crate::auth;
@@ -11,6 +12,7 @@ use crate::base::World;
 use crate::config::Config;
 use crate::db::{self, Db};
 use crate::keyring::RootKey;
+use crate::mail;
 
 /// Makes the data folder, which only its owner can enter.
 ///
@@ -138,6 +140,13 @@ impl App {
         let issued = self.auth.ensure_administrator(publish).await?;
         Ok(issued.map(|email| email.as_str().to_owned()))
     }
+}
+
+/// What sends letters, as the settings say.
+pub(super) fn postman(config: &Config, world: &World, root: &RootKey) -> Result<Arc<mail::Postman>, Error> {
+    let mailer = mail::mailer(&config.mail.route, &config.mail.from)?;
+    let outbox = mail::Outbox::new(world.clone(), root.clone());
+    Ok(Arc::new(mail::Postman::new(outbox, world.clone(), mailer)))
 }
 
 /// Writes a file that only its owner can read, whole or not at all.

@@ -47,6 +47,15 @@ pub async fn member(
     store::membership(conn, organization, account).await?.ok_or(Error::OrganizationNotFound)
 }
 
+/// Whether an account may be used at all: it exists and is not suspended. Whatever acts for an account without a
+/// session of it, such as an agent, an API key or a service account, asks this when it begins to act.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn account_stands(conn: &mut impl Conn, account: AccountId) -> Result<bool, Error> {
+    Ok(store::account::stands(conn, account).await?)
+}
+
 /// Whether an account belongs to the organisation.
 ///
 /// # Errors

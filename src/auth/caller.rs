@@ -13,7 +13,7 @@ use super::model::key::Grant;
 use super::{Error, Role};
 
 /// More than this of what a client calls itself is of no use in a list of devices.
-const AGENT_CHARS_MAX: usize = 200;
+pub(super) const AGENT_CHARS_MAX: usize = 200;
 
 /// The actor of a call.
 #[derive(Clone, Debug)]

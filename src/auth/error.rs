@@ -44,9 +44,30 @@ pub enum Error {
     /// The refresh token was exchanged before: somebody holds a copy.
     #[error("This refresh token was used before, so the session was ended; sign in again.")]
     RefreshTokenReused,
-    /// Another call exchanged the same refresh token at the same moment.
-    #[error("Another call has just exchanged this refresh token; use the tokens that it was given.")]
-    RefreshRaced,
+    /// The account is kept out. Only whoever knows its password is told.
+    #[error("This account is suspended; ask whoever runs the platform.")]
+    AccountSuspended,
+    /// Registration is closed, and no invitation came.
+    #[error("Registration is by invitation only; send the token of an invitation.")]
+    InvitationRequired,
+    /// The caller has no such session.
+    #[error("There is no such session.")]
+    SessionNotFound,
+    /// There is no account with this id.
+    #[error("There is no such account.")]
+    NoSuchAccount,
+    /// There is no signing key with this id. Only the command line can meet this.
+    #[error("There is no such signing key; `capecontrol token keys` lists them.")]
+    NoSuchKey,
+    /// An administrator tried to change their own account.
+    #[error("Administrators cannot do this to their own account; ask another administrator.")]
+    OwnAccount,
+    /// Nobody would be left to run the platform.
+    #[error("This is the last administrator; make another one first.")]
+    LastAdministrator,
+    /// Whose address it is has not been proved.
+    #[error("Only an account whose e-mail address was verified can become an administrator.")]
+    AddressNotVerified,
     /// Too many guesses at a secret of the account.
     #[error("Too many sign-ins to this account were tried; the next may be tried in {} s.", .0.as_secs_f64().ceil())]
     GuessDelayed(Duration),
@@ -99,7 +120,7 @@ pub enum Error {
     InvitationNotFound,
     /// See [`INVITATION_INVALID`].
     #[error(
-        "The invitation is not valid: it was used or revoked, has expired, or is for another e-mail address."
+        "The invitation is not valid: it is unknown, was used or revoked, has expired, or is for another address."
     )]
     InvitationInvalid,
     /// The API key does not exist or is of an organisation that the caller does not belong to.
@@ -135,6 +156,12 @@ pub enum Error {
     /// See [`ASSERTION_REPLAYED`].
     #[error("The assertion was used before: sign another one with a jti of its own.")]
     AssertionReplayed,
+    /// The link was used, has expired, or was never sent: one answer for all.
+    #[error("This link was used, has expired, or is not valid; ask for another one.")]
+    LinkInvalid,
+    /// The present password, which a change asks for, is another.
+    #[error("The present password is not the one that was given.")]
+    CurrentPasswordWrong,
     /// The account or organisation changed since the etag was read.
     #[error("It was changed meanwhile; read it again and repeat the change.")]
     EtagMismatch,
@@ -180,11 +207,18 @@ impl Fault for Error {
             Self::RefreshTokenInvalid => &REFRESH_TOKEN_INVALID,
             Self::SessionExpired => &SESSION_EXPIRED,
             Self::RefreshTokenReused => &REFRESH_TOKEN_REUSED,
-            Self::RefreshRaced => &REFRESH_RACED,
+            Self::AccountSuspended => &ACCOUNT_SUSPENDED,
+            Self::InvitationRequired => &INVITATION_REQUIRED,
+            Self::OwnAccount => &OWN_ACCOUNT,
+            Self::LastAdministrator => &LAST_ADMINISTRATOR,
+            Self::AddressNotVerified => &ADDRESS_NOT_VERIFIED,
             Self::GuessDelayed(_) => &SIGN_IN_DELAYED,
             Self::HashingBusy => &HASHING_BUSY,
             Self::OrganizationNotFound
             | Self::AccountNotFound
+            | Self::SessionNotFound
+            | Self::NoSuchAccount
+            | Self::NoSuchKey
             | Self::MemberNotFound
             | Self::InvitationNotFound
             | Self::ApiKeyNotFound
@@ -207,6 +241,8 @@ impl Fault for Error {
             Self::ApiKeyAddress => &API_KEY_ADDRESS,
             Self::AssertionInvalid(_) => &ASSERTION_INVALID,
             Self::AssertionReplayed => &ASSERTION_REPLAYED,
+            Self::LinkInvalid => &VERIFICATION_TOKEN_INVALID,
+            Self::CurrentPasswordWrong => &CURRENT_PASSWORD_WRONG,
             Self::EtagMismatch => &fault::ETAG_MISMATCH,
             Self::Invalid(violations) => violations.reason(),
             Self::Setup(_) | Self::Internal(_) => &fault::INTERNAL,
@@ -245,7 +281,11 @@ pub static REASONS: &[&Reason] = &[
     &REFRESH_TOKEN_INVALID,
     &SESSION_EXPIRED,
     &REFRESH_TOKEN_REUSED,
-    &REFRESH_RACED,
+    &ACCOUNT_SUSPENDED,
+    &INVITATION_REQUIRED,
+    &OWN_ACCOUNT,
+    &LAST_ADMINISTRATOR,
+    &ADDRESS_NOT_VERIFIED,
     &SIGN_IN_DELAYED,
     &HASHING_BUSY,
     &LAST_OWNER,
@@ -263,6 +303,8 @@ pub static REASONS: &[&Reason] = &[
     &API_KEY_ADDRESS,
     &ASSERTION_INVALID,
     &ASSERTION_REPLAYED,
+    &VERIFICATION_TOKEN_INVALID,
+    &CURRENT_PASSWORD_WRONG,
 ];
 
 /// Address and password do not belong together.
@@ -311,15 +353,38 @@ pub static SESSION_EXPIRED: Reason = Reason::new(
 pub static REFRESH_TOKEN_REUSED: Reason = Reason::new(
     Code::Unauthenticated,
     "REFRESH_TOKEN_REUSED",
-    "The refresh token was exchanged before, which means that somebody holds a copy; the session was ended.",
+    "The refresh token was exchanged more than ten seconds ago or its successor was: somebody holds a copy, so the \
+     session was ended.",
 );
-/// Two calls exchanged the same refresh token at once.
-///
-/// Not ABORTED, whose callers repeat: a repetition would be the second use of the token.
-pub static REFRESH_RACED: Reason = Reason::new(
+/// The account is kept out.
+pub static ACCOUNT_SUSPENDED: Reason = Reason::new(
     Code::FailedPrecondition,
-    "REFRESH_RACED",
-    "Another call exchanged the same refresh token at the same moment; use its tokens, do not repeat this call.",
+    "ACCOUNT_SUSPENDED",
+    "The password is right and an administrator has suspended the account; ask whoever runs the platform.",
+);
+/// Registration is closed, and no invitation came.
+pub static INVITATION_REQUIRED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "INVITATION_REQUIRED",
+    "Registration is by invitation only, whatever the address; send `invitation_token`.",
+);
+/// An administrator tried to change their own account.
+pub static OWN_ACCOUNT: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "OWN_ACCOUNT",
+    "Administrators cannot suspend themselves or change their own role; another administrator can.",
+);
+/// Nobody would be left to run the platform.
+pub static LAST_ADMINISTRATOR: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "LAST_ADMINISTRATOR",
+    "The account is the only administrator that is not suspended; make another one first.",
+);
+/// Whose address it is has not been proved.
+pub static ADDRESS_NOT_VERIFIED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "ADDRESS_NOT_VERIFIED",
+    "Only an account whose e-mail address was verified can become an administrator; have its owner verify it.",
 );
 /// Too many guesses at a secret of one account.
 pub static SIGN_IN_DELAYED: Reason = Reason::new(
@@ -377,11 +442,11 @@ pub static SERVICE_ACCOUNT: Reason = Reason::new(
     "SERVICE_ACCOUNT",
     "The member is a service account, which is removed with DeleteServiceAccount.",
 );
-/// A token that is of no open invitation for the caller.
+/// A token that is of no open invitation, to register or to join, for the address that brings it.
 pub static INVITATION_INVALID: Reason = Reason::new(
-    Code::NotFound,
+    Code::FailedPrecondition,
     "INVITATION_INVALID",
-    "The invitation was used or revoked, has expired, or is for another e-mail address; ask for another one.",
+    "The invitation is unknown, was used or revoked, has expired, or is for another e-mail address; ask for another one.",
 );
 /// A key that is over is to be rotated.
 pub static API_KEY_REVOKED: Reason = Reason::new(
@@ -425,4 +490,16 @@ pub static ASSERTION_REPLAYED: Reason = Reason::new(
     Code::Unauthenticated,
     "ASSERTION_REPLAYED",
     "The assertion's jti was used before; sign another assertion for each exchange.",
+);
+/// A link does not work.
+pub static VERIFICATION_TOKEN_INVALID: Reason = Reason::new(
+    Code::InvalidArgument,
+    "VERIFICATION_TOKEN_INVALID",
+    "The link was used, has expired, was replaced by a newer one, or was never sent; which is not told. Ask for one.",
+);
+/// The present password is another.
+pub static CURRENT_PASSWORD_WRONG: Reason = Reason::new(
+    Code::InvalidArgument,
+    "CURRENT_PASSWORD_WRONG",
+    "The present password is not the one that was given; the session goes on, and the password stays what it is.",
 );

@@ -17,10 +17,14 @@ use super::Error;
 /// Bytes of salt, as the PHC specification recommends.
 const SALT_BYTES: usize = 16;
 const OUTPUT_BYTES: usize = 32;
-/// What a stored hash may ask of us at most. Beyond this it was not made here.
-const MEMORY_KIB_MAX: u32 = 1024 * 1024;
-const PASSES_MAX: u32 = 20;
-const LANES_MAX: u32 = 16;
+/// Most memory of one hash, in KiB. A stored hash that asks for more was not made here.
+pub const MEMORY_KIB_MAX: u32 = 1024 * 1024;
+/// Most passes of one hash.
+pub const PASSES_MAX: u32 = 20;
+/// Most lanes of one hash.
+pub const LANES_MAX: u32 = 16;
+/// What OWASP asks of argon2id at least: so much memory with so many passes, each pair as good as the others.
+const STRONG: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5)];
 
 /// How dear a check is, and how many may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +44,14 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self { memory_kib: 64 * 1024, passes: 3, lanes: 1, concurrent_max: 0, waiting_max: 64 }
+    }
+}
+
+impl Options {
+    /// Whether the hashes are as dear to guess as they ought to be at least.
+    #[must_use]
+    pub fn is_strong(&self) -> bool {
+        STRONG.iter().any(|(memory_kib, passes)| self.memory_kib >= *memory_kib && self.passes >= *passes)
     }
 }
 
@@ -64,7 +76,7 @@ pub struct Hashing {
     running: Arc<Semaphore>,
     /// Those that run and those that wait.
     admitted: Arc<Semaphore>,
-    rounds: AtomicU64,
+    rounds: Arc<AtomicU64>,
 }
 
 impl Hashing {
@@ -89,7 +101,7 @@ impl Hashing {
             params,
             running: Arc::new(Semaphore::new(concurrent)),
             admitted: Arc::new(Semaphore::new(concurrent.saturating_add(options.waiting_max))),
-            rounds: AtomicU64::new(0),
+            rounds: Arc::new(AtomicU64::new(0)),
         })
     }
 
@@ -131,6 +143,17 @@ impl Hashing {
         Ok(if matches && known { Verdict::Right { outdated } } else { Verdict::Wrong })
     }
 
+    /// Does other work that is dear, in the same queue.
+    ///
+    /// # Errors
+    /// [`Error::HashingBusy`] when too many wait.
+    pub async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.queue(move || Ok(work())).await
+    }
+
     /// How many hashes were computed so far.
     pub fn rounds(&self) -> u64 {
         self.rounds.load(Ordering::Relaxed)
@@ -145,15 +168,28 @@ impl Hashing {
             != (self.params.m_cost(), self.params.t_cost(), self.params.p_cost())
     }
 
-    /// Runs `work` when its turn comes. The permits go with the work, for a dropped call does not stop it.
+    /// Computes a hash when its turn comes.
     async fn run<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T, Error> + Send + 'static,
+    {
+        let rounds = Arc::clone(&self.rounds);
+        self.queue(move || {
+            rounds.fetch_add(1, Ordering::Relaxed);
+            work()
+        })
+        .await
+    }
+
+    /// Runs `work` when its turn comes. The permits go with the work, for a dropped call does not stop it.
+    async fn queue<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: FnOnce() -> Result<T, Error> + Send + 'static,
     {
         let admitted = self.admitted.clone().try_acquire_owned().map_err(|_| Error::HashingBusy)?;
         let running = self.running.clone().acquire_owned().await.map_err(Error::internal)?;
-        self.rounds.fetch_add(1, Ordering::Relaxed);
         let done = tokio::task::spawn_blocking(move || {
             let outcome = work();
             drop((running, admitted));

@@ -1,9 +1,10 @@
 //! The keys that access tokens are signed with: rows that all nodes share, wrapped by the root key.
 //!
-//! The key of the highest generation signs; all that are still stored verify. A token that names a key this node has
-//! not seen makes it look again, though not more than once every few seconds: a flood of invented names costs nothing.
+//! When a key is made, signs and goes, [`super::model::rotation`] decides by its stored times. Each node reads the rows
+//! again every other second ([`Keys::tend`]), so that a key that was made or retired elsewhere is known without a
+//! restart. A token that names a key this node has not seen makes it look at once, though not more than once every few
+//! seconds: a flood of invented names costs nothing.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -14,9 +15,10 @@ use ed25519_dalek::SigningKey;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 
 use crate::base::{Id, Timestamp, World};
-use crate::db::{Db, Scope};
+use crate::db::{Db, Scope, Tx};
 use crate::keyring::RootKey;
 
+use super::model::rotation::{self, Duty, Times};
 use super::token::{self, Claims};
 use super::{Error, store};
 
@@ -73,48 +75,79 @@ pub struct Keys {
     db: Db,
     world: World,
     root: RootKey,
+    /// How long a key signs.
+    period: Duration,
     known: RwLock<Known>,
 }
 
 #[derive(Clone)]
 struct Known {
-    set: Arc<KeySet>,
+    set: Arc<[Held]>,
     looked_at: Option<Timestamp>,
 }
 
-/// One reading of the rows.
-#[derive(Default)]
-struct KeySet {
-    signing: Option<(String, EncodingKey)>,
-    verifying: HashMap<KeyId, DecodingKey>,
-    public: Vec<(String, [u8; 32])>,
+/// A key that was read and opened.
+struct Held {
+    id: KeyId,
+    times: Times,
+    created_at: Timestamp,
+    kid: String,
+    public: [u8; 32],
+    signs: EncodingKey,
+    verifies: DecodingKey,
+}
+
+/// A key as whoever runs the platform sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenKey {
+    /// Its id, which tokens name as `kid`.
+    pub id: KeyId,
+    /// What it does now.
+    pub duty: Duty,
+    /// When it was made and published.
+    pub created_at: Timestamp,
+    /// From when it signs.
+    pub signs_from: Timestamp,
+    /// When it is deleted; none as long as no other follows it.
+    pub ends_at: Option<Timestamp>,
+}
+
+/// What is to be done with the keys out of turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotate {
+    /// The next key signs as soon as it has been published for long enough.
+    Next,
+    /// A key is worth nothing from now on, with all tokens that it signed.
+    Retire(KeyId),
+    /// All of them.
+    RetireAll,
 }
 
 impl Keys {
-    /// Keys that are not read yet.
+    /// Keys that are only read, and never made.
     #[must_use]
-    pub fn new(db: Db, world: World, root: RootKey) -> Self {
-        let known = Known { set: Arc::new(KeySet::default()), looked_at: None };
-        Self { db, world, root, known: RwLock::new(known) }
+    pub fn reader(db: Db, world: World, root: RootKey) -> Self {
+        Self::new(db, world, root, Duration::MAX)
     }
 
-    /// Reads the keys; makes the first one when there is none. Nodes that do so at the same time end with the same key.
+    /// Keys that are not read yet. `period` is how long one signs.
+    #[must_use]
+    pub fn new(db: Db, world: World, root: RootKey, period: Duration) -> Self {
+        let known = Known { set: Arc::new([]), looked_at: None };
+        Self { db, world, root, period, known: RwLock::new(known) }
+    }
+
+    /// Reads the keys; makes the first one when there is none, and the next one. Nodes that do so at the same time end
+    /// with the same keys.
     ///
     /// # Errors
     /// [`Error::Setup`] when the root key does not open them.
     pub async fn prepare(&self) -> Result<(), Error> {
-        if self.look().await? {
-            return Ok(());
+        self.tend().await?;
+        if self.known().set.is_empty() {
+            return Err(Error::internal("the signing key that was just stored is not there"));
         }
-        let row = self.first()?;
-        let mut tx = self.db.begin(SCOPE).await?;
-        store::key::insert(&mut tx, &row, self.world.now()).await?;
-        tx.commit().await?;
-        if self.look().await? {
-            Ok(())
-        } else {
-            Err(Error::internal("the signing key that was just stored is not there"))
-        }
+        Ok(())
     }
 
     /// Reads the keys and makes none. `false` when there are none.
@@ -125,14 +158,93 @@ impl Keys {
         self.look().await
     }
 
-    /// Signs a statement with the newest key.
+    /// Reads what changed, makes the next key when there is none ahead, and deletes those that have had their time.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when the root key does not open a key that is new.
+    pub async fn tend(&self) -> Result<(), Error> {
+        if !self.look().await? {
+            self.add(Times { generation: FIRST_GENERATION, signs_from: self.world.now() }).await?;
+        }
+        let (set, now) = (self.known().set, self.world.now());
+        let times = times(&set);
+        let made = rotation::next(&times, now, self.period);
+        if let Some(next) = made {
+            self.add(next).await?;
+        }
+        let over = |key: &&Held| rotation::ends(&times, key.times.generation).is_some_and(|at| at <= now);
+        let over: Vec<KeyId> = set.iter().filter(over).map(|key| key.id).collect();
+        if !over.is_empty() {
+            let mut tx = self.db.begin(SCOPE).await?;
+            for id in &over {
+                store::key::delete(&mut tx, *id).await?;
+            }
+            tx.commit().await?;
+        }
+        if made.is_some() || !over.is_empty() {
+            self.look().await?;
+        }
+        Ok(())
+    }
+
+    /// Does something with the keys out of turn, inside the transaction, and tells how they stand then. Nodes notice
+    /// within seconds.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchKey`].
+    pub(super) async fn rotate(&self, tx: &mut Tx, what: Rotate) -> Result<Vec<SeenKey>, Error> {
+        let now = self.world.now();
+        let rows = store::key::lock(tx).await?;
+        let all: Vec<Times> = rows.iter().map(store::key::Row::times).collect();
+        let newest = all.iter().map(|key| key.generation).max().unwrap_or(0);
+        let signing = rotation::signing(&all, now).map_or(0, |key| key.generation);
+        let next = rows.iter().filter(|row| row.generation > signing).min_by_key(|row| row.generation);
+        let at_once = Times { generation: newest.saturating_add(1), signs_from: now };
+        match (what, next) {
+            (Rotate::Next, Some(next)) => {
+                let at = now.max(next.created_at.plus(rotation::PUBLISHED_AHEAD)).min(next.signs_from);
+                store::key::sign_from(tx, next.id, at).await?;
+            }
+            (Rotate::Next, None) => {
+                let signs_from = now.plus(rotation::PUBLISHED_AHEAD);
+                self.insert(tx, Times { signs_from, ..at_once }).await?;
+            }
+            (Rotate::RetireAll, _) => {
+                for row in &rows {
+                    store::key::delete(tx, row.id).await?;
+                }
+                self.insert(tx, at_once).await?;
+            }
+            (Rotate::Retire(id), next) => {
+                let lost = rows.iter().find(|row| row.id == id).ok_or(Error::NoSuchKey)?;
+                store::key::delete(tx, id).await?;
+                match next {
+                    _ if lost.generation != signing => {}
+                    Some(next) => store::key::sign_from(tx, next.id, now).await?,
+                    None => self.insert(tx, at_once).await?,
+                }
+            }
+        }
+        let rows = store::key::lock(tx).await?;
+        Ok(seen(rows.iter().map(|row| (row.id, row.created_at, row.times())).collect(), now))
+    }
+
+    /// The keys as this node knows them, the newest first.
+    pub(super) fn seen(&self) -> Vec<SeenKey> {
+        let set = self.known().set;
+        seen(set.iter().map(|key| (key.id, key.created_at, key.times)).collect(), self.world.now())
+    }
+
+    /// Signs a statement with the key whose time it is.
     ///
     /// # Errors
     /// [`Error::Internal`] when the keys were never read.
     pub fn sign(&self, claims: &Claims) -> Result<String, Error> {
         let set = self.known().set;
-        let (kid, key) = set.signing.as_ref().ok_or_else(|| Error::internal("no signing key was read"))?;
-        token::sign(claims, kid, key)
+        let signing = rotation::signing(&times(&set), self.world.now());
+        let key = signing.and_then(|signing| set.iter().find(|key| key.times == signing));
+        let key = key.ok_or_else(|| Error::internal("no signing key was read"))?;
+        token::sign(claims, &key.kid, &key.signs)
     }
 
     /// The key that a token names.
@@ -140,36 +252,43 @@ impl Keys {
     /// # Errors
     /// [`Error::TokenInvalid`] when there is no such key.
     pub async fn verifying(&self, id: KeyId) -> Result<DecodingKey, Error> {
-        if let Some(key) = self.known().set.verifying.get(&id) {
-            return Ok(key.clone());
+        let held = |known: Known| known.set.iter().find(|key| key.id == id).map(|key| key.verifies.clone());
+        let known = self.known();
+        let (now, looked_at) = (self.world.now(), known.looked_at);
+        if let Some(key) = held(known) {
+            return Ok(key);
         }
-        let now = self.world.now();
-        let recent = self.known().looked_at.is_some_and(|at| now >= at && now.since(at) < LOOK_EVERY);
+        let recent = looked_at.is_some_and(|at| now >= at && now.since(at) < LOOK_EVERY);
         if !recent {
             self.look().await?;
         }
-        self.known().set.verifying.get(&id).cloned().ok_or(Error::TokenInvalid)
+        held(self.known()).ok_or(Error::TokenInvalid)
     }
 
     /// Whether this is a key that tokens are checked with, as far as this node knows.
     pub fn holds(&self, id: KeyId) -> bool {
-        self.known().set.verifying.contains_key(&id)
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.set.iter().any(|key| key.id == id)
     }
 
-    /// The public halves as a JSON Web Key Set.
+    /// The public halves as a JSON Web Key Set: the one that signs first, then those that will or did.
     #[must_use]
     pub fn jwks(&self) -> serde_json::Value {
-        let jwk = |(kid, public): &(String, [u8; 32])| {
+        let jwk = |key: &Held| {
             serde_json::json!({
                 "kty": "OKP",
                 "crv": "Ed25519",
                 "use": "sig",
                 "alg": "EdDSA",
-                "kid": kid,
-                "x": URL_SAFE_NO_PAD.encode(public),
+                "kid": key.kid,
+                "x": URL_SAFE_NO_PAD.encode(key.public),
             })
         };
-        let keys: Vec<_> = self.known().set.public.iter().map(jwk).collect();
+        let set = self.known().set;
+        let signing = rotation::signing(&times(&set), self.world.now());
+        let (first, others): (Vec<&Held>, Vec<&Held>) =
+            set.iter().partition(|key| signing.is_some_and(|signing| signing == key.times));
+        let keys: Vec<_> = first.into_iter().chain(others).map(jwk).collect();
         serde_json::json!({ "keys": keys })
     }
 
@@ -177,34 +296,49 @@ impl Keys {
         self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn first(&self) -> Result<store::key::Row, Error> {
-        let id: KeyId = self.world.id();
-        let seed = self.world.bytes::<32>();
-        Ok(store::key::Row {
-            id,
-            generation: FIRST_GENERATION,
-            public_key: KeyPair::from_seed(&seed).public().to_vec(),
-            private_key: self.root.seal(&self.world, &purpose(id), &seed).map_err(Error::internal)?,
-        })
+    async fn add(&self, times: Times) -> Result<(), Error> {
+        let mut tx = self.db.begin(SCOPE).await?;
+        self.insert(&mut tx, times).await?;
+        tx.commit().await?;
+        self.look().await?;
+        Ok(())
     }
 
-    /// Reads the rows. `false` when there are none.
+    /// Makes a key, unless another node has made one of the same generation: then that one counts.
+    async fn insert(&self, tx: &mut Tx, times: Times) -> Result<(), Error> {
+        let id: KeyId = self.world.id();
+        let seed = self.world.bytes::<32>();
+        let row = store::key::Row {
+            id,
+            generation: times.generation,
+            public_key: KeyPair::from_seed(&seed).public().to_vec(),
+            private_key: self.root.seal(&self.world, &purpose(id), &seed).map_err(Error::internal)?,
+            created_at: self.world.now(),
+            signs_from: times.signs_from,
+        };
+        Ok(store::key::insert(tx, &row).await?)
+    }
+
+    /// Reads the rows, if they are not those that are known. `false` when there are none.
     async fn look(&self) -> Result<bool, Error> {
         let looked_at = Some(self.world.now());
-        let rows = {
-            let mut session = self.db.conn(SCOPE).await?;
-            store::key::newest(&mut session).await?
+        let mut session = self.db.conn(SCOPE).await?;
+        let stored = store::key::marks(&mut session).await?;
+        let known = self.known().set;
+        let same = known.len() == stored.len()
+            && known.iter().zip(&stored).all(|(key, (id, at))| key.id == *id && key.times.signs_from == *at);
+        let set = if same {
+            known
+        } else {
+            let rows = store::key::newest(&mut session).await?;
+            rows.iter().map(|row| self.open(row)).collect::<Result<Arc<[Held]>, Error>>()?
         };
-        let mut set = KeySet::default();
-        for row in &rows {
-            self.open(row, &mut set)?;
-        }
-        let found = set.signing.is_some();
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Known { set: Arc::new(set), looked_at };
+        let found = !set.is_empty();
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Known { set, looked_at };
         Ok(found)
     }
 
-    fn open(&self, row: &store::key::Row, set: &mut KeySet) -> Result<(), Error> {
+    fn open(&self, row: &store::key::Row) -> Result<Held, Error> {
         let unreadable = || {
             Error::Setup(format!(
                 "The signing key {} cannot be opened: the root key is not the one that the database was made with.",
@@ -213,16 +347,36 @@ impl Keys {
         };
         let opened = self.root.open(&purpose(row.id), &row.private_key).map_err(|_| unreadable())?;
         let seed = <[u8; 32]>::try_from(opened.expose().as_slice()).map_err(|_| unreadable())?;
-        let (pair, kid) = (KeyPair::from_seed(&seed), row.id.to_string());
+        let pair = KeyPair::from_seed(&seed);
         if pair.public().as_slice() != row.public_key {
             return Err(unreadable());
         }
-        set.verifying.insert(row.id, pair.decoding());
-        set.public.push((kid.clone(), pair.public()));
-        // The newest comes first.
-        set.signing.get_or_insert((kid, pair.encoding()));
-        Ok(())
+        Ok(Held {
+            id: row.id,
+            times: row.times(),
+            created_at: row.created_at,
+            kid: row.id.to_string(),
+            public: pair.public(),
+            signs: pair.encoding(),
+            verifies: pair.decoding(),
+        })
     }
+}
+
+fn times(set: &[Held]) -> Vec<Times> {
+    set.iter().map(|key| key.times).collect()
+}
+
+fn seen(keys: Vec<(KeyId, Timestamp, Times)>, now: Timestamp) -> Vec<SeenKey> {
+    let times: Vec<Times> = keys.iter().map(|(_, _, times)| *times).collect();
+    let one = |(id, created_at, own): (KeyId, Timestamp, Times)| SeenKey {
+        id,
+        duty: rotation::duty(&times, own.generation, now),
+        created_at,
+        signs_from: own.signs_from,
+        ends_at: rotation::ends(&times, own.generation),
+    };
+    keys.into_iter().map(one).collect()
 }
 
 impl fmt::Debug for Keys {

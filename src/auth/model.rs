@@ -1,11 +1,15 @@
 //! Accounts and organisations as values, and the words of this domain.
 
+pub mod family;
+pub mod rotation;
+
+use std::net::IpAddr;
 pub mod key;
 pub mod organization;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{AccountId, OrganizationId, Timestamp};
+use crate::base::{AccountId, Id, OrganizationId, SessionId, Timestamp};
 use crate::db::words;
 
 use super::{Email, profile::Profile};
@@ -43,10 +47,24 @@ words! {
         SignedOut = "signed_out",
         /// One of its refresh tokens was used twice.
         TokenReused = "token_reused",
-        /// Somebody who runs the platform ended it.
+        /// Its owner or somebody who runs the platform ended it.
         Revoked = "revoked",
         /// The service account that it was for is gone.
         Deleted = "deleted",
+        /// The account was suspended.
+        Suspended = "suspended",
+        /// The password was changed or reset elsewhere.
+        PasswordChanged = "password_changed",
+    }
+}
+
+words! {
+    /// What a link that was sent by mail is for.
+    pub enum LinkPurpose {
+        /// Proves that the address is read by the account's owner.
+        VerifyEmail = "verify_email",
+        /// Lets the account's owner choose a new password.
+        ResetPassword = "reset_password",
     }
 }
 
@@ -109,5 +127,57 @@ impl Organization {
     #[must_use]
     pub fn etag(&self) -> String {
         etag(self.version)
+    }
+}
+
+/// An account as whoever runs the platform sees it. Not to be printed, as it tells of a person.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdministeredAccount {
+    /// What its owner sees too.
+    pub account: Account,
+    /// Whether it is kept out, since when and why.
+    pub suspension: Option<Suspension>,
+    /// When its owner last signed in.
+    pub signed_in_at: Option<Timestamp>,
+}
+
+/// That an account is kept out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// Since when.
+    pub at: Timestamp,
+    /// Why, in the words of whoever did it.
+    pub reason: String,
+}
+
+/// A session as its owner sees it: a sign-in on one device. Not to be printed, as it tells of a person.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// What the client called itself.
+    pub agent: String,
+    /// The address that the sign-in came from.
+    pub address: Option<IpAddr>,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it was last used, to the minute.
+    pub used_at: Timestamp,
+    /// When it ends unless it is used.
+    pub expires_at: Timestamp,
+}
+
+/// Marks the id of an invitation to register.
+pub enum PlatformInvitation {}
+/// The id of an invitation to register.
+pub type PlatformInvitationId = Id<PlatformInvitation>;
+
+words! {
+    /// Who may register.
+    pub enum Registration {
+        /// Anybody.
+        Open = "open",
+        /// Whoever holds an invitation.
+        Invited = "invited",
     }
 }

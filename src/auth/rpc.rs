@@ -1,5 +1,6 @@
 //! The wire of this domain: requests in, answers out, nothing decided.
 
+mod admin;
 mod api_key;
 mod audit;
 mod organization;
@@ -8,16 +9,18 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use crate::base::Secret;
+use crate::base::{Secret, SessionId};
 use crate::proto::capecontrol::auth::v1 as wire;
-use crate::rpc::{self, Pages, encode};
+use crate::rpc::{self, Pages, decode, encode};
 
-use super::model::Account;
+use super::model::{Account, LinkPurpose, Session};
 use super::profile::Profile;
-use super::service::{Issued, Login, Register, Transport, UpdateAccount};
-use super::{Error, Role, Service};
+use super::service::{ChangePassword, Issued, Login, Register, ResetPassword, Transport, UpdateAccount};
+use super::{Caller, Error, Role, Service};
 
 rpc::status_from!(Error);
+
+const LIST_SESSIONS: &str = "auth.ListSessions";
 
 /// The services of this domain; each that is not here has a file of its own below.
 #[derive(Clone)]
@@ -46,6 +49,7 @@ impl wire::auth_service_server::AuthService for Rpc {
             password: Secret::new(request.password),
             display_name: request.display_name,
             accepted_terms_version: request.accepted_terms_version,
+            invitation: Some(request.invitation_token).filter(|token| !token.is_empty()).map(Secret::new),
         };
         self.service.register(&caller, command, key.as_deref()).await?;
         Ok(Response::new(wire::RegisterResponse {}))
@@ -100,6 +104,58 @@ impl wire::auth_service_server::AuthService for Rpc {
             scopes: issued.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
         }))
     }
+
+    async fn request_email_verification(
+        &self,
+        request: Request<wire::RequestEmailVerificationRequest>,
+    ) -> Result<Response<wire::RequestEmailVerificationResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let purpose = LinkPurpose::VerifyEmail;
+        self.service.request_link(&caller, purpose, &request.email, key.as_deref()).await?;
+        Ok(Response::new(wire::RequestEmailVerificationResponse {}))
+    }
+
+    async fn verify_email(
+        &self,
+        request: Request<wire::VerifyEmailRequest>,
+    ) -> Result<Response<wire::VerifyEmailResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        self.service.verify_email(&caller, &Secret::new(request.token), key.as_deref()).await?;
+        Ok(Response::new(wire::VerifyEmailResponse {}))
+    }
+
+    async fn request_password_reset(
+        &self,
+        request: Request<wire::RequestPasswordResetRequest>,
+    ) -> Result<Response<wire::RequestPasswordResetResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let purpose = LinkPurpose::ResetPassword;
+        self.service.request_link(&caller, purpose, &request.email, key.as_deref()).await?;
+        Ok(Response::new(wire::RequestPasswordResetResponse {}))
+    }
+
+    async fn reset_password(
+        &self,
+        request: Request<wire::ResetPasswordRequest>,
+    ) -> Result<Response<wire::ResetPasswordResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let (token, new_password) = (Secret::new(request.token), Secret::new(request.new_password));
+        self.service.reset_password(&caller, ResetPassword { token, new_password }, key.as_deref()).await?;
+        Ok(Response::new(wire::ResetPasswordResponse {}))
+    }
+
+    async fn change_password(
+        &self,
+        request: Request<wire::ChangePasswordRequest>,
+    ) -> Result<Response<wire::ChangePasswordResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let command = ChangePassword {
+            current_password: Secret::new(request.current_password),
+            new_password: Secret::new(request.new_password),
+        };
+        self.service.change_password(&caller, command, key.as_deref()).await?;
+        Ok(Response::new(wire::ChangePasswordResponse {}))
+    }
 }
 
 #[tonic::async_trait]
@@ -125,6 +181,41 @@ impl wire::account_service_server::AccountService for Rpc {
         };
         let changed = self.service.update_account(&caller, command, key.as_deref()).await?;
         Ok(Response::new(wire::UpdateAccountResponse { account: Some(account(changed)) }))
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<wire::ListSessionsRequest>,
+    ) -> Result<Response<wire::ListSessionsResponse>, Status> {
+        let (caller, request) = rpc::open(request)?;
+        let (size, token) = (request.page_size, request.page_token);
+        let page = self.pages.open::<SessionId>(&caller, LIST_SESSIONS, &(), size, &token)?;
+        let mut rows = self.service.sessions(&caller, page.after, page.probe()).await?;
+        let next = self.pages.cut(&caller, LIST_SESSIONS, &(), page.size, &mut rows, |row| row.id);
+        Ok(Response::new(wire::ListSessionsResponse {
+            sessions: rows.into_iter().map(|row| seen_session(row, &caller)).collect(),
+            next_page_token: next,
+        }))
+    }
+
+    async fn revoke_session(
+        &self,
+        request: Request<wire::RevokeSessionRequest>,
+    ) -> Result<Response<wire::RevokeSessionResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let id = decode::only_id("session_id", &request.session_id)?;
+        self.service.revoke_session(&caller, id, key.as_deref()).await?;
+        Ok(Response::new(wire::RevokeSessionResponse {}))
+    }
+
+    async fn revoke_other_sessions(
+        &self,
+        request: Request<wire::RevokeOtherSessionsRequest>,
+    ) -> Result<Response<wire::RevokeOtherSessionsResponse>, Status> {
+        let (caller, key, _) = rpc::open_mutation(request)?;
+        let revoked = self.service.revoke_other_sessions(&caller, key.as_deref()).await?;
+        let revoked_count = i64::try_from(revoked).unwrap_or(i64::MAX);
+        Ok(Response::new(wire::RevokeOtherSessionsResponse { revoked_count }))
     }
 }
 
@@ -174,6 +265,18 @@ fn account(account: Account) -> wire::Account {
         preferences: account.profile.preferences,
         create_time: Some(encode::timestamp(account.created_at)),
         update_time: Some(encode::timestamp(account.updated_at)),
+    }
+}
+
+fn seen_session(session: Session, caller: &Caller) -> wire::Session {
+    wire::Session {
+        id: session.id.to_string(),
+        agent: session.agent,
+        address: session.address.map(|address| address.to_string()).unwrap_or_default(),
+        current: caller.session == Some(session.id),
+        create_time: Some(encode::timestamp(session.created_at)),
+        last_use_time: Some(encode::timestamp(session.used_at)),
+        expire_time: Some(encode::timestamp(session.expires_at)),
     }
 }
 

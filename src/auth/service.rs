@@ -1,15 +1,22 @@
 //! What can be done with accounts, sign-ins and organisations, and who may do it.
 
 mod account;
+mod administration;
 mod administrator;
 mod api_key;
 mod audit_log;
 mod guesses;
+mod link;
 mod operator;
 mod organization;
+mod own_sessions;
+mod password;
+mod place;
+mod platform_invitation;
 mod registration;
 mod service_account;
 mod session;
+mod upkeep;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -20,14 +27,15 @@ use crate::audit;
 use crate::base::{AccountId, Fault as _, Secret, SessionId, Timestamp, World};
 use crate::db::{Db, Scope};
 use crate::keyring::RootKey;
+use crate::mail::Outbox;
 
 use super::api_key::Format;
 use super::caller::Proof;
 use super::guess::{self, Guesses};
 use super::hashing::{self, Hashing};
 use super::keys::Keys;
-use super::model::Account;
 use super::model::key::{ApiKeyId, KeyStanding};
+use super::model::{Account, Registration, rotation};
 use super::standing::{Asked, Recall, Standings};
 use super::store;
 use super::store::session::Standing;
@@ -35,17 +43,22 @@ use super::token::{self, Terms};
 use super::verified::{Mark, Statement, Verified};
 use super::{Caller, Email, Error, Origin};
 
-use self::api_key::Uses;
+use self::api_key::KeyUses;
+use self::upkeep::Uses;
 
 pub use account::UpdateAccount;
+pub use administration::{Filter, Told};
 pub use administrator::{CreateAdministrator, Created, OneTime, SeenAdministrator};
 pub use api_key::{CreateApiKey, IssuedKey, KEYS_MAX, OVERLAP_DEFAULT, OVERLAP_MAX};
 pub use audit_log::{AuditReach, Auditing};
-pub use operator::{Check, Inspection, Revoke, Token};
+pub use link::register;
+pub use operator::{Check, Inspection, Revoke, Token, admit};
 pub use organization::{
     Estate, INVITATIONS_A_DAY, INVITATIONS_MAX, InviteMember, MEMBERS_MAX, ORGANIZATIONS_MAX,
     UpdateOrganization,
 };
+pub use password::{ChangePassword, ResetPassword};
+pub use platform_invitation::{Invite, Invited};
 pub use registration::Register;
 pub use service_account::{CreateServiceAccount, ProgramToken, SERVICE_ACCOUNTS_MAX};
 pub use session::{Login, Transport};
@@ -59,8 +72,14 @@ pub struct Options {
     pub audience: String,
     /// The address that letters point to.
     pub public_url: String,
+    /// Who may register.
+    pub registration: Registration,
     /// How long an access token lives.
     pub access_token_ttl: Duration,
+    /// How long a link that was sent by mail works.
+    pub link_ttl: Duration,
+    /// How long a signing key signs.
+    pub signing_key_period: Duration,
     /// How long a session stands without being used.
     pub session_idle_max: Duration,
     /// How long a session stands however much it is used.
@@ -92,7 +111,10 @@ impl Default for Options {
             issuer: "http://127.0.0.1:8080".to_owned(),
             audience: "capecontrol".to_owned(),
             public_url: "http://127.0.0.1:8080".to_owned(),
+            registration: Registration::Open,
             access_token_ttl: Duration::from_mins(10),
+            link_ttl: Duration::from_mins(30),
+            signing_key_period: Duration::from_hours(30 * 24),
             session_idle_max: Duration::from_hours(30 * 24),
             session_age_max: Duration::from_hours(90 * 24),
             session_memory: Duration::from_secs(3),
@@ -110,6 +132,10 @@ impl Default for Options {
 
 /// How many sessions one statement asks for.
 const SESSIONS_AT_ONCE: usize = 500;
+/// How long a link may work.
+const LINK_TTL: std::ops::RangeInclusive<Duration> = Duration::from_mins(15)..=Duration::from_mins(60);
+/// How long verifiers elsewhere keep the published keys: Envoy's `cache_duration`.
+const VERIFIERS_KEEP_KEYS: Duration = Duration::from_mins(5);
 /// Longest time that the answer whether a session stands may be remembered.
 const SESSION_MEMORY_MAX: Duration = Duration::from_secs(3);
 
@@ -137,12 +163,15 @@ pub struct Service {
     guesses: Guesses,
     audit: audit::Log,
     archive: audit::Archive,
+    outbox: Outbox,
+    root: RootKey,
     keys: Keys,
     standings: Standings,
+    uses: Uses,
     verified: Verified,
     key_format: Format,
     key_standings: Standings<ApiKeyId, KeyStanding>,
-    uses: Uses,
+    key_uses: KeyUses,
     estate: OnceLock<Arc<dyn Estate>>,
 }
 
@@ -157,8 +186,14 @@ impl Service {
                 "Sessions must not be remembered for more than three seconds.".to_owned(),
             ));
         }
+        if !LINK_TTL.contains(&options.link_ttl) {
+            return Err(Error::Setup("Links must work for 15 to 60 minutes.".to_owned()));
+        }
         if options.terms_versions.last().is_none_or(|version| version.trim().is_empty()) {
             return Err(Error::Setup("The current version of the terms must have a name.".to_owned()));
+        }
+        if options.access_token_ttl + VERIFIERS_KEEP_KEYS >= rotation::PUBLISHED_AHEAD {
+            return Err(Error::Setup("Access tokens must live for less than 55 minutes.".to_owned()));
         }
         let administrator_email = Email::parse(&options.administrator_email)
             .map_err(|fault| Error::Setup(format!("The first administrator's e-mail address {fault}.")))?;
@@ -170,12 +205,15 @@ impl Service {
             guesses: Guesses::new(&options.guesses, &root),
             archive: audit::Archive::new(db.clone(), audit.clone()),
             audit,
-            keys: Keys::new(db.clone(), world.clone(), root),
+            outbox: Outbox::new(world.clone(), root.clone()),
+            keys: Keys::new(db.clone(), world.clone(), root.clone(), options.signing_key_period),
+            root,
             standings: Standings::new(options.session_memory),
+            uses: Uses::default(),
             verified: Verified::default(),
             key_format,
             key_standings: Standings::new(options.session_memory),
-            uses: Uses::default(),
+            key_uses: KeyUses::default(),
             estate: OnceLock::new(),
             administrator_email,
             db,
@@ -275,9 +313,12 @@ impl Service {
     /// of what it does.
     ///
     /// # Errors
-    /// [`Error::SessionRevoked`] when there is no such account any more.
+    /// [`Error::SessionRevoked`] when there is no such account any more, or it is suspended.
     pub async fn on_behalf_of(&self, account: AccountId, request_id: String) -> Result<Caller, Error> {
         let mut conn = self.db.conn(Scope::System("caller of an agent")).await?;
+        if !super::access::account_stands(&mut conn, account).await? {
+            return Err(Error::SessionRevoked);
+        }
         let account = store::account::get(&mut conn, account).await?.ok_or(Error::SessionRevoked)?;
         Ok(Caller::on_behalf_of(account.id, account.personal_organization, request_id))
     }
@@ -335,6 +376,9 @@ impl Service {
         let mut conn = self.db.conn(Scope::System("session check")).await?;
         let standing = store::session::standing(&mut conn, session).await?;
         self.standings.remember(session, asked, standing);
+        if standing.is_some() {
+            self.uses.note(session);
+        }
         Ok(standing)
     }
 }

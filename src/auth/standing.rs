@@ -9,7 +9,7 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::base::{SessionId, Timestamp};
+use crate::base::{AccountId, SessionId, Timestamp};
 
 use super::store::session::Standing;
 
@@ -96,10 +96,19 @@ impl<K: Eq + Hash, S: Clone> Standings<K, S> {
     }
 }
 
+impl Standings {
+    /// Forgets the sessions of an account, whose row was changed.
+    pub fn forget_account(&self, account: AccountId) {
+        let mut memory = self.memory();
+        memory.epoch = memory.epoch.wrapping_add(1);
+        memory.sessions.retain(|_, (_, standing)| standing.is_none_or(|it| it.account_id != account));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::auth::Role;
-    use crate::base::{AccountId, OrganizationId};
+    use crate::base::OrganizationId;
 
     use super::*;
 

@@ -2,12 +2,17 @@
 //! which.
 
 pub mod account;
+pub mod administration;
 pub mod api_key;
 pub mod guess;
 pub mod invitation;
 pub mod key;
+pub mod link;
 pub mod member;
 pub mod organization;
+pub mod password;
+pub mod place;
+pub mod platform_invitation;
 pub mod service_account;
 pub mod session;
 

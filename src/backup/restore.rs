@@ -181,7 +181,7 @@ async fn finish(place: &Place<'_>, db: &Db, manifest: &Manifest, root: Option<Ro
     }
     if crate::auth::Service::has_signing_keys(db).await? {
         let root = root.ok_or(Error::RootKeyMissing)?;
-        Keys::new(db.clone(), place.world.clone(), root).read().await?;
+        Keys::reader(db.clone(), place.world.clone(), root).read().await?;
     }
     let mut tx = db.begin(Scope::System("restore")).await?;
     chat::store::begin_epoch(&mut tx).await?;

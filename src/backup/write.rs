@@ -61,7 +61,7 @@ async fn key_mark(place: &Place<'_>, db: &Db) -> Result<Option<String>, Error> {
         return Ok(place.mark());
     }
     let root = place.root.clone().ok_or(Error::RootKeyMissing)?;
-    Keys::new(db.clone(), place.world.clone(), root).read().await?;
+    Keys::reader(db.clone(), place.world.clone(), root).read().await?;
     Ok(place.mark())
 }
 

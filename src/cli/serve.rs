@@ -73,7 +73,7 @@ async fn welcome(app: &App) -> Result<(), Failure> {
     say(format_args!("  metrics    http://{}/metrics", config.ops_listen));
     say(format_args!("  payments   PayFast {}", payfast(config)));
     say("  AI         local: answers from the built-in help articles; no external model is configured");
-    say(format_args!("  mail       files in {}", config.mail.folder.display()));
+    say(format_args!("  mail       {}", config.mail.route));
     say("Try it:");
     say(format_args!("  grpcurl -plaintext {listen} list"));
     say(format_args!("  grpcurl -plaintext {listen} capecontrol.payments.v1.SubscriptionService/ListPlans"));

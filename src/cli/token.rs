@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use super::{Failure, Output, input, log, note, operator, say};
 use crate::app::{Console, real};
+use crate::auth::keys::{KeyId, Rotate, SeenKey};
+use crate::auth::model::rotation::Duty;
 use crate::auth::service::{Inspection, Revoke};
 use crate::base::{SessionId, Timestamp};
 use crate::config::Config;
@@ -40,6 +42,20 @@ Examples:
 
 Exit codes: 0 done, also when no session stood; 1 not done, or there is no such session that stands; 2 wrong
 arguments.";
+
+const KEYS: &str = "\
+Example:
+  capecontrol token keys --json | jq -r '.[] | select(.duty == \"signing\") | .id'
+
+Exit codes: 0 listed; 1 not done; 2 wrong arguments.";
+
+const ROTATE: &str = "\
+Examples:
+  capecontrol token rotate-keys                     the next key takes over early; nobody notices
+  capecontrol token rotate-keys --retire 0199…      this key leaked: what it signed is refused from now on
+  capecontrol token rotate-keys --retire-all        nobody knows which leaked
+
+Exit codes: 0 done; 1 not done, or there is no such key; 2 wrong arguments.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -76,6 +92,45 @@ pub(super) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// List the keys that access tokens are signed with, and what each does.
+    ///
+    /// Reads only; the node may be serving meanwhile.
+    #[command(verbatim_doc_comment, after_long_help = KEYS)]
+    Keys {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Have the next signing key take over early, or retire keys that leaked.
+    ///
+    /// Keys rotate by themselves (AUTH__SIGNING_KEY_DAYS); this is for a bad day. Without an option the next key signs
+    /// as soon as it has been published for an hour, so that whoever checks tokens knows it, and the one before
+    /// verifies until its last token has expired. With --retire a key is deleted at once: nodes refuse what it signed
+    /// within five seconds, and clients get new tokens with their refresh tokens, which stay good. The key that was
+    /// published ahead signs from then on. With --retire-all a new key signs at once, which verifiers that keep the
+    /// published keys, such as Envoy, learn within five minutes; until then they refuse its tokens. Whoever stole keys
+    /// may also hold tokens of sessions: `token revoke --everyone` ends those.
+    #[command(verbatim_doc_comment, after_long_help = ROTATE)]
+    RotateKeys {
+        #[command(flatten)]
+        leaked: Leaked,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+pub(super) struct Leaked {
+    /// Retire this key at once.
+    #[arg(long, value_name = "ID", value_parser = key)]
+    retire: Option<KeyId>,
+    /// Retire all keys at once.
+    #[arg(long)]
+    retire_all: bool,
+}
+
+fn key(text: &str) -> Result<KeyId, String> {
+    text.parse().map_err(|_| "must be the id of a signing key, such as `token keys` lists".to_owned())
 }
 
 #[derive(Debug, clap::Args)]
@@ -102,6 +157,8 @@ pub(super) async fn run(config: Config, command: Command) -> Result<ExitCode, Fa
         Command::Issue { email, minutes, output } => issue(&config, &email, minutes, output).await,
         Command::Inspect { output } => inspect(&config, output).await,
         Command::Revoke { whose, output } => revoke(&config, whose, output).await,
+        Command::Keys { output } => keys(&config, output).await,
+        Command::RotateKeys { leaked, output } => rotate(&config, &leaked, output).await,
     }
 }
 
@@ -195,4 +252,60 @@ async fn revoke(config: &Config, whose: Whose, output: Output) -> Result<ExitCod
         }
     }
     Ok(if one && ended == 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn keys(config: &Config, output: Output) -> Result<ExitCode, Failure> {
+    let console = Console::open(config, real::world(), Access::Read).await?;
+    let keys = console.auth.signing_keys(&operator());
+    console.db.close().await;
+    show_keys(&keys?, output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn rotate(config: &Config, leaked: &Leaked, output: Output) -> Result<ExitCode, Failure> {
+    let what = match leaked.retire {
+        Some(id) => Rotate::Retire(id),
+        None if leaked.retire_all => Rotate::RetireAll,
+        None => Rotate::Next,
+    };
+    let console = Console::open(config, real::world(), Access::Write).await?;
+    if !console.has_keys {
+        return Err("there is no key to rotate: serve the platform once, which makes it".into());
+    }
+    let keys = console.auth.rotate_keys(&operator(), what).await;
+    console.db.close().await;
+    show_keys(&keys?, output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_keys(keys: &[SeenKey], output: Output) -> Result<(), Failure> {
+    if output.json {
+        let told: Vec<Value> = keys
+            .iter()
+            .map(|key| {
+                json!({
+                    "id": key.id.to_string(),
+                    "duty": duty(key.duty),
+                    "created_at": key.created_at.to_rfc3339(),
+                    "signs_from": key.signs_from.to_rfc3339(),
+                    "deleted_at": key.ends_at.map(Timestamp::to_rfc3339),
+                })
+            })
+            .collect();
+        say(serde_json::to_string_pretty(&told)?);
+        return Ok(());
+    }
+    for key in keys {
+        let end = key.ends_at.map(|at| format!(", deleted at {}", at.to_rfc3339())).unwrap_or_default();
+        say(format_args!("{}  {}, signs from {}{end}", key.id, duty(key.duty), key.signs_from.to_rfc3339()));
+    }
+    Ok(())
+}
+
+const fn duty(duty: Duty) -> &'static str {
+    match duty {
+        Duty::Next => "next",
+        Duty::Signing => "signing",
+        Duty::Retired => "retired",
+    }
 }

@@ -9,9 +9,12 @@ use http::{HeaderValue, Uri};
 
 use super::source::Reader;
 use super::{Auth, Bounds, Config, Database, Log, LogFormat, Mail, PayFast, Server};
+use crate::auth::hashing;
+use crate::auth::model::Registration;
 use crate::base::net::Network;
 use crate::base::{Rate, Secret};
 use crate::keyring::RootKey;
+use crate::mail::{Route, Sender};
 use crate::payments::payfast::{SIMULATOR_MERCHANT_ID, SIMULATOR_MERCHANT_KEY, SIMULATOR_PASSPHRASE};
 use crate::payments::{Mode, Supplier};
 use crate::rpc::limits::Options as Limits;
@@ -25,7 +28,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
     let data = data_dir.clone().unwrap_or_default();
     let database = database(reader, &data);
     let root_key = root_key(reader, database.as_ref());
-    let auth = auth(reader);
+    let auth = auth(reader, server.as_ref());
     let supplier = supplier(reader);
     let payfast = payfast(reader, server.as_ref(), supplier.as_ref());
     let limits = limits(reader);
@@ -141,25 +144,34 @@ fn root_key(reader: &mut Reader, database: Option<&Database>) -> Option<Option<R
     Some(root)
 }
 
-fn auth(reader: &mut Reader) -> Option<Auth> {
+fn auth(reader: &mut Reader, server: Option<&Server>) -> Option<Auth> {
     let administrator_email = reader.take(
         "AUTH__ADMINISTRATOR_EMAIL",
         "admin@capecontrol.localhost",
         "address of the first administrator",
         non_empty,
     );
-    let argon2_memory_kib =
-        reader.take("AUTH__ARGON2_MEMORY_KIB", "65536", "memory of one password hash (argon2id)", |text| {
-            whole(text, 8, 1_048_576)
-        });
-    let argon2_passes =
-        reader.take("AUTH__ARGON2_PASSES", "3", "passes of one password hash", |text| whole(text, 1, 20));
+    let hashing = hashing_options(reader, server);
+    let link_ttl = reader.take(
+        "AUTH__LINK_MINUTES",
+        "30",
+        "how long a link that was sent by mail works, in minutes",
+        |text| whole(text, 15, 60).map(|minutes: u64| Duration::from_secs(minutes * 60)),
+    );
     let terms_version = reader.take(
         "AUTH__TERMS_VERSION",
         "2026-01",
         "version of the terms that must be accepted",
         non_empty,
     );
+    let registration =
+        reader.take("AUTH__REGISTRATION", "open", "who may register: open or invited", |text| {
+            Registration::parse(text).ok_or_else(|| "must be open or invited".to_owned())
+        });
+    let signing_key_period =
+        reader.take("AUTH__SIGNING_KEY_DAYS", "30", "how long a key signs access tokens", |text| {
+            whole(text, 1, 365).map(|days: u64| Duration::from_hours(24 * days))
+        });
     let invitation_ttl = reader.take(
         "AUTH__INVITATION_DAYS",
         "7",
@@ -167,13 +179,58 @@ fn auth(reader: &mut Reader) -> Option<Auth> {
         |text| whole(text, 1, 30).map(|days: u64| Duration::from_hours(days * 24)),
     );
     Some(Auth {
+        registration: registration?,
+        signing_key_period: signing_key_period?,
         administrator_email: administrator_email?,
-        argon2_memory_kib: argon2_memory_kib?,
-        argon2_passes: argon2_passes?,
+        hashing: hashing?,
+        link_ttl: link_ttl?,
         terms_version: terms_version?,
         invitation_ttl: invitation_ttl?,
     })
 }
+
+fn hashing_options(reader: &mut Reader, server: Option<&Server>) -> Option<hashing::Options> {
+    let key = "AUTH__ARGON2_MEMORY_KIB";
+    let memory_kib = reader.take(key, "65536", "memory of one password hash (argon2id)", |text| {
+        whole(text, 8, hashing::MEMORY_KIB_MAX)
+    });
+    let passes = reader.take("AUTH__ARGON2_PASSES", "3", "passes of one password hash", |text| {
+        whole(text, 1, hashing::PASSES_MAX)
+    });
+    let lanes = reader.take("AUTH__ARGON2_LANES", "1", "lanes of one password hash", |text| {
+        whole(text, 1, hashing::LANES_MAX)
+    });
+    let concurrent_max = reader.take(
+        "AUTH__HASHES_AT_ONCE",
+        "0",
+        "password hashes at once; 0 takes half of the cores",
+        |text| whole(text, 0, 64),
+    );
+    let waiting_max = reader.take(
+        "AUTH__HASHES_WAITING",
+        "64",
+        "password hashes that wait; whoever comes after them is told to come back",
+        |text| whole(text, 0, 10_000),
+    );
+    let options = hashing::Options {
+        memory_kib: memory_kib?,
+        passes: passes?,
+        lanes: lanes?,
+        concurrent_max: concurrent_max?,
+        waiting_max: waiting_max?,
+    };
+    if !options.is_strong() && server.is_some_and(is_public) {
+        reader.problem(
+            key,
+            "makes hashes that are guessed too fast, together with AUTH__ARGON2_PASSES: take at least 19456 KiB with 2 \
+             passes, or 47104 KiB with one. Less is taken only while SERVER__LISTEN and SERVER__PUBLIC_URL are \
+             loopback",
+        );
+    }
+    Some(options)
+}
+
+const DEFAULT_SENDER: &str = "Cape Control <no-reply@capecontrol.localhost>";
 
 fn supplier(reader: &mut Reader) -> Option<Supplier> {
     let text = |text: &str| Ok(text.trim().to_owned());
@@ -291,18 +348,29 @@ fn limits(reader: &mut Reader) -> Option<Limits> {
 
 fn mail(reader: &mut Reader, data: &std::path::Path) -> Option<Mail> {
     let default = format!("file://{}", data.join("mail").display());
-    let folder =
-        reader.take("MAIL__URL", &default, "file://<folder>: letters are written there as .eml", |text| {
-            let folder = text.strip_prefix("file://").filter(|folder| !folder.is_empty());
-            folder.map(PathBuf::from).ok_or_else(|| "must be file://<folder>".to_owned())
-        });
-    let from = reader.take(
-        "MAIL__FROM",
-        "Cape Control <no-reply@capecontrol.localhost>",
-        "sender of letters",
-        non_empty,
+    let help =
+        "file://<folder> for .eml files, smtps://user:password@host:465 or smtp://user:password@host:587";
+    let route = reader.secret("MAIL__URL", &default, help, Route::parse);
+    let from = reader.take("MAIL__FROM", DEFAULT_SENDER, "sender of letters", |text| {
+        Sender::parse(text).map_err(|error| error.to_string())
+    });
+    let authorities = reader.take(
+        "MAIL__CA_FILE",
+        "",
+        "certificates (PEM) that may sign the mail server's, beside the public ones",
+        |file| match file {
+            "" => Ok(Vec::new()),
+            file => std::fs::read(file).map_err(|error| format!("{file} cannot be read: {error}")),
+        },
     );
-    Some(Mail { folder: folder?, from: from? })
+    let (mut route, from) = (route?, from?);
+    if let Route::Smtp(options) = &mut route {
+        options.authorities = authorities?;
+        if from.is_local() {
+            reader.problem("MAIL__FROM", "must be an address of yours when letters are sent");
+        }
+    }
+    Some(Mail { route, from })
 }
 
 fn log(reader: &mut Reader) -> Option<Log> {
@@ -427,6 +495,53 @@ mod tests {
                 assert!(problems.contains(key), "{key} in {problems}");
             }
         }
+    }
+
+    #[test]
+    fn hashes_that_are_guessed_too_fast_are_made_on_loopback_only() {
+        let public =
+            [("CAPECONTROL_SERVER__LISTEN", "0.0.0.0:8080"), ("CAPECONTROL_PAYFAST__MODE", "sandbox")];
+        let with = |memory: &'static str, passes: &'static str| {
+            [("CAPECONTROL_AUTH__ARGON2_MEMORY_KIB", memory), ("CAPECONTROL_AUTH__ARGON2_PASSES", passes)]
+        };
+        for (memory, passes, strong) in [
+            ("65536", "3", true),
+            ("19456", "2", true),
+            ("47104", "1", true),
+            ("19455", "2", false),
+            ("19456", "1", false),
+            ("64", "20", false),
+        ] {
+            assert_eq!(read(&[public, with(memory, passes)].concat()).is_ok(), strong, "{memory} {passes}");
+            assert!(read(&with(memory, passes)).is_ok());
+        }
+        for (key, value) in [
+            ("CAPECONTROL_AUTH__ARGON2_MEMORY_KIB", "1048577"),
+            ("CAPECONTROL_AUTH__ARGON2_LANES", "17"),
+            ("CAPECONTROL_AUTH__HASHES_WAITING", "10001"),
+            ("CAPECONTROL_AUTH__LINK_MINUTES", "14"),
+            ("CAPECONTROL_AUTH__LINK_MINUTES", "61"),
+        ] {
+            assert!(read(&[(key, value)]).unwrap_err().contains(key.trim_start_matches("CAPECONTROL_")));
+        }
+    }
+
+    #[test]
+    fn letters_are_sent_from_an_address_of_ones_own() {
+        let url = ("CAPECONTROL_MAIL__URL", "smtps://robot:hunter2@mail.example");
+        assert!(read(&[url]).unwrap_err().contains("MAIL__FROM"));
+        let from = ("CAPECONTROL_MAIL__FROM", "Cape <no-reply@cape.example>");
+        let config = read(&[url, from]).unwrap();
+        assert_eq!(config.mail.route.to_string(), "SMTP through mail.example:465");
+        assert!(read(&[("CAPECONTROL_MAIL__FROM", "nobody")]).is_err());
+        assert!(
+            read(&[url, from, ("CAPECONTROL_MAIL__CA_FILE", "/nowhere/ca.pem")])
+                .unwrap_err()
+                .contains("/nowhere")
+        );
+        let plain = ("CAPECONTROL_MAIL__URL", "smtp://robot:hunter2@mail.example?tls=none");
+        let problems = read(&[plain, from]).unwrap_err();
+        assert!(problems.contains("MAIL__URL") && !problems.contains("hunter2"), "{problems}");
     }
 
     #[test]

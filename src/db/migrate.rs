@@ -52,6 +52,7 @@ impl Db {
             Wire::Postgres(mut conn) => {
                 // The policies hold for the owner too, and a migration may touch every tenant's rows.
                 conn.close_on_drop();
+                super::role::may_create(&mut conn).await?;
                 sqlx::raw_sql("SET capecontrol.purpose = 'migration'").execute(&mut *conn).await?;
                 POSTGRES.run(&mut *conn).await.map_err(driver)
             }

@@ -31,10 +31,10 @@ struct Standing {
 /// A role may become any that it is a member of, and a superuser is a member of all.
 const STANDING: &str = "
     SELECT CAST(current_user AS text) AS role,
-           (SELECT min(CAST(r.rolname AS text)) FROM pg_roles AS r
-            WHERE r.rolsuper AND pg_has_role(r.oid, 'MEMBER')) AS superuser,
-           (SELECT min(CAST(r.rolname AS text)) FROM pg_roles AS r
-            WHERE r.rolbypassrls AND pg_has_role(r.oid, 'MEMBER')) AS bypasses,
+           (SELECT CAST(r.rolname AS text) FROM pg_roles AS r WHERE r.rolsuper AND pg_has_role(r.oid, 'MEMBER')
+            ORDER BY r.rolname <> current_user, r.rolname LIMIT 1) AS superuser,
+           (SELECT CAST(r.rolname AS text) FROM pg_roles AS r WHERE r.rolbypassrls AND pg_has_role(r.oid, 'MEMBER')
+            ORDER BY r.rolname <> current_user, r.rolname LIMIT 1) AS bypasses,
            (SELECT min(CAST(t.relname AS text)) FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace
             WHERE n.nspname = current_schema() AND t.relkind IN ('r', 'p')
               AND pg_has_role(t.relowner, 'MEMBER')) AS owned,
@@ -90,6 +90,19 @@ impl Db {
             sqlx::query_as("SELECT CAST(current_user AS text)").fetch_one(&mut **pooled).await?;
         Ok(Some(role))
     }
+}
+
+/// That the role of a connection may make tables.
+pub(super) async fn may_create(conn: &mut PgConnection) -> Result<(), Error> {
+    let text = "SELECT CAST(current_user AS text), has_schema_privilege(current_schema(), 'CREATE')";
+    let (role, may): (String, Option<bool>) = sqlx::query_as(text).fetch_one(conn).await?;
+    if may == Some(false) {
+        let says = format!(
+            "the role {role} may not make tables here: name the one that owns them in DATABASE__OWNER_URL"
+        );
+        return Err(Error::Driver(sqlx::Error::Configuration(says.into())));
+    }
+    Ok(())
 }
 
 /// Gives a role what it needs to serve from the schema of this connection, whose role owns the tables: to read and

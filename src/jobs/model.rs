@@ -66,6 +66,8 @@ pub enum Verdict {
     Retry,
     /// Try again after this long.
     RetryAfter(Duration),
+    /// Try again after this long, as if this attempt had not been made: what failed was not the job.
+    Postpone(Duration),
     /// Trying again will not help.
     Dead,
 }
@@ -79,6 +81,11 @@ impl Failure {
     /// Try again after `delay`.
     pub fn retry_after(delay: Duration, cause: impl std::fmt::Display) -> Self {
         Self { verdict: Verdict::RetryAfter(delay), cause: cause.to_string() }
+    }
+
+    /// Try again after `delay`, without counting this attempt.
+    pub fn postpone(delay: Duration, cause: impl std::fmt::Display) -> Self {
+        Self { verdict: Verdict::Postpone(delay), cause: cause.to_string() }
     }
 
     /// Do not try again.

@@ -1,5 +1,7 @@
 //! The queue's table.
 
+pub mod dead;
+
 use super::model::{Claimed, Job, JobId, State};
 use crate::base::{OrganizationId, Timestamp, World};
 use crate::db::{self, Conn, Tx};
@@ -155,6 +157,26 @@ pub(super) async fn fail(
     Ok(())
 }
 
+/// Has a job wait until `run_at`, as if it had not been tried. Nothing happens when the claim was lost.
+pub(super) async fn postpone(
+    tx: &mut Tx,
+    claimed: &Claimed,
+    run_at: Timestamp,
+    cause: &str,
+) -> Result<(), db::Error> {
+    tx.sql(
+        "UPDATE jobs SET state = 'ready', run_at = $3, last_error = $4, lease_until = NULL, attempts = attempts - 1
+         WHERE id = $1 AND fence = $2 AND state = 'running'",
+    )
+    .bind(claimed.id)
+    .bind(claimed.fence)
+    .bind(run_at)
+    .bind(cause)
+    .execute()
+    .await?;
+    Ok(())
+}
+
 /// How many jobs are in each state.
 ///
 /// # Errors
@@ -176,6 +198,19 @@ pub async fn earliest(conn: &mut impl Conn) -> Result<Option<Timestamp>, db::Err
                SELECT min(lease_until) AS due FROM jobs WHERE state = 'running'
              ) AS both_kinds",
         )
+        .one()
+        .await?;
+    Ok(due)
+}
+
+/// Since when the job that is due longest waits; `None` when none is due.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn oldest_due(conn: &mut impl Conn, now: Timestamp) -> Result<Option<Timestamp>, db::Error> {
+    let (due,): (Option<Timestamp>,) = conn
+        .sql("SELECT min(run_at) FROM jobs WHERE state = 'ready' AND run_at <= $1")
+        .bind(now)
         .one()
         .await?;
     Ok(due)

@@ -311,10 +311,18 @@ impl Worker {
         tx.commit().await
     }
 
+    async fn note_postponed(&self, job: &Claimed, delay: Duration, cause: &str) -> Result<(), db::Error> {
+        tracing::info!(job = %job.id, kind = job.kind, cause, ?delay, "a job was put off");
+        let mut tx = self.db.begin(SCOPE).await?;
+        store::postpone(&mut tx, job, self.world.now().plus(delay), cause).await?;
+        tx.commit().await
+    }
+
     async fn note_failure(&self, job: &Claimed, failure: Failure, last: bool) -> Result<(), db::Error> {
         let attempts = u32::try_from(job.attempts).unwrap_or(u32::MAX);
         let jitter = u32::try_from(self.world.below(1_000)).unwrap_or(0);
         let (state, delay) = match failure.verdict {
+            Verdict::Postpone(delay) => return self.note_postponed(job, delay, &failure.cause).await,
             Verdict::Dead => (State::Dead, Duration::ZERO),
             Verdict::Retry | Verdict::RetryAfter(_) if last => (State::Dead, Duration::ZERO),
             Verdict::Retry => (State::Ready, backoff(attempts, jitter)),

@@ -5,37 +5,34 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use lettre::Message;
-use lettre::message::{Mailbox, MultiPart};
 
-use super::{Error, Mail, Mailer};
+use super::{Error, Mail, Mailer, Sender, Stamp, compose};
 
 /// Writes each letter as `<id>.eml` into a folder that only its owner can enter.
 #[derive(Debug)]
 pub struct FileMailer {
     folder: PathBuf,
-    from: Mailbox,
+    sender: Sender,
 }
 
 impl FileMailer {
-    /// Letters from `from`, in `folder`, which is made with mode 0700.
+    /// Letters from `sender`, in `folder`, which is made with mode 0700.
     ///
     /// # Errors
-    /// When the sender is not an address or the folder cannot be made.
-    pub fn new(folder: PathBuf, from: &str) -> Result<Self, Error> {
-        let from = from.parse().map_err(|error| Error::Unsendable(format!("the sender {from}: {error}")))?;
+    /// When the folder cannot be made.
+    pub fn new(folder: PathBuf, sender: Sender) -> Result<Self, Error> {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&folder)
-            .map_err(|error| Error::NotSent(format!("the folder {}: {error}", folder.display())))?;
-        Ok(Self { folder, from })
+            .map_err(|error| Error::Setup(format!("the folder {}: {error}", folder.display())))?;
+        Ok(Self { folder, sender })
     }
 
-    fn write(&self, id: uuid::Uuid, mail: &Mail) -> Result<(), Error> {
-        let message = compose(&self.from, mail)?;
-        let path = self.folder.join(format!("{id}.eml"));
-        let partial = self.folder.join(format!("{id}.partial"));
+    fn write(&self, stamp: Stamp, mail: &Mail) -> Result<(), Error> {
+        let message = compose::message(&self.sender, stamp, mail)?;
+        let path = self.folder.join(format!("{}.eml", stamp.id));
+        let partial = self.folder.join(format!("{}.partial", stamp.id));
         // Written aside first: a reader never sees half a letter, and a second attempt replaces the first.
         let written = std::fs::OpenOptions::new()
             .write(true)
@@ -49,19 +46,11 @@ impl FileMailer {
     }
 }
 
-fn compose(from: &Mailbox, mail: &Mail) -> Result<Message, Error> {
-    let unsendable = |error: &dyn std::fmt::Display| Error::Unsendable(error.to_string());
-    let to: Mailbox = mail.to.parse().map_err(|error| unsendable(&error))?;
-    let draft = Message::builder().from(from.clone()).to(to).subject(&mail.subject);
-    let both = MultiPart::alternative_plain_html(mail.text.clone(), mail.html.clone());
-    draft.multipart(both).map_err(|error| unsendable(&error))
-}
-
 #[async_trait]
 impl Mailer for FileMailer {
-    async fn send(&self, id: uuid::Uuid, mail: &Mail) -> Result<(), Error> {
+    async fn send(&self, stamp: Stamp, mail: &Mail) -> Result<(), Error> {
         // A small file in a local folder: as quick as a log line.
-        self.write(id, mail)
+        self.write(stamp, mail)
     }
 }
 
@@ -70,20 +59,23 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-
-    fn letter(to: &str) -> Mail {
-        let (subject, text) = ("Hallo".to_owned(), "Goeie dag".to_owned());
-        Mail { to: to.to_owned(), subject, text, html: "<p>Goeie dag</p>".to_owned() }
-    }
+    use crate::base::Timestamp;
 
     #[test]
     fn a_letter_is_written_once_and_only_its_owner_reads_it() {
         let folder = tempfile::tempdir().unwrap();
-        let mailer =
-            FileMailer::new(folder.path().join("mail"), "CapeControl <no-reply@example.com>").unwrap();
-        let id = uuid::Uuid::from_u128(7);
-        mailer.write(id, &letter("ada@example.com")).unwrap();
-        mailer.write(id, &letter("ada@example.com")).unwrap();
+        let sender = Sender::parse("CapeControl <no-reply@example.com>").unwrap();
+        let mailer = FileMailer::new(folder.path().join("mail"), sender).unwrap();
+        let stamp = Stamp { id: uuid::Uuid::from_u128(7), at: Timestamp::from_seconds(1_795_168_800) };
+        let mail = Mail {
+            to: "ada@example.com".to_owned(),
+            subject: "Hallo".to_owned(),
+            text: "Goeie dag".to_owned(),
+            html: "<p>Goeie dag</p>".to_owned(),
+            good_until: None,
+        };
+        mailer.write(stamp, &mail).unwrap();
+        mailer.write(stamp, &mail).unwrap();
         let files: Vec<_> =
             std::fs::read_dir(folder.path().join("mail")).unwrap().map(Result::unwrap).collect();
         assert_eq!(files.len(), 1);
@@ -91,13 +83,5 @@ mod tests {
         let mode = std::fs::metadata(folder.path().join("mail")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         assert!(std::fs::read_to_string(files[0].path()).unwrap().contains("Subject: Hallo"));
-    }
-
-    #[test]
-    fn an_address_that_is_none_is_refused_for_good() {
-        let folder = tempfile::tempdir().unwrap();
-        let mailer = FileMailer::new(folder.path().to_owned(), "no-reply@example.com").unwrap();
-        let wrong = mailer.write(uuid::Uuid::nil(), &letter("ada@example.com\r\nBcc: x@example.com"));
-        assert!(matches!(wrong, Err(Error::Unsendable(_))));
     }
 }

@@ -3,6 +3,9 @@
 pub use crate::base::text::optional_id;
 use crate::base::{Id, Timestamp, Violations, text};
 
+/// The seconds that a well-formed `google.protobuf.Timestamp` may have: the years 1 to 9999.
+const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
 /// Reads a required id. When it is wrong that is noted, and the nil id stands in until [`Violations::finish`].
 pub fn id<T>(violations: &mut Violations, field: &str, word: &str) -> Id<T> {
     text::id(violations, field, word).unwrap_or(Id::from_uuid(uuid::Uuid::nil()))
@@ -18,15 +21,19 @@ pub fn only_id<T>(field: &str, text: &str) -> Result<Id<T>, Violations> {
     violations.finish().map(|()| id)
 }
 
-/// 9999-12-31T23:59:59Z, the last second of the well-known type.
-const SECONDS_MAX: i64 = 253_402_300_799;
-
-/// Reads a point in time, from 1970 on. When it is wrong that is noted.
-pub fn timestamp(violations: &mut Violations, field: &str, at: &prost_types::Timestamp) -> Option<Timestamp> {
-    let sound = (0..=SECONDS_MAX).contains(&at.seconds) && (0..1_000_000_000).contains(&at.nanos);
-    violations.check(sound, field, "must be a time between the years 1970 and 9999");
-    let micros = i64::from(at.nanos / 1_000).saturating_add(at.seconds.saturating_mul(1_000_000));
-    sound.then(|| Timestamp::from_micros(micros))
+/// Reads a time that may be left out, to the microsecond. When it is wrong that is noted.
+pub fn optional_time(
+    violations: &mut Violations,
+    field: &str,
+    time: Option<prost_types::Timestamp>,
+) -> Option<Timestamp> {
+    let time = time?;
+    let micros = u32::try_from(time.nanos).ok().filter(|nanos| *nanos < 1_000_000_000).map(|it| it / 1_000);
+    let read = micros.filter(|_| SECONDS.contains(&time.seconds)).map(|micros| {
+        Timestamp::from_micros(time.seconds.saturating_mul(1_000_000).saturating_add(i64::from(micros)))
+    });
+    violations.check(read.is_some(), field, "must be a time between the years 1 and 9999");
+    read
 }
 
 #[cfg(test)]
@@ -38,12 +45,14 @@ mod tests {
         let read = |seconds, nanos| {
             let mut violations = Violations::new();
             let at = prost_types::Timestamp { seconds, nanos };
-            let read = timestamp(&mut violations, "at", &at);
+            let read = optional_time(&mut violations, "at", Some(at));
             assert_eq!(read.is_none(), !violations.is_empty());
             read
         };
         assert_eq!(read(2, 3_999), Some(Timestamp::from_micros(2_000_003)));
-        for (seconds, nanos) in [(-1, 0), (SECONDS_MAX + 1, 0), (i64::MAX, 0), (0, -1), (0, 1_000_000_000)] {
+        assert_eq!(read(-1, 0), Some(Timestamp::from_seconds(-1)));
+        let (first, last) = (*SECONDS.start(), *SECONDS.end());
+        for (seconds, nanos) in [(first - 1, 0), (last + 1, 0), (i64::MAX, 0), (0, -1), (0, 1_000_000_000)] {
             assert_eq!(read(seconds, nanos), None);
         }
     }

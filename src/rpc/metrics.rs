@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -13,6 +13,8 @@ use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
+
+use crate::mail::{Circuit, Tally};
 
 /// The labels of a finished call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -40,6 +42,12 @@ struct InState {
     state: &'static str,
 }
 
+/// The label of what became of a letter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
 /// All counters of a node. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
@@ -51,6 +59,8 @@ struct Inner {
     refusals: Family<Refused, Counter>,
     under_way: Gauge<i64, AtomicI64>,
     jobs: Family<InState, Gauge<i64, AtomicI64>>,
+    letters: Family<Outcome, Counter>,
+    circuit: Family<InState, Gauge<i64, AtomicI64>>,
 }
 
 impl Default for Metrics {
@@ -67,7 +77,14 @@ impl Default for Metrics {
         registry.register("rpc_call_seconds", "How long calls took, streams included", seconds.clone());
         registry.register("rpc_calls_under_way", "Calls and streams under way", under_way.clone());
         registry.register("jobs", "Jobs in the queue that all nodes share, by state", jobs.clone());
-        Self(Arc::new(Inner { registry, calls, seconds, refusals, under_way, jobs }))
+        let (letters, circuit) = (Family::default(), Family::default());
+        registry.register("mail_letters", "Letters and attempts to send one, by outcome", letters.clone());
+        registry.register(
+            "mail_circuit",
+            "Whether the mail server is asked: 1 for the present state",
+            circuit.clone(),
+        );
+        Self(Arc::new(Inner { registry, calls, seconds, refusals, under_way, jobs, letters, circuit }))
     }
 }
 
@@ -98,6 +115,24 @@ impl Metrics {
     /// Notes how many jobs are in a state.
     pub fn set_jobs(&self, state: &'static str, count: i64) {
         self.0.jobs.get_or_create(&InState { state }).set(count);
+    }
+
+    /// Notes what became of letters, and whether they leave.
+    pub fn set_letters(&self, tally: &Tally) {
+        for (outcome, count) in [
+            ("sent", tally.sent),
+            ("refused", tally.refused),
+            ("failed", tally.failed),
+            ("held", tally.held),
+            ("expired", tally.expired),
+        ] {
+            self.0.letters.get_or_create(&Outcome { outcome }).inner().store(count, Ordering::Relaxed);
+        }
+        for (state, circuit) in
+            [("closed", Circuit::Closed), ("half_open", Circuit::HalfOpen), ("open", Circuit::Open)]
+        {
+            self.0.circuit.get_or_create(&InState { state }).set(i64::from(circuit == tally.circuit));
+        }
     }
 
     /// All counters in the OpenMetrics text format.

@@ -9,6 +9,7 @@ use capecontrol::proto::capecontrol::auth::v1 as wire;
 use capecontrol::proto::capecontrol::auth::v1::account_service_client::AccountServiceClient;
 use capecontrol::proto::capecontrol::auth::v1::auth_service_client::AuthServiceClient;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tonic::Code;
@@ -163,6 +164,127 @@ async fn tokens_are_issued_inspected_and_revoked_while_a_node_serves() {
     ] {
         assert_eq!(run(command(&folder, &arguments)).await.0, code, "{arguments:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn accounts_are_kept_out_and_let_in_while_a_node_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(command(&folder, &["serve"])).await;
+    node.register().await;
+    let issue = ["token", "issue", "--email", "ada@example.com"];
+    let token = run(command(&folder, &issue)).await.1.trim().to_owned();
+    assert!(account(&node, &token).await.is_ok());
+    let of_ada = ["--email", "ada@example.com", "--json"];
+    let admin = |verb: &'static str, more: &[&'static str]| {
+        command(&folder, &[["admin", verb].as_slice(), &of_ada, more].concat())
+    };
+    let (code, out, _) = run(admin("suspend", &["--reason", "a stolen card"])).await;
+    assert_eq!((code, &read(&out)["suspension_reason"]), (0, &json!("a stolen card")));
+    refused(&node, &token).await;
+    assert_eq!(sign_in(&node, "ada@example.com", PASSWORD).await.unwrap_err(), Code::FailedPrecondition);
+    let (code, out, _) = run(command(&folder, &["admin", "accounts", "--suspended", "--json"])).await;
+    assert_eq!((code, &read(&out)[0]["email"]), (0, &json!("ada@example.com")));
+    assert_eq!(run(command(&folder, &issue)).await.0, 1);
+    assert_eq!(run(admin("reinstate", &[])).await.0, 0);
+    assert_eq!(sign_in(&node, "ada@example.com", PASSWORD).await.unwrap().role(), wire::Role::Customer);
+    let (code, out, _) = run(admin("set-role", &["--role", "admin"])).await;
+    assert_eq!((code, &read(&out)["role"]), (0, &json!("admin")));
+    assert_eq!(sign_in(&node, "ada@example.com", PASSWORD).await.unwrap().role(), wire::Role::Admin);
+    // The first administrator and this one: one of them can go, the other stays.
+    let first = "admin@capecontrol.localhost";
+    let demote = |email| command(&folder, &["admin", "set-role", "--email", email, "--role", "customer"]);
+    assert_eq!(run(demote(first)).await.0, 0);
+    let (code, _, error) = run(demote("ada@example.com")).await;
+    assert!(code == 1 && error.contains("last administrator"), "{error}");
+    let (code, out, error) = run(command(&folder, &["admin", "invite", "--hours", "24"])).await;
+    assert!(code == 0 && out.trim().len() == 43 && error.contains("good once"), "{out} {error}");
+    for (arguments, code) in [
+        (vec!["admin", "set-role", "--email", "ada@example.com", "--role", "root"], 2),
+        (vec!["admin", "suspend", "--email", "ada@example.com"], 2),
+        (vec!["admin", "suspend", "--email", "eve@example.com", "--reason", "x"], 1),
+        (vec!["admin", "reinstate", "--email", "nobody"], 1),
+        (vec!["admin", "invite", "--hours", "721"], 2),
+    ] {
+        assert_eq!(run(command(&folder, &arguments)).await.0, code, "{arguments:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_leaked_are_retired_while_a_node_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(command(&folder, &["serve"])).await;
+    node.register().await;
+    let issue = ["token", "issue", "--email", "ada@example.com"];
+    let keys = async |arguments: &[&str]| {
+        let (code, out, _) =
+            run(command(&folder, &[["token"].as_slice(), arguments, &["--json"]].concat())).await;
+        assert_eq!(code, 0, "{arguments:?}");
+        read(&out).as_array().unwrap().clone()
+    };
+    let with = |keys: &[Value], duty: &str| {
+        let key = keys.iter().find(|key| key["duty"] == duty);
+        key.map(|key| key["id"].as_str().unwrap().to_owned())
+    };
+    let before = keys(&["keys"]).await;
+    let (signing, next) = (with(&before, "signing").unwrap(), with(&before, "next"));
+    let token = run(command(&folder, &issue)).await.1.trim().to_owned();
+    assert!(account(&node, &token).await.is_ok());
+    let after = keys(&["rotate-keys", "--retire", &signing]).await;
+    assert_eq!((with(&after, "signing"), after.len()), (next, 1));
+    // The node hears of it by itself, signs with the other, and makes another one ahead.
+    refused(&node, &token).await;
+    let token = run(command(&folder, &issue)).await.1.trim().to_owned();
+    assert!(account(&node, &token).await.is_ok());
+    while keys(&["keys"]).await.len() < 2 {}
+    // The next one was published a moment ago, and takes over when it is known.
+    let early = keys(&["rotate-keys"]).await;
+    assert_eq!((with(&early, "signing"), early.len()), (with(&after, "signing"), 2));
+    assert_eq!(keys(&["rotate-keys", "--retire-all"]).await.len(), 1);
+    refused(&node, &token).await;
+    for (arguments, code) in [
+        (vec!["token", "rotate-keys", "--retire", &signing], 1),
+        (vec!["token", "rotate-keys", "--retire", "x"], 2),
+        (vec!["token", "rotate-keys", "--retire", &signing, "--retire-all"], 2),
+    ] {
+        assert_eq!(run(command(&folder, &arguments)).await.0, code, "{arguments:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_jobs_are_decided_while_a_node_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(command(&folder, &["serve"])).await;
+    let url = format!("sqlite://{}", folder.path().join("data/capecontrol.db").display());
+    let mut conn = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    for number in 1_u128..3 {
+        sqlx::query(
+            "INSERT INTO jobs (id, kind, payload, state, run_at, attempts, fence, last_error, created_at)
+             VALUES ($1, 'test.dead', '\"ada@example.com\"', 'dead', 0, 3, 3, 'it failed', 0)",
+        )
+        .bind(uuid::Uuid::from_u128(number))
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    }
+    let jobs = |arguments: &[&str]| command(&folder, &[["jobs"].as_slice(), arguments, &["--json"]].concat());
+    let (code, out, _) = run(jobs(&["dead", "--kind", "test.dead"])).await;
+    assert!(code == 0 && !out.contains("ada@"), "{out}");
+    let ids: Vec<_> =
+        read(&out).as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(ids.len(), 2);
+    assert_eq!(run(jobs(&["retry", &ids[0]])).await.0, 0);
+    assert_eq!(run(jobs(&["discard", &ids[1], "--reason", "of no use"])).await.0, 0);
+    let (_, out, _) = run(jobs(&["dead"])).await;
+    assert_eq!(read(&out), json!([]));
+    for (arguments, code) in [
+        (vec!["retry", &ids[1]], 1),
+        (vec!["discard", &ids[1], "--reason", "x"], 1),
+        (vec!["discard", &ids[1]], 2),
+        (vec!["retry", "x"], 2),
+    ] {
+        assert_eq!(run(jobs(&arguments)).await.0, code, "{arguments:?}");
+    }
+    drop(node);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ mod requests;
 mod roles;
 mod scene;
 mod tenants;
-mod wire;
+pub mod wire;
 
 use std::collections::BTreeSet;
 
@@ -178,12 +178,12 @@ fn misnamed(leaf: &Leaf, status: &Status, reason: &str) -> Option<String> {
         let named = |field: &str| leaf.path == field || leaf.path.ends_with(&format!(".{field}"));
         told.iter().any(|violation| named(&violation.field))
     };
-    let credential = matches!(leaf.path.as_str(), "refresh_token" | "email" | "password");
+    let credential = matches!(leaf.path.as_str(), "refresh_token" | "email" | "password" | "token");
     let right = match reason {
         "INVALID_ARGUMENT" => named(),
         "PAGE_TOKEN_MISMATCH" => leaf.path == "page_token",
         "ETAG_MISMATCH" => leaf.is_etag(),
-        "REFRESH_TOKEN_INVALID" | "INVALID_CREDENTIALS" => credential,
+        "REFRESH_TOKEN_INVALID" | "INVALID_CREDENTIALS" | "VERIFICATION_TOKEN_INVALID" => credential,
         _ => false,
     };
     (!right).then(|| format!("{reason} {:?}", details.bad_request()))

@@ -148,6 +148,27 @@ fn what_compose_runs_is_locked_in() {
 }
 
 #[test]
+fn compose_makes_both_roles_and_hands_the_owner_to_nobody_who_serves() {
+    let (compose, roles, secrets) =
+        (read("compose.yaml"), read("scripts/compose-roles"), read("scripts/compose-secrets"));
+    for role in ["capecontrol_owner", "capecontrol"] {
+        assert!(roles.contains(&format!("CREATE ROLE {role} LOGIN PASSWORD")), "{role} is not made");
+        assert!(secrets.contains(&format!("\"postgres://{role}:")), "no address as {role}");
+    }
+    assert!(roles.contains("CREATE DATABASE capecontrol OWNER capecontrol_owner;"));
+    let services = blocks(&compose, "services:");
+    let may = |service: &str| services[service].iter().any(|line| line.contains("database-owner-url"));
+    assert!(may("migrate") && !may("capecontrol"));
+    let shared = compose.split_once("x-server: &server\n").unwrap().1.split_once("\n\n").unwrap().0;
+    assert!(!shared.contains("owner"), "what every server is given");
+    assert!(
+        services["postgres"]
+            .iter()
+            .any(|line| line.starts_with("configs: [{ source: roles, target: /docker-entrypoint-initdb.d/"))
+    );
+}
+
+#[test]
 fn workflows_run_what_is_here_and_trust_only_what_was_looked_at() {
     let makefile = read("Makefile");
     for path in ["ci.yml", "release.yml"] {

@@ -1,5 +1,6 @@
 //! The whole platform over real sockets, through generated clients.
 
+mod administration;
 mod api_keys;
 mod audit;
 mod auth;
@@ -7,7 +8,9 @@ mod chat;
 mod limits;
 mod market;
 mod organizations;
+mod passwords;
 pub mod payments;
 mod platform;
+mod sessions;
 mod simulator;
 mod tools;

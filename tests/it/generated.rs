@@ -110,7 +110,7 @@ fn every_setting_is_on_the_page_of_settings() {
 
 /// Compares a file of the repository with what it must hold, or writes it.
 #[expect(clippy::disallowed_methods, reason = "`make gen` says by the environment that it wants to write")]
-fn compare(path: &str, text: &str) {
+pub fn compare(path: &str, text: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var(VARIABLE).is_ok() {
         fs::create_dir_all(file.parent().unwrap()).unwrap();

@@ -14,6 +14,7 @@ mod deploy;
 mod e2e;
 mod edge;
 mod generated;
+mod letters;
 mod plans;
 mod prepare;
 mod process;

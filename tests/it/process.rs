@@ -134,7 +134,7 @@ impl Node {
             password: PASSWORD.to_owned(),
             display_name: "Ada".to_owned(),
             accepted_terms_version: "2026-01".to_owned(),
-            request_id: String::new(),
+            ..RegisterRequest::default()
         };
         AuthServiceClient::new(self.channel().await).register(request).await.unwrap();
     }

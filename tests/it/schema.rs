@@ -18,6 +18,8 @@ use crate::support::{Fixture, Start as _};
 /// Tables that are nobody's in particular, with the reason: they have no `organization_id` and no policies, and
 /// whatever scope is set reads them. Every other table names its tenant and is behind the wall.
 const SHARED: &[(&str, &str)] = &[
+    ("account_links", "a person's, whichever organisation is worked in; found by the token's hash only"),
+    ("account_places", "a person's, whichever organisation is worked in"),
     ("accounts", "a person, who may belong to several organisations"),
     ("audit_chain", "the platform's log"),
     ("audit_heads", "the platform's log"),
@@ -34,6 +36,7 @@ const SHARED: &[(&str, &str)] = &[
     ("listing_versions", "the public catalogue"),
     ("listings", "the public catalogue"),
     ("plans", "the price list"),
+    ("platform_invitations", "the platform's, for people who belong to nothing yet"),
     ("provider_effects", "the inbox: whose money it is becomes known only when it is applied"),
     ("provider_events", "the inbox: whose money it is becomes known only when it is applied"),
     ("provider_quarantine", "what strangers sent"),

@@ -4,6 +4,7 @@ pub mod app;
 pub mod edge;
 pub mod grpc_web;
 pub mod postgres;
+pub mod smtp;
 
 pub use app::{App, Person};
 pub use edge::Edge;

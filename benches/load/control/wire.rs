@@ -73,6 +73,27 @@ impl auth::account_service_server::AccountService for Accounts {
     ) -> Result<Response<auth::UpdateAccountResponse>, Status> {
         Err(not_measured())
     }
+
+    async fn list_sessions(
+        &self,
+        _request: Request<auth::ListSessionsRequest>,
+    ) -> Result<Response<auth::ListSessionsResponse>, Status> {
+        Err(not_measured())
+    }
+
+    async fn revoke_session(
+        &self,
+        _request: Request<auth::RevokeSessionRequest>,
+    ) -> Result<Response<auth::RevokeSessionResponse>, Status> {
+        Err(not_measured())
+    }
+
+    async fn revoke_other_sessions(
+        &self,
+        _request: Request<auth::RevokeOtherSessionsRequest>,
+    ) -> Result<Response<auth::RevokeOtherSessionsResponse>, Status> {
+        Err(not_measured())
+    }
 }
 
 /// A channel for each thread. Every subscriber gets a copy of what is sent.

@@ -31,9 +31,7 @@ impl wire::api_key_service_server::ApiKeyService for Rpc {
                 "service_account_id",
                 &request.service_account_id,
             ),
-            expires_at: request
-                .expire_time
-                .and_then(|at| decode::timestamp(&mut violations, "expire_time", &at)),
+            expires_at: decode::optional_time(&mut violations, "expire_time", request.expire_time),
             name: request.name,
             scopes: request.scopes,
             networks: request.allowed_networks,

@@ -5,6 +5,7 @@
 //! platform and read its data folder already holds its keys.
 
 use crate::audit::Risk;
+use crate::auth::password::Context;
 use crate::auth::store::account::{Administrator, Credentials, ListedAdministrator, NewAccount};
 use crate::auth::{Caller, Email, Error, Role, password, store};
 use crate::base::{AccountId, Secret, Timestamp, Violations};
@@ -76,7 +77,8 @@ impl Service {
         let mut violations = Violations::new();
         let email = Email::parse(&command.email).map_err(|fault| violations.add("email", fault)).ok();
         if let Some(chosen) = &command.password {
-            password::check(&mut violations, "password", chosen, email.as_ref());
+            let context = Context { email: email.as_ref(), display_name: DISPLAY_NAME };
+            password::check(&mut violations, "password", chosen, &context);
         }
         violations.finish()?;
         let email = email.ok_or_else(|| Error::internal("an address without a violation was not read"))?;
@@ -100,6 +102,8 @@ impl Service {
                 Error::Setup(format!("The one-time password could not be written: {error}."))
             })?;
         }
+        let entry = caller.entry("auth.create_administrator").risk(Risk::High).on("account", new.id);
+        self.audit.record(&mut tx, entry).await?;
         tx.commit().await?;
         Ok(Created::Now(new.id))
     }

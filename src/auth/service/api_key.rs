@@ -59,9 +59,9 @@ pub struct IssuedKey {
 
 /// When the use of keys was last written down, as far as this node knows.
 #[derive(Debug, Default)]
-pub(super) struct Uses(Mutex<HashMap<ApiKeyId, Timestamp>>);
+pub(super) struct KeyUses(Mutex<HashMap<ApiKeyId, Timestamp>>);
 
-impl Uses {
+impl KeyUses {
     /// Whether a use is to be written down now; if so, others need not.
     fn is_due(&self, id: ApiKeyId, stored: Option<Timestamp>, now: Timestamp) -> bool {
         let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -254,7 +254,7 @@ impl Service {
         if !key::admits(&standing.networks, origin.peer) {
             return Err(Error::ApiKeyAddress);
         }
-        if self.uses.is_due(presented.id, standing.used_at, now) {
+        if self.key_uses.is_due(presented.id, standing.used_at, now) {
             self.note_use(presented.id, now).await;
         }
         Ok(Caller::program(standing.account, standing.grant_of(generation), None, expires_at, origin))
@@ -373,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_use_is_written_down_once_a_minute() {
-        let (uses, id) = (Uses::default(), ApiKeyId::mint(1, &[1; 10]));
+        let (uses, id) = (KeyUses::default(), ApiKeyId::mint(1, &[1; 10]));
         let at = Timestamp::from_seconds;
         assert!(uses.is_due(id, None, at(100)));
         assert!(!uses.is_due(id, None, at(159)));

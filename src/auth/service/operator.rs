@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::audit::Risk;
 use crate::auth::keys::KeyId;
-use crate::auth::model::SessionEnd;
+use crate::auth::model::{SessionEnd, rotation};
 use crate::auth::store::session::NewSession;
 use crate::auth::token::{self, Claims};
 use crate::auth::{Caller, Email, Error, store};
@@ -16,7 +16,10 @@ use super::Service;
 const SCOPE: Scope = Scope::System("operator");
 
 /// Lets the platform itself and its administrators pass.
-pub(super) fn admit(caller: &Caller) -> Result<(), Error> {
+///
+/// # Errors
+/// [`Error::NotAnAdministrator`].
+pub fn admit(caller: &Caller) -> Result<(), Error> {
     if caller.is_admin() || caller.purpose().is_some() { Ok(()) } else { Err(Error::NotAnAdministrator) }
 }
 
@@ -81,7 +84,7 @@ impl Service {
     /// sessions shows.
     ///
     /// # Errors
-    /// [`Error::AccountNotFound`], [`Error::Invalid`], [`Error::NotAnAdministrator`].
+    /// [`Error::AccountNotFound`], [`Error::AccountSuspended`], [`Error::Invalid`], [`Error::NotAnAdministrator`].
     pub async fn issue_token(
         &self,
         caller: &Caller,
@@ -94,6 +97,11 @@ impl Service {
         let mut tx = self.db.begin(SCOPE).await?;
         let found = store::account::by_email(&mut tx, &email).await?;
         let (account, _) = found.ok_or(Error::AccountNotFound)?;
+        if !store::account::stands(&mut tx, account).await? {
+            return Err(Error::AccountSuspended);
+        }
+        // A signing key is kept for as long as the longest token can live.
+        let ttl = ttl.min(rotation::TOKEN_AGE_MAX);
         let (now, session): (_, SessionId) = (self.world.now(), self.world.id());
         let claims = self.terms.claims_for(account, session, self.world.id(), now, ttl);
         let expires_at = claims.expires_at();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::auth::model::Account;
+use crate::auth::model::{Account, AdministeredAccount, Suspension};
 use crate::auth::profile::Profile;
 use crate::auth::{Email, Role};
 use crate::base::{AccountId, OrganizationId, Timestamp};
@@ -69,6 +69,8 @@ pub struct Credentials {
     pub one_time_issued_at: Option<Timestamp>,
     /// When the issued password was used.
     pub one_time_used_at: Option<Timestamp>,
+    /// Since when the account is kept out.
+    pub suspended_at: Option<Timestamp>,
 }
 
 /// What a sign-in with this address is checked against.
@@ -77,15 +79,15 @@ pub struct Credentials {
 /// What the database refuses.
 pub async fn credentials(conn: &mut impl Conn, email: &Email) -> Result<Option<Credentials>, db::Error> {
     conn.shared_sql(
-        "SELECT id, password_hash, one_time_issued_at, one_time_used_at FROM accounts WHERE email = $1",
+        "SELECT id, password_hash, one_time_issued_at, one_time_used_at, suspended_at FROM accounts WHERE email = $1",
     )
     .bind(email.as_str())
     .optional()
     .await
 }
 
-/// Notes a sign-in. `false` when the password was changed, or the one-time password used, since `checked` was read:
-/// what was verified is then no longer what counts.
+/// Notes a sign-in. `false` when the password was changed, the one-time password used, or the account suspended since
+/// `checked` was read: what was verified is then no longer what counts.
 ///
 /// # Errors
 /// What the database refuses.
@@ -94,7 +96,7 @@ pub async fn signed_in(tx: &mut Tx, checked: &Credentials, at: Timestamp) -> Res
         .shared_sql(
             "UPDATE accounts SET signed_in_at = $1,
                 one_time_used_at = CASE WHEN one_time_issued_at IS NULL THEN one_time_used_at ELSE $1 END
-             WHERE id = $2 AND password_hash = $3 AND one_time_used_at IS NULL",
+             WHERE id = $2 AND password_hash = $3 AND one_time_used_at IS NULL AND suspended_at IS NULL",
         )
         .bind(at)
         .bind(checked.id)
@@ -225,8 +227,9 @@ pub async fn reissue(
     Ok(rows == 1)
 }
 
+/// An account as it is stored, but for its password.
 #[derive(db::Row)]
-struct AccountRow {
+pub(super) struct AccountRow {
     id: AccountId,
     email: String,
     email_verified_at: Option<Timestamp>,
@@ -242,6 +245,18 @@ struct AccountRow {
     version: i64,
     created_at: Timestamp,
     updated_at: Timestamp,
+    suspended_at: Option<Timestamp>,
+    suspension_reason: Option<String>,
+    signed_in_at: Option<Timestamp>,
+}
+
+impl From<AccountRow> for AdministeredAccount {
+    fn from(mut row: AccountRow) -> Self {
+        let reason = row.suspension_reason.take().unwrap_or_default();
+        let suspension = row.suspended_at.map(|at| Suspension { at, reason });
+        let signed_in_at = row.signed_in_at;
+        Self { account: row.into(), suspension, signed_in_at }
+    }
 }
 
 impl From<AccountRow> for Account {
@@ -293,18 +308,45 @@ pub async fn introduction(conn: &mut impl Conn, id: AccountId) -> Result<Option<
 /// # Errors
 /// What the database refuses.
 pub async fn get(conn: &mut impl Conn, id: AccountId) -> Result<Option<Account>, db::Error> {
-    debug_assert!(conn.scope().organization().is_none(), "an account is read in an organisation's scope");
-    let row: Option<AccountRow> = conn
-        .sql(
-            "SELECT a.id, a.email, a.email_verified_at, a.role, o.id AS personal_organization_id, a.display_name,
-                a.bio, a.company, a.website, a.skills, a.interests, a.preferences, a.version, a.created_at, a.updated_at
-             FROM accounts a JOIN organizations o ON o.personal_account_id = a.id
-             WHERE a.id = $1",
-        )
+    Ok(row(conn, id).await?.map(Account::from))
+}
+
+/// An account as whoever runs the platform sees it.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn administered(
+    conn: &mut impl Conn,
+    id: AccountId,
+) -> Result<Option<AdministeredAccount>, db::Error> {
+    Ok(row(conn, id).await?.map(AdministeredAccount::from))
+}
+
+/// Whether an account exists and is not suspended.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn stands(conn: &mut impl Conn, id: AccountId) -> Result<bool, db::Error> {
+    let found: Option<(AccountId,)> = conn
+        .shared_sql("SELECT id FROM accounts WHERE id = $1 AND suspended_at IS NULL")
         .bind(id)
         .optional()
         .await?;
-    Ok(row.map(Account::from))
+    Ok(found.is_some())
+}
+
+async fn row(conn: &mut impl Conn, id: AccountId) -> Result<Option<AccountRow>, db::Error> {
+    debug_assert!(conn.scope().organization().is_none(), "an account is read in an organisation's scope");
+    conn.sql(
+        "SELECT a.id, a.email, a.email_verified_at, a.role, o.id AS personal_organization_id, a.display_name,
+            a.bio, a.company, a.website, a.skills, a.interests, a.preferences, a.version, a.created_at, a.updated_at,
+            a.suspended_at, a.suspension_reason, a.signed_in_at
+         FROM accounts a JOIN organizations o ON o.personal_account_id = a.id
+         WHERE a.id = $1",
+    )
+    .bind(id)
+    .optional()
+    .await
 }
 
 /// Writes a profile over the state that `version` counts. `false` when the account has another version by now.

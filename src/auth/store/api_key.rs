@@ -251,8 +251,8 @@ struct StandingRow {
     used_at: Option<Timestamp>,
 }
 
-/// A key that stands: it was not revoked, and the account in whose name it acts is still a member. Asked in the
-/// platform's own scope.
+/// A key that stands: it was not revoked, and the account in whose name it acts is still a member and not suspended.
+/// Asked in the platform's own scope.
 ///
 /// # Errors
 /// What the database refuses.
@@ -264,7 +264,7 @@ pub async fn standing(conn: &mut impl Conn, id: ApiKeyId) -> Result<Option<KeySt
              FROM api_keys k
              JOIN memberships m ON m.organization_id = k.organization_id AND m.account_id = k.account_id
              JOIN accounts a ON a.id = k.account_id
-             WHERE k.id = $1 AND k.revoked_at IS NULL",
+             WHERE k.id = $1 AND k.revoked_at IS NULL AND a.suspended_at IS NULL",
         )
         .bind(id)
         .optional()
@@ -313,7 +313,8 @@ pub async fn standing_among(
              FROM api_keys k
              JOIN memberships m ON m.organization_id = k.organization_id AND m.account_id = k.account_id
              JOIN accounts a ON a.id = k.account_id
-             WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $1) AND k.id IN $list",
+             WHERE k.revoked_at IS NULL AND a.suspended_at IS NULL
+                AND (k.expires_at IS NULL OR k.expires_at > $1) AND k.id IN $list",
         )
         .bind(now)
         .list(secrets.iter().map(|secret| secret.id))

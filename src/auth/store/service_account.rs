@@ -159,7 +159,7 @@ pub async fn signer(conn: &mut impl Conn, id: AccountId) -> Result<Option<Signer
          FROM service_accounts s
          JOIN memberships m ON m.organization_id = s.organization_id AND m.account_id = s.account_id
          JOIN accounts a ON a.id = s.account_id
-         WHERE s.account_id = $1 AND s.deleted_at IS NULL",
+         WHERE s.account_id = $1 AND s.deleted_at IS NULL AND a.suspended_at IS NULL",
     )
     .bind(id)
     .optional()

@@ -53,6 +53,10 @@ impl Service {
         let agent = agent.ok_or(Stop::GiveUp(super::TurnFailure::NotInstalled))?;
         let asked = store::message(conn, home, turn.message_id).await?.ok_or(Error::MessageNotFound)?;
         let Actor::Account(asker) = asked.author else { return Err(Error::MessageNotFound.into()) };
+        // Nothing is done in the name of somebody who is kept out, and why is nobody's business in the thread.
+        if !crate::auth::access::account_stands(conn, asker).await? {
+            return Err(Stop::GiveUp(super::TurnFailure::Unavailable));
+        }
         let of_organization = crate::auth::access::is_member(conn, home, asker).await?;
         let of_thread = store::threads_of_member(conn, home, asker, &[turn.thread_id]).await?;
         Ok(Standing { agent, asker, member: of_organization && !of_thread.is_empty() })

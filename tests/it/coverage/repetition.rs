@@ -36,9 +36,13 @@ async fn a_repetition_gets_the_first_answer_and_no_second_effect() {
         }
         let other = match method.policy.access {
             // What a stranger sends is somebody's credential: another that is as good is another's.
-            Access::Public => method.request(&make(&Party::start(&scene.t, &format!("bob{number}")).await)),
+            Access::Public => {
+                Some(method.request(&make(&Party::start(&scene.t, &format!("bob{number}")).await)))
+            }
             _ => changed(&request, contract.leaves(&request)),
         };
+        // A request of a key only has no other.
+        let Some(other) = other else { continue };
         let other = method.with_key_of(&request, other);
         let outcome = scene.call(method, token.as_deref(), &other).await;
         let (_, reason) = refusal(&format!("{path} with a used key"), outcome);
@@ -58,12 +62,12 @@ fn answer(method: &Method, bytes: &[u8]) -> DynamicMessage {
 }
 
 /// The request with one text changed, so that it is another that is as good; an id only when there is no other text.
-fn changed(request: &DynamicMessage, leaves: Vec<Leaf>) -> DynamicMessage {
+fn changed(request: &DynamicMessage, leaves: Vec<Leaf>) -> Option<DynamicMessage> {
     let text = |leaf: &&Leaf| matches!(leaf.kind, Kind::String) && !leaf.text().is_empty() && !leaf.is_key();
     let mut leaves: Vec<&Leaf> =
         leaves.iter().filter(text).filter(|leaf| leaf.path != "organization_id").collect();
     leaves.sort_by_key(|leaf| leaf.is_id());
-    let leaf = leaves.first().unwrap();
+    let leaf = leaves.first()?;
     let other = if leaf.is_id() { unknown_id() } else { format!("{}x", leaf.text()) };
-    leaf.set(request, Value::String(other))
+    Some(leaf.set(request, Value::String(other)))
 }

@@ -7,12 +7,16 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use capecontrol::auth::keys::KeyPair;
+use capecontrol::auth::model::LinkPurpose;
 use capecontrol::auth::model::organization::Invitation;
+use capecontrol::auth::store::link::{self, NewLink};
 use capecontrol::auth::{Email, OrganizationRole, store};
-use capecontrol::db::Scope;
+use capecontrol::db::{Conn as _, Scope};
+use capecontrol::jobs::JobId;
 use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::chat::v1 as chat;
 use capecontrol::proto::capecontrol::marketplace::v1 as marketplace;
+use capecontrol::proto::capecontrol::operations::v1 as operations;
 use capecontrol::proto::capecontrol::payments::v1 as payments;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
@@ -45,6 +49,12 @@ pub struct Party {
     pub api_key_id: String,
     /// The key's text.
     pub api_key: String,
+    pub verify_token: String,
+    pub reset_token: String,
+    /// Another session of theirs.
+    pub session_id: String,
+    /// A job that failed for good.
+    pub job_id: String,
 }
 
 impl Party {
@@ -67,7 +77,14 @@ impl Party {
             assertion: String::new(),
             api_key_id: String::new(),
             api_key: String::new(),
+            verify_token: String::new(),
+            reset_token: String::new(),
+            session_id: String::new(),
+            job_id: dead_job(t).await,
         };
+        party.verify_token = party.link(t, LinkPurpose::VerifyEmail).await;
+        party.reset_token = party.link(t, LinkPurpose::ResetPassword).await;
+        party.session_id = t.sign_in(&party.person.email, PASSWORD).await.session_id();
         let install = marketplace::InstallListingRequest { listing_id: GUIDE.to_owned(), ..install(&party) };
         party.person.market().install_listing(install).await.unwrap();
         let made = party.person.chat().create_thread(create_thread(&party)).await.unwrap();
@@ -129,6 +146,40 @@ impl Party {
         let made = keys.create_api_key(create_api_key(self)).await.unwrap().into_inner();
         (self.api_key_id, self.api_key) = (made.api_key.unwrap().id, made.key);
     }
+
+    /// The token of a link that works, as a letter would carry it.
+    async fn link(&self, t: &App, purpose: LinkPurpose) -> String {
+        let (token, at) = (t.world.token(), t.world.now());
+        let new = NewLink {
+            token_hash: Sha256::digest(token.as_bytes()).into(),
+            account: self.person.account_id,
+            purpose,
+            email: Email::parse(&self.person.email).unwrap(),
+            at,
+            expires_at: at.plus(Duration::from_mins(30)),
+        };
+        let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
+        assert!(link::replace(&mut tx, &new, at).await.unwrap());
+        tx.commit().await.unwrap();
+        token
+    }
+}
+
+/// A job of a kind that nobody runs.
+async fn dead_job(t: &App) -> String {
+    let id: JobId = t.world.id();
+    let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
+    tx.sql(
+        "INSERT INTO jobs (id, kind, payload, state, run_at, attempts, fence, last_error, created_at)
+         VALUES ($1, 'test.dead', '{}', 'dead', $2, 3, 3, 'it failed', $2)",
+    )
+    .bind(id)
+    .bind(t.world.now())
+    .execute()
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+    id.to_string()
 }
 
 /// What the programs of all parties sign with.
@@ -141,9 +192,41 @@ pub type Request = (&'static str, fn(&Party) -> Vec<u8>);
 
 pub const REQUESTS: &[Request] = &[
     ("/capecontrol.auth.v1.AccountService/GetAccount", |_| auth::GetAccountRequest {}.encode_to_vec()),
+    ("/capecontrol.auth.v1.AccountService/ListSessions", |_| {
+        auth::ListSessionsRequest::default().encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AccountService/RevokeOtherSessions", |_| {
+        auth::RevokeOtherSessionsRequest::default().encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AccountService/RevokeSession", |p| {
+        auth::RevokeSessionRequest { session_id: p.session_id.clone(), ..Default::default() }.encode_to_vec()
+    }),
     ("/capecontrol.auth.v1.AccountService/UpdateAccount", |_| {
         let account = auth::Account { display_name: "Ada L.".to_owned(), ..auth::Account::default() };
         auth::UpdateAccountRequest { account: Some(account), ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AdminService/CreatePlatformInvitation", |p| {
+        let email = format!("friend-of-{}", p.person.email);
+        auth::CreatePlatformInvitationRequest { email, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AdminService/GetAccountForAdmin", |p| {
+        auth::GetAccountForAdminRequest { account_id: p.person.account_id.to_string() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AdminService/ListAccounts", |p| {
+        auth::ListAccountsRequest { email_prefix: p.person.email.clone(), ..Default::default() }
+            .encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AdminService/ReinstateAccount", |p| {
+        let account_id = p.person.account_id.to_string();
+        auth::ReinstateAccountRequest { account_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AdminService/SetAccountRole", |p| {
+        let (account_id, role) = (p.person.account_id.to_string(), auth::Role::Developer.into());
+        auth::SetAccountRoleRequest { account_id, role, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AdminService/SuspendAccount", |p| {
+        let (account_id, reason) = (p.person.account_id.to_string(), "a stolen card".to_owned());
+        auth::SuspendAccountRequest { account_id, reason, ..Default::default() }.encode_to_vec()
     }),
     ("/capecontrol.auth.v1.ApiKeyService/CreateApiKey", |p| create_api_key(p).encode_to_vec()),
     ("/capecontrol.auth.v1.ApiKeyService/CreateServiceAccount", |p| {
@@ -186,6 +269,10 @@ pub const REQUESTS: &[Request] = &[
         let organization_id = p.organization_id.clone();
         auth::VerifyAuditLogRequest { organization_id, ..Default::default() }.encode_to_vec()
     }),
+    ("/capecontrol.auth.v1.AuthService/ChangePassword", |_| {
+        let (current_password, new_password) = (PASSWORD.to_owned(), "a quiet lorry of gravel".to_owned());
+        auth::ChangePasswordRequest { current_password, new_password, ..Default::default() }.encode_to_vec()
+    }),
     ("/capecontrol.auth.v1.AuthService/ExchangeServiceAccountToken", |p| {
         let assertion = p.assertion.clone();
         auth::ExchangeServiceAccountTokenRequest { assertion, ..Default::default() }.encode_to_vec()
@@ -211,6 +298,21 @@ pub const REQUESTS: &[Request] = &[
             ..Default::default()
         }
         .encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AuthService/RequestEmailVerification", |p| {
+        auth::RequestEmailVerificationRequest { email: p.person.email.clone(), ..Default::default() }
+            .encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AuthService/RequestPasswordReset", |p| {
+        auth::RequestPasswordResetRequest { email: p.person.email.clone(), ..Default::default() }
+            .encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AuthService/ResetPassword", |p| {
+        let (token, new_password) = (p.reset_token.clone(), "a quiet lorry of gravel".to_owned());
+        auth::ResetPasswordRequest { token, new_password, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AuthService/VerifyEmail", |p| {
+        auth::VerifyEmailRequest { token: p.verify_token.clone(), ..Default::default() }.encode_to_vec()
     }),
     ("/capecontrol.auth.v1.OrganizationService/AcceptInvitation", |p| {
         let token = p.invitation_token.clone();
@@ -298,6 +400,19 @@ pub const REQUESTS: &[Request] = &[
     }),
     ("/capecontrol.marketplace.v1.MarketplaceService/ListListings", |_| {
         marketplace::ListListingsRequest::default().encode_to_vec()
+    }),
+    ("/capecontrol.operations.v1.OperationsService/DiscardDeadJob", |p| {
+        let (job_id, reason) = (p.job_id.clone(), "of no use".to_owned());
+        operations::DiscardDeadJobRequest { job_id, reason, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.operations.v1.OperationsService/GetSystemStatus", |_| {
+        operations::GetSystemStatusRequest {}.encode_to_vec()
+    }),
+    ("/capecontrol.operations.v1.OperationsService/ListDeadJobs", |_| {
+        operations::ListDeadJobsRequest { kind: "test.dead".to_owned(), ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.operations.v1.OperationsService/RetryDeadJob", |p| {
+        operations::RetryDeadJobRequest { job_id: p.job_id.clone(), ..Default::default() }.encode_to_vec()
     }),
     ("/capecontrol.payments.v1.InvoiceService/GetInvoice", |p| {
         payments::GetInvoiceRequest { invoice_id: p.invoice_id.clone() }.encode_to_vec()

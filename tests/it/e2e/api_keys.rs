@@ -243,6 +243,32 @@ on_both! {
         assert_refused(list_threads(&t, &text).await, Code::Unauthenticated, "API_KEY_INVALID");
     }
 
+    async fn a_key_stops_while_its_account_is_suspended(t: App) {
+        let (root, ada) = (t.admin().await, t.register("ada@example.com").await);
+        let (_, text) = made(&ada, wanted(&["chat.read"])).await;
+        list_threads(&t, &text).await.unwrap();
+        let (account_id, reason) = (ada.account_id.to_string(), "a stolen card".to_owned());
+        let suspend =
+            auth::SuspendAccountRequest { account_id: account_id.clone(), reason, ..Default::default() };
+        root.admin().suspend_account(suspend).await.unwrap();
+        assert_refused(list_threads(&t, &text).await, Code::Unauthenticated, "API_KEY_INVALID");
+        let reinstate = auth::ReinstateAccountRequest { account_id, ..Default::default() };
+        root.admin().reinstate_account(reinstate).await.unwrap();
+        list_threads(&t, &text).await.unwrap();
+    }
+
+    async fn a_stream_of_a_key_ends_when_its_account_is_suspended(t: Impatient) {
+        let t = t.0;
+        let (root, ada) = (t.admin().await, t.register("ada@example.com").await);
+        let (_, text) = made(&ada, wanted(&["chat.write"])).await;
+        let thread = create_thread(&t, &text).await.unwrap();
+        let frames = subscribed(&t, &text, &thread).await;
+        let (account_id, reason) = (ada.account_id.to_string(), "a stolen card".to_owned());
+        let suspend = auth::SuspendAccountRequest { account_id, reason, ..Default::default() };
+        root.admin().suspend_account(suspend).await.unwrap();
+        assert_refused(Err::<(), _>(end(frames).await), Code::Unauthenticated, "API_KEY_INVALID");
+    }
+
     async fn a_key_is_good_from_its_networks_only(t: Proxied) {
         let t = t.0;
         let ada = t.register("ada@example.com").await;

@@ -28,7 +28,7 @@ fn registration(email: &str) -> RegisterRequest {
         password: PASSWORD.to_owned(),
         display_name: "Ada".to_owned(),
         accepted_terms_version: TERMS.to_owned(),
-        request_id: String::new(),
+        ..RegisterRequest::default()
     }
 }
 
@@ -111,8 +111,7 @@ on_both! {
             email: "ada@localhost\r\nBcc: eve@example.com".to_owned(),
             password: "password".to_owned(),
             display_name: "\u{7}".to_owned(),
-            accepted_terms_version: String::new(),
-            request_id: String::new(),
+            ..RegisterRequest::default()
         };
         let status = auth(&t).register(request).await.unwrap_err();
         assert_wrong_fields(&status, &["email", "password", "display_name", "accepted_terms_version"]);
@@ -159,6 +158,10 @@ on_both! {
         let answer = auth(&t).refresh_session(refresh(&first.refresh_token)).await.unwrap();
         let second = answer.into_inner().session.unwrap();
         account(&t, &second.access_token).await.unwrap();
+        // A tab that comes a moment later goes on with the same token.
+        let answer = auth(&t).refresh_session(refresh(&first.refresh_token)).await.unwrap();
+        assert_eq!(answer.into_inner().session.unwrap().refresh_token, second.refresh_token);
+        t.clock.advance(Duration::from_secs(10));
         let status = auth(&t).refresh_session(refresh(&first.refresh_token)).await.unwrap_err();
         assert_refused(&status, Code::Unauthenticated, "REFRESH_TOKEN_REUSED");
         let status = account(&t, &second.access_token).await.unwrap_err();

@@ -66,7 +66,7 @@ started! {
     /// Hashes take some milliseconds, so that leaving one out would be seen in every single draw.
     Laborious: |config| {
         behind_a_proxy(config);
-        config.auth.argon2_memory_kib = 8 * 1024;
+        config.auth.hashing.memory_kib = 8 * 1024;
     };
     FewSignIns: |config| config.limits.credential = Rate::new(3, 60);
     FewCalls: |config| config.limits.ordinary = Rate::new(5, 60);

@@ -88,11 +88,10 @@ async fn members(person: &Person, team: &Organization) -> Result<Vec<Member>, St
 async fn tokens(t: &App, email: &str) -> BTreeSet<String> {
     t.run_jobs().await;
     let mut found = BTreeSet::new();
-    for file in std::fs::read_dir(&t.node.config().mail.folder).unwrap() {
-        let letter = std::fs::read_to_string(file.unwrap().path()).unwrap();
+    for letter in t.letters() {
         let letter = letter.replace("=\r\n", "").replace("=3D", "=");
         if letter.contains(&format!("To: {email}")) {
-            let tokens = letter.split("#token=").skip(1);
+            let tokens = letter.split("/accept-invitation#token=").skip(1);
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
             found.extend(tokens.map(|rest| rest.chars().take_while(|c| plain(*c)).collect::<String>()));
         }
@@ -123,11 +122,11 @@ on_both! {
         let sent = invite(&ada, &team, "Bob@Example.com", OrganizationRole::Admin).await.unwrap();
         let letter = token(&t, "bob@example.com").await;
         // Nobody else may use it, and nobody else learns what it is for.
-        assert_refused(accept(&eve, &letter).await, Code::NotFound, "INVITATION_INVALID");
-        assert_refused(accept(&eve, "invented").await, Code::NotFound, "INVITATION_INVALID");
+        assert_refused(accept(&eve, &letter).await, Code::FailedPrecondition, "INVITATION_INVALID");
+        assert_refused(accept(&eve, "invented").await, Code::FailedPrecondition, "INVITATION_INVALID");
         let joined = accept(&bob, &letter).await.unwrap();
         assert_eq!((joined.id.as_str(), joined.role()), (team.id.as_str(), OrganizationRole::Admin));
-        assert_refused(accept(&bob, &letter).await, Code::NotFound, "INVITATION_INVALID");
+        assert_refused(accept(&bob, &letter).await, Code::FailedPrecondition, "INVITATION_INVALID");
         assert_refused(
             invite(&ada, &team, "bob@example.com", OrganizationRole::Member).await,
             Code::AlreadyExists,
@@ -173,7 +172,7 @@ on_both! {
         let again = invite(&ada, &team, "bob@example.com", OrganizationRole::Member).await.unwrap();
         let second: Vec<_> =
             tokens(&t, "bob@example.com").await.into_iter().filter(|token| *token != first).collect();
-        assert_refused(accept(&bob, &first).await, Code::NotFound, "INVITATION_INVALID");
+        assert_refused(accept(&bob, &first).await, Code::FailedPrecondition, "INVITATION_INVALID");
         let open = async || {
             let request = ListInvitationsRequest { organization_id: team.id.clone(), ..Default::default() };
             ada.organizations().list_invitations(request).await.unwrap().into_inner().invitations
@@ -186,7 +185,7 @@ on_both! {
         for _ in 0..2 {
             ada.organizations().revoke_invitation(revoke()).await.unwrap();
         }
-        assert_refused(accept(&bob, &second[0]).await, Code::NotFound, "INVITATION_INVALID");
+        assert_refused(accept(&bob, &second[0]).await, Code::FailedPrecondition, "INVITATION_INVALID");
         assert!(open().await.is_empty());
 
         let mut before = tokens(&t, "bob@example.com").await;
@@ -195,7 +194,7 @@ on_both! {
         t.advance(Duration::from_hours(7 * 24));
         let bob = t.refresh(&bob).await;
         let late = before.into_iter().next().unwrap();
-        assert_refused(accept(&bob, &late).await, Code::NotFound, "INVITATION_INVALID");
+        assert_refused(accept(&bob, &late).await, Code::FailedPrecondition, "INVITATION_INVALID");
     }
 
     async fn only_owners_decide_about_owners(t: App) {
@@ -326,7 +325,7 @@ on_both! {
             let listed = person.organizations().list_organizations(ListOrganizationsRequest::default()).await;
             assert_eq!(listed.unwrap().into_inner().organizations.len(), 1);
         }
-        assert_refused(accept(&late, &letter).await, Code::NotFound, "INVITATION_INVALID");
+        assert_refused(accept(&late, &letter).await, Code::FailedPrecondition, "INVITATION_INVALID");
         assert_eq!(count(&t, "SELECT CAST(count(*) AS bigint) FROM invoices").await, 1);
         assert_eq!(
             count(&t, "SELECT CAST(count(*) AS bigint) FROM organizations WHERE closed_at IS NOT NULL").await,

@@ -144,6 +144,22 @@ async fn no_shared_statement_names_a_tenants_table() {
     assert!(updated.starts_with("src/auth/store.rs:4: ") && updated.contains("jobs"), "{updated}");
 }
 
+/// A purpose is written into the text that PostgreSQL is sent, and what is not plain is refused there: this finds it
+/// before the day on which it is used.
+#[test]
+fn every_purpose_is_of_plain_characters() {
+    let sources = source::read(Path::new(env!("CARGO_MANIFEST_DIR")), "src", &["rs"]);
+    let mut purposes = BTreeSet::new();
+    for source in sources.iter().filter(|source| !source.path.starts_with("src/db/scope")) {
+        let after = source.text.split("Scope::System(\"").skip(1);
+        purposes.extend(after.map(|rest| rest.split_once('"').unwrap().0));
+    }
+    assert!(purposes.len() > 20, "only {} purposes were found", purposes.len());
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || " ._-".contains(c);
+    let spoilt: Vec<_> = purposes.iter().filter(|purpose| !purpose.chars().all(plain)).collect();
+    assert!(spoilt.is_empty(), "small letters, digits, space, '.', '_' and '-': {spoilt:?}");
+}
+
 /// The shared statements that name one of these tables.
 fn blind(calls: &[Call], tables: &BTreeSet<String>) -> Vec<String> {
     let shared = calls.iter().filter(|call| call.shared);

@@ -61,6 +61,30 @@ async fn claim_and_die(t: &Fixture) {
 }
 
 on_both! {
+    async fn a_job_that_is_put_off_has_not_been_tried(t: Fixture) {
+        push(&t, 1).await;
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let worker = t.worker({
+            let seen = Arc::clone(&seen);
+            move |registry| {
+                registry.on::<Note, _>(move |_, lease| {
+                    seen.lock().unwrap().push(lease.attempt);
+                    std::future::ready(Err(Failure::postpone(Duration::from_secs(30), "not now")))
+                });
+            }
+        });
+        // More often than a job may be tried.
+        for _ in 0..Note::ATTEMPTS_MAX + 2 {
+            assert_eq!(worker.run_due().await.unwrap(), 1);
+            assert_eq!(worker.run_due().await.unwrap(), 0);
+            t.clock.advance(Duration::from_secs(30));
+        }
+        assert_eq!(*seen.lock().unwrap(), vec![1; 5]);
+        assert_eq!(count(&t).await, [(State::Ready, 1)]);
+    }
+}
+
+on_both! {
     async fn a_job_runs_once_after_its_transaction_commits(t: Fixture) {
         let seen = Seen::default();
         let worker = t.worker(record(&seen));

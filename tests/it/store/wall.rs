@@ -320,6 +320,8 @@ async fn the_role_that_serves_owns_nothing_and_is_past_no_policy() {
 
 /// The refusal of a node that is started on this database.
 async fn refusal(url: &str) -> String {
+    // The first test to come installs it for all.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(&folder, "sqlite://unused");
     config.database.url = capecontrol::base::Secret::new(url.to_owned());
@@ -366,6 +368,16 @@ async fn a_node_does_not_start_as_a_role_that_could_reach_past_the_wall() {
         sqlx::raw_sql(alter(mend)).execute(&mut conn).await.unwrap();
     }
     assert_eq!(refusal(&t.url).await, "");
+}
+
+#[tokio::test]
+async fn the_role_that_serves_cannot_migrate_and_is_told_who_can() {
+    let t = Fixture::start(Engine::Postgres).await;
+    let told = t.db.migrate().await.unwrap_err().chain();
+    assert!(
+        told.contains("capecontrol may not make tables") && told.contains("DATABASE__OWNER_URL"),
+        "{told}"
+    );
 }
 
 /// Foreign keys and the ledger's triggers look past the policies where they must, and fail closed where they do not.

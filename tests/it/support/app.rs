@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use capecontrol::app::{self, Listeners};
-use capecontrol::base::{AccountId, ManualClock, OrganizationId, Rate, World};
+use capecontrol::base::{AccountId, ManualClock, OrganizationId, Rate, SeededRng, World};
 use capecontrol::config::{Config, Sources};
 use capecontrol::db::{Db, Engine};
 use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::chat::v1::chat_service_client::ChatServiceClient;
 use capecontrol::proto::capecontrol::marketplace::v1::marketplace_service_client::MarketplaceServiceClient;
+use capecontrol::proto::capecontrol::operations::v1 as operations;
 use capecontrol::proto::capecontrol::payments::v1 as payments;
 use capecontrol::rpc::limits;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,8 @@ pub struct App {
     channel: Channel,
     stop: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
+    /// How many nodes ran on this folder before.
+    life: u64,
     folder: tempfile::TempDir,
 }
 
@@ -56,12 +59,24 @@ impl App {
     pub async fn start_with(engine: Engine, change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = database_url(engine, &folder).await;
-        Self::start_on(folder, url, change).await
+        Self::start_on(folder, url, 0, world(11), change).await
+    }
+
+    /// Another node on the same database, with clock and public address in common.
+    pub async fn beside(&self) -> Self {
+        let clock = Arc::clone(&self.clock);
+        let world = World::new(Arc::clone(&clock) as _, Arc::new(SeededRng::new(12)));
+        let folder = tempfile::tempdir().unwrap();
+        let public_url = self.node.config().server.public_url.clone();
+        let change = |config: &mut Config| config.server.public_url = public_url;
+        Self::start_on(folder, self.database_url.clone(), 0, (world, clock), change).await
     }
 
     async fn start_on(
         folder: tempfile::TempDir,
         database_url: String,
+        life: u64,
+        (world, clock): (World, Arc<ManualClock>),
         change: impl FnOnce(&mut Config),
     ) -> Self {
         // The first test to come installs it for all.
@@ -69,9 +84,8 @@ impl App {
         let mut config = config(&folder, &database_url);
         change(&mut config);
         let listeners = Listeners::bind(&mut config).await.unwrap();
-        let url = config.server.public_url.clone();
+        let url = format!("http://{}", config.server.listen);
         let operations_url = format!("http://{}", config.ops_listen);
-        let (world, clock) = world(11);
         let node = Arc::new(app::App::build(config, world.clone()).await.unwrap());
         let stop = CancellationToken::new();
         #[expect(
@@ -97,6 +111,7 @@ impl App {
             channel,
             stop,
             serving,
+            life,
             folder,
         }
     }
@@ -116,6 +131,15 @@ impl App {
         self.node.seal_audit_log().await.unwrap()
     }
 
+    /// The letters that were written so far, the oldest first.
+    pub fn letters(&self) -> Vec<String> {
+        let written = std::fs::read_dir(self.folder.path().join("mail")).unwrap();
+        let mut files: Vec<_> = written.map(|file| file.unwrap().path()).collect();
+        // Their names are ids, which sort by the time they were made.
+        files.sort();
+        files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
+    }
+
     /// Moves the clock on.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
@@ -128,7 +152,7 @@ impl App {
             password: PASSWORD.to_owned(),
             display_name: email.split('@').next().unwrap().to_owned(),
             accepted_terms_version: self.node.config().auth.terms_version.clone(),
-            request_id: String::new(),
+            ..auth::RegisterRequest::default()
         };
         auth::auth_service_client::AuthServiceClient::new(self.channel()).register(request).await.unwrap();
         self.sign_in(email, PASSWORD).await
@@ -191,14 +215,17 @@ impl App {
     pub async fn restart_on(self, database_url: String) -> Self {
         self.stop.cancel();
         self.serving.await.unwrap();
-        Self::start_on(self.folder, database_url, |_| {}).await
+        let life = self.life + 1;
+        Self::start_on(self.folder, database_url, life, world(11 + life), |_| {}).await
     }
 
     /// Stops the node as a kill would, between two lines, and starts another on the same data.
     pub async fn kill_and_restart(self) -> Self {
         self.serving.abort();
         let _ = self.serving.await;
-        Self::start_on(self.folder, self.database_url, |_| {}).await
+        let life = self.life + 1;
+        // What a node draws in one life must not come again in the next.
+        Self::start_on(self.folder, self.database_url, life, world(11 + life), |_| {}).await
     }
 }
 
@@ -278,6 +305,16 @@ impl Person {
     }
     pub fn account(&self) -> auth::account_service_client::AccountServiceClient<Signed> {
         auth::account_service_client::AccountServiceClient::new(self.signed())
+    }
+    /// The id of the session, as the access token tells it.
+    pub fn session_id(&self) -> String {
+        capecontrol::auth::token::unproved(&self.token).unwrap().sid.to_string()
+    }
+    pub fn admin(&self) -> auth::admin_service_client::AdminServiceClient<Signed> {
+        auth::admin_service_client::AdminServiceClient::new(self.signed())
+    }
+    pub fn platform(&self) -> operations::operations_service_client::OperationsServiceClient<Signed> {
+        operations::operations_service_client::OperationsServiceClient::new(self.signed())
     }
     pub fn organizations(&self) -> auth::organization_service_client::OrganizationServiceClient<Signed> {
         auth::organization_service_client::OrganizationServiceClient::new(self.signed())

@@ -107,7 +107,7 @@ pub const MODULES: &[(&str, &[&str])] = &[
     ("keyring", &["base", "db"]),
     ("jobs", &["base", "db"]),
     ("bus", &["base", "db"]),
-    ("mail", &["base", "db", "jobs"]),
+    ("mail", &["base", "db", "keyring", "jobs"]),
     ("idempotency", &["base", "db"]),
     ("audit", &["base", "db", "jobs", "idempotency", "keyring"]),
     ("auth", &["base", "db", "jobs", "mail", "audit", "idempotency", "keyring"]),
@@ -118,6 +118,7 @@ pub const MODULES: &[(&str, &[&str])] = &[
         &["base", "db", "jobs", "mail", "audit", "idempotency", "keyring", "auth", "market", "ai", "bus"],
     ),
     ("payments", &["base", "db", "jobs", "mail", "audit", "idempotency", "keyring", "auth", "bus"]),
+    ("operations", &["base", "db", "jobs", "audit", "idempotency", "auth"]),
     ("backup", &["base", "db", "keyring", "auth", "chat"]),
     // What agents may have done stands above the domains that it is done in; none of them knows it.
     ("tools", &["base", "db", "idempotency", "auth", "ai", "market", "chat", "payments"]),

@@ -99,6 +99,7 @@ impl Node {
             password: Secret::new(PASSWORD.to_owned()),
             display_name: "Somebody".to_owned(),
             accepted_terms_version: TERMS.to_owned(),
+            invitation: None,
         };
         self.auth.register(&nobody, register, None).await.unwrap();
         self.sign_in(email).await
