@@ -446,7 +446,7 @@ pub static SERVICE_ACCOUNT: Reason = Reason::new(
 pub static INVITATION_INVALID: Reason = Reason::new(
     Code::FailedPrecondition,
     "INVITATION_INVALID",
-    "The invitation is unknown, was used or revoked, has expired, or is for another e-mail address; ask for another one.",
+    "The invitation is unknown, was used or revoked, has expired, or is for another address; ask for another one.",
 );
 /// A key that is over is to be rotated.
 pub static API_KEY_REVOKED: Reason = Reason::new(

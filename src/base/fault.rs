@@ -145,7 +145,7 @@ impl fmt::Display for Violations {
         f.write_str("The request is not valid:")?;
         for (index, Violation { field, description }) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { ";" };
-            write!(f, "{separator} {field} {description}")?;
+            write!(f, "{separator} {field} {}", description.trim_end_matches('.'))?;
         }
         f.write_str(".")
     }
@@ -248,9 +248,12 @@ mod tests {
         let mut violations = Violations::new();
         violations.check(true, "a", "is fine");
         violations.check(false, "b", "must not be empty");
-        violations.add("c", "must be positive");
+        violations.add("c", "must be positive. Zero is not.");
         let error = violations.finish().unwrap_err();
-        assert_eq!(error.to_string(), "The request is not valid: b must not be empty; c must be positive.");
+        assert_eq!(
+            error.to_string(),
+            "The request is not valid: b must not be empty; c must be positive. Zero is not."
+        );
         assert_eq!(error.violations().len(), 2);
     }
 }

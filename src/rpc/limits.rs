@@ -1,9 +1,9 @@
 //! Budgets of calls: each caller has one for every rate class that the protos declare.
 //!
-//! A caller is the API key that came with the call, the account that signed in, or else the address that the call came
-//! from. A key is not its account: a program that runs wild must not keep the person out in whose name it acts. What could be used to guess
-//! secrets always counts for the address, signed in or not. Budgets are a node's own: with several nodes behind one
-//! proxy a caller has each of them several times.
+//! A caller is the API key that came with the call, else the account that signed in, else the address that the call
+//! came from. A key is not its account: a program that runs wild must not keep the person out in whose name it acts.
+//! What could be used to guess secrets always counts for the address, signed in or not. Budgets are a node's own: with
+//! several nodes behind one proxy a caller has each of them several times.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};

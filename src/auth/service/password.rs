@@ -76,6 +76,8 @@ impl Service {
             return Err(Error::LinkInvalid);
         }
         store::session::end_of(&mut tx, account, SessionEnd::PasswordChanged, now).await?;
+        // Whoever was made to wait by strangers' guesses gets in from here.
+        self.guessed_right(&mut tx, &self.guesses.keys(email.as_str(), caller.origin.peer)).await?;
         self.tell_of_change(&mut tx, caller, &email, now).await?;
         let entry =
             caller.entry("auth.reset_password").by(account, None).on("account", account).risk(Risk::High);

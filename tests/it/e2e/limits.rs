@@ -18,6 +18,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
+use super::passwords::token_of;
 use crate::support::app::PASSWORD;
 use crate::support::{App, Start, on_both};
 
@@ -120,6 +121,27 @@ on_both! {
         let counted = counted.text().await.unwrap();
         let line = counted.lines().find(|line| line.contains("SIGN_IN_DELAYED")).unwrap();
         assert!(line.starts_with("capecontrol_rpc_refusals_total") && line.ends_with(" 1"), "{line}");
+    }
+
+    async fn whoever_resets_the_password_is_not_made_to_wait_by_strangers(t: Proxied) {
+        let t = t.0;
+        t.register("ada@example.com").await;
+        for number in 0..100 {
+            guess(&t, "ada@example.com", &elsewhere(number)).await;
+        }
+        let refused = sign_in(&t, "ada@example.com", PASSWORD, "198.51.100.1").await.unwrap_err();
+        delay(&refused, "SIGN_IN_DELAYED");
+        let email = "ada@example.com".to_owned();
+        let ask = auth::RequestPasswordResetRequest { email, ..Default::default() };
+        AuthServiceClient::new(t.channel()).request_password_reset(ask).await.unwrap();
+        let token = token_of(&t, "Choose a new password").await;
+        let new_password = "a quiet lorry of gravel".to_owned();
+        let reset = auth::ResetPasswordRequest { token, new_password: new_password.clone(), ..Default::default() };
+        let mut reset = Request::new(reset);
+        reset.metadata_mut().insert("x-forwarded-for", "198.51.100.1".parse().unwrap());
+        AuthServiceClient::new(t.channel()).reset_password(reset).await.unwrap();
+        sign_in(&t, "ada@example.com", &new_password, "198.51.100.1").await.unwrap();
+        delay(&sign_in(&t, "ada@example.com", &new_password, "203.0.113.1").await.unwrap_err(), "SIGN_IN_DELAYED");
     }
 
     async fn one_guess_at_each_of_ten_thousand_accounts(t: Proxied) {

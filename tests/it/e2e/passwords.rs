@@ -18,7 +18,7 @@ fn client(t: &App) -> AuthServiceClient<Channel> {
 }
 
 /// The token in the only letter with this subject.
-async fn token_of(t: &App, subject: &str) -> String {
+pub async fn token_of(t: &App, subject: &str) -> String {
     t.run_jobs().await;
     let letters = t.letters();
     let found: Vec<_> =
