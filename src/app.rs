@@ -209,6 +209,7 @@ impl App {
             provider.clone(),
             auth.audit().clone(),
         ));
+        auth.ask_before_closing(payments.clone());
         let outside = chat::Outside {
             auth: Arc::clone(&auth),
             bus: Arc::new(Local::default()),
@@ -420,6 +421,8 @@ fn auth_options(config: &Config) -> auth::Options {
         terms_versions: vec![config.auth.terms_version.clone()],
         administrator_email: config.auth.administrator_email.clone(),
         one_time_password_file: Some(one_time_password_file(config)),
+        invitation_ttl: config.auth.invitation_ttl,
+        live_keys: config.payfast.mode == payments::Mode::Live,
         hashing: config.auth.hashing,
         link_ttl: config.auth.link_ttl,
         ..auth::Options::default()

@@ -11,6 +11,8 @@
 //! the session with all its tokens ([`model::family`]).
 
 pub mod access;
+pub mod api_key;
+pub mod assertion;
 pub mod caller;
 pub mod email;
 pub mod error;
@@ -32,4 +34,4 @@ pub use caller::{Caller, Origin};
 pub use email::Email;
 pub use error::{Error, REASONS};
 pub use model::{OrganizationRole, Role};
-pub use service::{Options, Service};
+pub use service::{Estate, Options, Service};

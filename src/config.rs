@@ -124,6 +124,8 @@ pub struct Auth {
     pub registration: Registration,
     /// How long a signing key signs.
     pub signing_key_period: Duration,
+    /// How long an invitation to an organisation can be accepted.
+    pub invitation_ttl: Duration,
 }
 
 /// The payment provider.

@@ -152,7 +152,12 @@ pub async fn prune(tx: &mut Tx, world: &World, limit: i64) -> Result<u64, db::Er
     store::prune(tx, world.now(), limit).await
 }
 
-/// Keys belong to whoever calls; strangers share one space, in which a key is as hard to guess as any UUID.
+/// Keys belong to whoever calls; strangers share one space, in which a key is as hard to guess as any UUID. What a
+/// person did elsewhere is not told to a program that acts in their name in one organisation.
 fn principal(caller: &Caller) -> String {
-    caller.account.map_or_else(|| "public".to_owned(), |account| account.to_string())
+    match (caller.account, &caller.grant) {
+        (Some(account), Some(grant)) => format!("{account}@{}", grant.organization),
+        (Some(account), None) => account.to_string(),
+        (None, _) => "public".to_owned(),
+    }
 }

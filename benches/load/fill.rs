@@ -247,11 +247,11 @@ fn list() -> Json<Vec<String>> {
 }
 
 fn organizations<'c>(_: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement<'c> {
-    tx.sql("INSERT INTO organizations (id, name, personal_account_id, created_at, updated_at) VALUES $rows")
+    tx.sql("INSERT INTO organizations (id, name, personal_account_id, version, created_at, updated_at) VALUES $rows")
         .rows(rows, |statement, row| {
             let statement =
                 statement.bind(organization(row)).bind(format!("Filled {row}")).bind(account(row));
-            statement.bind(at(row)).bind(at(row))
+            statement.bind(1_i64).bind(at(row)).bind(at(row))
         })
 }
 

@@ -43,9 +43,14 @@ CREATE TABLE organizations (
     id uuid NOT NULL PRIMARY KEY,
     name text NOT NULL,
     personal_account_id uuid REFERENCES accounts (id) ON DELETE RESTRICT,
+    -- Counts the changes.
+    version bigint NOT NULL,
+    -- Set when an owner gave it up. It then has no members, and what it owned stays.
+    closed_at timestamptz,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
-    UNIQUE (personal_account_id)
+    UNIQUE (personal_account_id),
+    CONSTRAINT organizations_closed_check CHECK (closed_at IS NULL OR personal_account_id IS NULL)
 );
 SELECT protect_tenants('organizations', 'id');
 

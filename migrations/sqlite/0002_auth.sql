@@ -43,9 +43,14 @@ CREATE TABLE organizations (
     id BLOB NOT NULL PRIMARY KEY,
     name TEXT NOT NULL,
     personal_account_id BLOB REFERENCES accounts (id) ON DELETE RESTRICT,
+    -- Counts the changes.
+    version INTEGER NOT NULL,
+    -- Set when an owner gave it up. It then has no members, and what it owned stays.
+    closed_at INTEGER,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
-    UNIQUE (personal_account_id)
+    UNIQUE (personal_account_id),
+    CONSTRAINT organizations_closed_check CHECK (closed_at IS NULL OR personal_account_id IS NULL)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE memberships (

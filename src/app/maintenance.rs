@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::auth;
 use crate::base::World;
 use crate::db::{self, Db, Scope};
-use crate::idempotency;
+use crate::{auth, idempotency};
 
 /// How often the tables are looked at.
 const EVERY: Duration = Duration::from_secs(600);
@@ -44,10 +43,20 @@ impl Maintenance {
 
     async fn sweep(&self) -> Result<(), auth::Error> {
         while self.prune_answers().await? >= ROWS_MAX.unsigned_abs() {}
+        while self.prune_assertions().await? >= ROWS_MAX.unsigned_abs() {}
         while self.forget_strangers().await? >= ROWS_MAX.unsigned_abs() {}
         while self.auth.prune_guesses(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
         while self.auth.prune(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
         Ok(())
+    }
+
+    async fn prune_assertions(&self) -> Result<u64, db::Error> {
+        // Kept for longer than they are needed: another node's clock may be behind.
+        let expired = self.world.now().minus(EVERY);
+        let mut tx = self.db.begin(Scope::System("maintenance")).await?;
+        let deleted = auth::store::service_account::prune_assertions(&mut tx, expired, ROWS_MAX).await?;
+        tx.commit().await?;
+        Ok(deleted)
     }
 
     async fn forget_strangers(&self) -> Result<u64, db::Error> {

@@ -97,6 +97,11 @@ impl App {
             ))
             .add_service(served!(
                 gate,
+                api::auth::v1::api_key_service_server::ApiKeyServiceServer<_>,
+                auth.clone()
+            ))
+            .add_service(served!(
+                gate,
                 api::operations::v1::operations_service_server::OperationsServiceServer<_>,
                 operations
             ))

@@ -18,13 +18,16 @@ pub async fn resolve(
     caller: &Caller,
     named: Option<OrganizationId>,
 ) -> Result<OrganizationId, Error> {
-    let personal = caller.personal()?;
-    match named {
-        // Everybody owns the personal organisation for good: no question to the database.
-        None => Ok(personal),
-        Some(organization) if organization == personal => Ok(personal),
-        Some(organization) => member(conn, caller, organization).await.map(|_| organization),
+    let organization = named.map_or_else(|| caller.personal(), Ok)?;
+    if !owns(caller, organization) {
+        member(conn, caller, organization).await?;
     }
+    Ok(organization)
+}
+
+/// Everybody owns the personal organisation for good: no question to the database. A program owns none.
+fn owns(caller: &Caller, organization: OrganizationId) -> bool {
+    caller.grant.is_none() && caller.personal == Some(organization)
 }
 
 /// The caller's role in the organisation.
@@ -37,6 +40,10 @@ pub async fn member(
     organization: OrganizationId,
 ) -> Result<OrganizationRole, Error> {
     let account = caller.account()?;
+    // For a program there is one organisation, whatever else the person behind it belongs to.
+    if caller.grant.as_ref().is_some_and(|grant| grant.organization != organization) {
+        return Err(Error::OrganizationNotFound);
+    }
     store::membership(conn, organization, account).await?.ok_or(Error::OrganizationNotFound)
 }
 
@@ -61,13 +68,46 @@ pub async fn is_member(
     Ok(store::membership(conn, organization, account).await?.is_some())
 }
 
-/// That the caller owns or administers the organisation.
+/// That the caller owns or administers the organisation, and which of the two.
 ///
 /// # Errors
 /// [`Error::OrganizationNotFound`] when the caller is not a member, [`Error::NotAnOwner`] when only that.
-pub async fn owner(conn: &mut impl Conn, caller: &Caller, organization: OrganizationId) -> Result<(), Error> {
-    match member(conn, caller, organization).await? {
-        OrganizationRole::Owner | OrganizationRole::Admin => Ok(()),
-        OrganizationRole::Billing | OrganizationRole::Member => Err(Error::NotAnOwner),
+pub async fn owner(
+    conn: &mut impl Conn,
+    caller: &Caller,
+    organization: OrganizationId,
+) -> Result<OrganizationRole, Error> {
+    let role = member(conn, caller, organization).await?;
+    if role.manages() { Ok(role) } else { Err(Error::NotAnOwner) }
+}
+
+/// That the caller has to do with the organisation's money.
+///
+/// # Errors
+/// [`Error::OrganizationNotFound`] when the caller is not a member, [`Error::NotBilling`] when only that.
+pub async fn billing(
+    conn: &mut impl Conn,
+    caller: &Caller,
+    organization: OrganizationId,
+) -> Result<(), Error> {
+    if owns(caller, organization) || member(conn, caller, organization).await?.bills() {
+        Ok(())
+    } else {
+        Err(Error::NotBilling)
     }
+}
+
+/// The organisation that a request names, or the caller's own when it names none, if the caller has to do with its
+/// money.
+///
+/// # Errors
+/// As [`billing`].
+pub async fn resolve_billing(
+    conn: &mut impl Conn,
+    caller: &Caller,
+    named: Option<OrganizationId>,
+) -> Result<OrganizationId, Error> {
+    let organization = named.map_or_else(|| caller.personal(), Ok)?;
+    billing(conn, caller, organization).await?;
+    Ok(organization)
 }

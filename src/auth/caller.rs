@@ -4,11 +4,16 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::audit::{self, ActorKind};
 use crate::base::{AccountId, OrganizationId, SessionId, Timestamp};
 
+use super::model::key::Grant;
 use super::{Error, Role};
+
+/// More than this of what a client calls itself is of no use in a list of devices.
+pub(super) const AGENT_CHARS_MAX: usize = 200;
 
 /// The actor of a call.
 #[derive(Clone, Debug)]
@@ -19,8 +24,10 @@ pub struct Caller {
     pub session: Option<SessionId>,
     /// The account's role on the platform; the least one when nobody is signed in.
     pub role: Role,
-    /// The account's own organisation, which stands for an empty `organization_id`.
+    /// What stands for an empty `organization_id`: a person's own organisation, or the one that a program works in.
     pub personal: Option<OrganizationId>,
+    /// What a program's credential limits the call to; none when a person calls.
+    pub grant: Option<Arc<Grant>>,
     /// When the token stops being valid. A standing stream ends then.
     pub expires_at: Option<Timestamp>,
     /// Where the call came from.
@@ -73,6 +80,7 @@ impl Caller {
             session: None,
             role: Role::Customer,
             personal: None,
+            grant: None,
             expires_at: None,
             origin,
             purpose: None,
@@ -88,10 +96,31 @@ impl Caller {
             session: Some(proof.session),
             role: proof.role,
             personal: Some(proof.personal),
+            grant: None,
             expires_at: Some(proof.expires_at),
             origin,
             purpose: None,
             by_agent: false,
+        }
+    }
+
+    /// A program calls in the name of an account, within what its credential grants. It has a customer's power at most,
+    /// whatever the account's role is.
+    #[must_use]
+    pub fn program(
+        account: AccountId,
+        grant: Arc<Grant>,
+        session: Option<SessionId>,
+        expires_at: Option<Timestamp>,
+        origin: Origin,
+    ) -> Self {
+        Self {
+            account: Some(account),
+            session,
+            personal: Some(grant.organization),
+            grant: Some(grant),
+            expires_at,
+            ..Self::anonymous(origin)
         }
     }
 
@@ -116,7 +145,7 @@ impl Caller {
         self.account.ok_or(Error::Unauthenticated)
     }
 
-    /// The account's own organisation.
+    /// What stands for an empty `organization_id`: a person's own organisation, or the one that a program works in.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`] when nobody is signed in.
@@ -142,17 +171,26 @@ impl Caller {
         audit::Entry::new(action, self.actor())
     }
 
+    /// What the client calls itself, as it is kept for the list of devices.
+    #[must_use]
+    pub fn agent(&self) -> String {
+        self.origin.agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARS_MAX).collect()
+    }
+
     fn actor(&self) -> audit::Actor {
-        let kind = match (self.account, self.purpose) {
-            (Some(_), _) if self.by_agent => ActorKind::Agent,
-            (Some(_), _) => ActorKind::Account,
-            (None, Some(_)) => ActorKind::Platform,
-            (None, None) => ActorKind::Stranger,
+        let key = self.grant.as_ref().map(|grant| grant.key);
+        let (kind, id, on_behalf_of) = match (self.account, self.purpose, key) {
+            (account, _, Some(Some(key))) => (ActorKind::ApiKey, Some(key.id.uuid()), account),
+            (account, _, Some(None)) => (ActorKind::ServiceAccount, account.map(AccountId::uuid), None),
+            (account @ Some(_), _, None) if self.by_agent => (ActorKind::Agent, None, account),
+            (Some(account), _, None) => (ActorKind::Account, Some(account.uuid()), None),
+            (None, Some(_), None) => (ActorKind::Platform, None, None),
+            (None, None, None) => (ActorKind::Stranger, None, None),
         };
         audit::Actor {
             kind,
-            id: self.account.filter(|_| !self.by_agent).map(AccountId::uuid),
-            on_behalf_of: self.account.filter(|_| self.by_agent),
+            id,
+            on_behalf_of,
             session: self.session,
             purpose: self.purpose,
             request_id: self.origin.request_id.clone(),

@@ -8,6 +8,9 @@ use crate::db;
 /// How long a caller waits when too many passwords are being checked at once.
 const HASHING_RETRY: Duration = Duration::from_secs(2);
 
+/// How long an organisation waits that has sent too many invitations.
+const INVITATIONS_RETRY: Duration = Duration::from_hours(1);
+
 /// Why something was not done. The text is what the caller reads.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -47,11 +50,6 @@ pub enum Error {
     /// Registration is closed, and no invitation came.
     #[error("Registration is by invitation only; send the token of an invitation.")]
     InvitationRequired,
-    /// The invitation cannot be used, or not by this address.
-    #[error(
-        "This invitation cannot be used: it is unknown, was used, has expired, or is for another address."
-    )]
-    InvitationInvalid,
     /// The caller has no such session.
     #[error("There is no such session.")]
     SessionNotFound,
@@ -82,14 +80,90 @@ pub enum Error {
     /// The caller is a member, but neither owner nor administrator.
     #[error("Only an owner or administrator of the organisation may do this.")]
     NotAnOwner,
+    /// The caller is a member who has nothing to do with the organisation's money.
+    #[error("Only an owner, administrator or billing member of the organisation may do this.")]
+    NotBilling,
+    /// The caller administers the organisation, but owners are the owners' own business.
+    #[error("Only an owner of the organisation may do this.")]
+    OwnersOnly,
+    /// See [`LAST_OWNER`].
+    #[error("The organisation must have an owner: make another member one first.")]
+    LastOwner,
+    /// See [`PERSONAL_ORGANIZATION`].
+    #[error("This is somebody's personal organisation: it has one person, and cannot be closed.")]
+    PersonalOrganization,
+    /// See [`ORGANIZATION_NOT_SETTLED`].
+    #[error("The organisation cannot be closed while it has {0}.")]
+    NotSettled(&'static str),
+    /// See [`LIMIT_REACHED`].
+    #[error("There may be at most {most} {what}; remove one first.")]
+    Limit {
+        /// Of what there are too many.
+        what: &'static str,
+        /// How many there may be.
+        most: i64,
+    },
+    /// See [`TOO_MANY_INVITATIONS`].
+    #[error("The organisation has sent {0} invitations within a day; wait for a while.")]
+    TooManyInvitations(i64),
+    /// There is no such member.
+    #[error("There is no such member of the organisation.")]
+    MemberNotFound,
+    /// See [`ALREADY_A_MEMBER`].
+    #[error("The account belongs to the organisation already.")]
+    AlreadyAMember,
+    /// See [`SERVICE_ACCOUNT`].
+    #[error("This member is a service account; remove it with DeleteServiceAccount.")]
+    IsServiceAccount,
+    /// The invitation does not exist or is of an organisation that the caller does not belong to.
+    #[error("There is no such invitation.")]
+    InvitationNotFound,
+    /// See [`INVITATION_INVALID`].
+    #[error(
+        "The invitation is not valid: it is unknown, was used or revoked, has expired, or is for another address."
+    )]
+    InvitationInvalid,
+    /// The API key does not exist or is of an organisation that the caller does not belong to.
+    #[error("There is no such API key.")]
+    ApiKeyNotFound,
+    /// The service account does not exist or is of an organisation that the caller does not belong to.
+    #[error("There is no such service account.")]
+    ServiceAccountNotFound,
+    /// See [`API_KEY_REVOKED`].
+    #[error("The API key was revoked or has expired; make another one.")]
+    ApiKeyRevoked,
+    /// See [`API_KEY_INVALID`].
+    #[error("The API key is not valid.")]
+    ApiKeyInvalid,
+    /// See [`API_KEY_KIND`].
+    #[error(
+        "This platform takes API keys that begin with {}.",
+        if *live { "cape_live_" } else { "cape_test_, for it moves no real money" }
+    )]
+    ApiKeyKind {
+        /// Whether this platform moves real money.
+        live: bool,
+    },
+    /// See [`API_KEY_EXPIRED`].
+    #[error("The API key has expired, or a rotation replaced its secret.")]
+    ApiKeyExpired,
+    /// See [`API_KEY_ADDRESS`].
+    #[error("The API key may not be used from this address.")]
+    ApiKeyAddress,
+    /// See [`ASSERTION_INVALID`].
+    #[error("The assertion is not valid: {0}.")]
+    AssertionInvalid(&'static str),
+    /// See [`ASSERTION_REPLAYED`].
+    #[error("The assertion was used before: sign another one with a jti of its own.")]
+    AssertionReplayed,
     /// The link was used, has expired, or was never sent: one answer for all.
     #[error("This link was used, has expired, or is not valid; ask for another one.")]
     LinkInvalid,
     /// The present password, which a change asks for, is another.
     #[error("The present password is not the one that was given.")]
     CurrentPasswordWrong,
-    /// The account changed since the etag was read.
-    #[error("The account was changed meanwhile; read it again and repeat the change.")]
+    /// The account or organisation changed since the etag was read.
+    #[error("It was changed meanwhile; read it again and repeat the change.")]
     EtagMismatch,
     /// Fields of the request are wrong.
     #[error(transparent)]
@@ -135,7 +209,6 @@ impl Fault for Error {
             Self::RefreshTokenReused => &REFRESH_TOKEN_REUSED,
             Self::AccountSuspended => &ACCOUNT_SUSPENDED,
             Self::InvitationRequired => &INVITATION_REQUIRED,
-            Self::InvitationInvalid => &INVITATION_INVALID,
             Self::OwnAccount => &OWN_ACCOUNT,
             Self::LastAdministrator => &LAST_ADMINISTRATOR,
             Self::AddressNotVerified => &ADDRESS_NOT_VERIFIED,
@@ -145,8 +218,29 @@ impl Fault for Error {
             | Self::AccountNotFound
             | Self::SessionNotFound
             | Self::NoSuchAccount
-            | Self::NoSuchKey => &fault::NOT_FOUND,
-            Self::NotAnOwner | Self::NotAnAdministrator => &fault::PERMISSION_DENIED,
+            | Self::NoSuchKey
+            | Self::MemberNotFound
+            | Self::InvitationNotFound
+            | Self::ApiKeyNotFound
+            | Self::ServiceAccountNotFound => &fault::NOT_FOUND,
+            Self::NotAnOwner | Self::NotBilling | Self::OwnersOnly | Self::NotAnAdministrator => {
+                &fault::PERMISSION_DENIED
+            }
+            Self::LastOwner => &LAST_OWNER,
+            Self::PersonalOrganization => &PERSONAL_ORGANIZATION,
+            Self::NotSettled(_) => &ORGANIZATION_NOT_SETTLED,
+            Self::Limit { .. } => &LIMIT_REACHED,
+            Self::TooManyInvitations(_) => &TOO_MANY_INVITATIONS,
+            Self::AlreadyAMember => &ALREADY_A_MEMBER,
+            Self::IsServiceAccount => &SERVICE_ACCOUNT,
+            Self::InvitationInvalid => &INVITATION_INVALID,
+            Self::ApiKeyRevoked => &API_KEY_REVOKED,
+            Self::ApiKeyInvalid => &API_KEY_INVALID,
+            Self::ApiKeyKind { .. } => &API_KEY_KIND,
+            Self::ApiKeyExpired => &API_KEY_EXPIRED,
+            Self::ApiKeyAddress => &API_KEY_ADDRESS,
+            Self::AssertionInvalid(_) => &ASSERTION_INVALID,
+            Self::AssertionReplayed => &ASSERTION_REPLAYED,
             Self::LinkInvalid => &VERIFICATION_TOKEN_INVALID,
             Self::CurrentPasswordWrong => &CURRENT_PASSWORD_WRONG,
             Self::EtagMismatch => &fault::ETAG_MISMATCH,
@@ -169,6 +263,7 @@ impl Fault for Error {
         match self {
             Self::GuessDelayed(wait) => Some(*wait),
             Self::HashingBusy => Some(HASHING_RETRY),
+            Self::TooManyInvitations(_) => Some(INVITATIONS_RETRY),
             Self::Idempotency(error) => error.retry_after(),
             Self::Db(error) => error.retry_after(),
             _ => None,
@@ -188,12 +283,26 @@ pub static REASONS: &[&Reason] = &[
     &REFRESH_TOKEN_REUSED,
     &ACCOUNT_SUSPENDED,
     &INVITATION_REQUIRED,
-    &INVITATION_INVALID,
     &OWN_ACCOUNT,
     &LAST_ADMINISTRATOR,
     &ADDRESS_NOT_VERIFIED,
     &SIGN_IN_DELAYED,
     &HASHING_BUSY,
+    &LAST_OWNER,
+    &PERSONAL_ORGANIZATION,
+    &ORGANIZATION_NOT_SETTLED,
+    &LIMIT_REACHED,
+    &TOO_MANY_INVITATIONS,
+    &ALREADY_A_MEMBER,
+    &SERVICE_ACCOUNT,
+    &INVITATION_INVALID,
+    &API_KEY_REVOKED,
+    &API_KEY_INVALID,
+    &API_KEY_KIND,
+    &API_KEY_EXPIRED,
+    &API_KEY_ADDRESS,
+    &ASSERTION_INVALID,
+    &ASSERTION_REPLAYED,
     &VERIFICATION_TOKEN_INVALID,
     &CURRENT_PASSWORD_WRONG,
 ];
@@ -259,12 +368,6 @@ pub static INVITATION_REQUIRED: Reason = Reason::new(
     "INVITATION_REQUIRED",
     "Registration is by invitation only, whatever the address; send `invitation_token`.",
 );
-/// The invitation cannot be used.
-pub static INVITATION_INVALID: Reason = Reason::new(
-    Code::FailedPrecondition,
-    "INVITATION_INVALID",
-    "The invitation is unknown, was used, has expired, or is for another address; ask for another one.",
-);
 /// An administrator tried to change their own account.
 pub static OWN_ACCOUNT: Reason = Reason::new(
     Code::FailedPrecondition,
@@ -295,6 +398,98 @@ pub static HASHING_BUSY: Reason = Reason::new(
     Code::ResourceExhausted,
     "HASHING_BUSY",
     "More sign-ins and registrations came at once than are checked in good time; repeat after the delay in RetryInfo.",
+);
+/// The last owner is to stop being one.
+pub static LAST_OWNER: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "LAST_OWNER",
+    "The organisation's last owner cannot leave, be removed or get another role; make another member an owner first.",
+);
+/// What cannot be done to a personal organisation.
+pub static PERSONAL_ORGANIZATION: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "PERSONAL_ORGANIZATION",
+    "An account's personal organisation has one person and cannot be closed; make an organisation to work with others.",
+);
+/// An organisation that owes or is owed something.
+pub static ORGANIZATION_NOT_SETTLED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "ORGANIZATION_NOT_SETTLED",
+    "The organisation has a running subscription or an open invoice, and can be closed only when it has neither.",
+);
+/// There are as many of something as there may be.
+pub static LIMIT_REACHED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "LIMIT_REACHED",
+    "There are as many organisations, members, open invitations, API keys or service accounts as there may be; the \
+     message names the bound.",
+);
+/// Too many letters.
+pub static TOO_MANY_INVITATIONS: Reason = Reason::new(
+    Code::ResourceExhausted,
+    "TOO_MANY_INVITATIONS",
+    "The organisation has sent as many invitations within a day as it may; repeat after the delay in RetryInfo.",
+);
+/// Somebody is a member.
+pub static ALREADY_A_MEMBER: Reason = Reason::new(
+    Code::AlreadyExists,
+    "ALREADY_A_MEMBER",
+    "The account that is to join belongs to the organisation already; change its role with UpdateMemberRole.",
+);
+/// What is not done to a service account in this way.
+pub static SERVICE_ACCOUNT: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "SERVICE_ACCOUNT",
+    "The member is a service account, which is removed with DeleteServiceAccount.",
+);
+/// A token that is of no open invitation, to register or to join, for the address that brings it.
+pub static INVITATION_INVALID: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "INVITATION_INVALID",
+    "The invitation is unknown, was used or revoked, has expired, or is for another address; ask for another one.",
+);
+/// A key that is over is to be rotated.
+pub static API_KEY_REVOKED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "API_KEY_REVOKED",
+    "The API key was revoked or has expired, so it gets no other secret; make another key.",
+);
+/// An API key that is not valid.
+pub static API_KEY_INVALID: Reason = Reason::new(
+    Code::Unauthenticated,
+    "API_KEY_INVALID",
+    "The API key was mistyped, never existed or was revoked, or its account has left the organisation.",
+);
+/// A key of a platform of the other kind.
+pub static API_KEY_KIND: Reason = Reason::new(
+    Code::Unauthenticated,
+    "API_KEY_KIND",
+    "A test key came to a platform that moves real money, or a live key to one that does not.",
+);
+/// A key whose time is over.
+pub static API_KEY_EXPIRED: Reason = Reason::new(
+    Code::Unauthenticated,
+    "API_KEY_EXPIRED",
+    "The API key has expired, or the time is over in which the secret before a rotation was good.",
+);
+/// A key from an address that is not listed.
+pub static API_KEY_ADDRESS: Reason = Reason::new(
+    Code::PermissionDenied,
+    "API_KEY_ADDRESS",
+    "The call came from an address that is in none of the API key's networks.",
+);
+/// An assertion that is not valid.
+pub static ASSERTION_INVALID: Reason = Reason::new(
+    Code::Unauthenticated,
+    "ASSERTION_INVALID",
+    "The service account's assertion is not one, is not signed with the registered key, or states something wrong; the \
+     message says what.",
+);
+/// An assertion that was used.
+pub static ASSERTION_REPLAYED: Reason = Reason::new(
+    Code::Unauthenticated,
+    "ASSERTION_REPLAYED",
+    "The assertion's jti was used before; sign another assertion for each exchange.",
 );
 /// A link does not work.
 pub static VERIFICATION_TOKEN_INVALID: Reason = Reason::new(

@@ -118,6 +118,14 @@ impl Hashing {
         .await
     }
 
+    /// A hash that no password has, for an account that nobody signs in to. Costs no work.
+    ///
+    /// # Errors
+    /// [`Error::Internal`].
+    pub fn nobodys(&self, world: &World) -> Result<String, Error> {
+        decoy(&self.params, world).map_err(Error::internal)
+    }
+
     /// Checks a password against a stored PHC string; against a decoy, with the same work, when there is none.
     ///
     /// # Errors

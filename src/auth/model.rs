@@ -4,6 +4,8 @@ pub mod family;
 pub mod rotation;
 
 use std::net::IpAddr;
+pub mod key;
+pub mod organization;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +31,7 @@ words! {
     pub enum OrganizationRole {
         /// Everything, and there is always one.
         Owner = "owner",
-        /// Everything but parting with the organisation.
+        /// Everything but closing the organisation and deciding who its owners are.
         Admin = "admin",
         /// Payments and invoices.
         Billing = "billing",
@@ -47,6 +49,8 @@ words! {
         TokenReused = "token_reused",
         /// Its owner or somebody who runs the platform ended it.
         Revoked = "revoked",
+        /// The service account that it was for is gone.
+        Deleted = "deleted",
         /// The account was suspended.
         Suspended = "suspended",
         /// The password was changed or reset elsewhere.
@@ -102,7 +106,7 @@ pub fn etag(version: i64) -> String {
 }
 
 /// An organisation as one of its members sees it. Not to be printed: a personal one bears a person's name.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Organization {
     /// Its id.
     pub id: OrganizationId,
@@ -112,8 +116,18 @@ pub struct Organization {
     pub personal: bool,
     /// The member's role in it.
     pub role: OrganizationRole,
+    /// Counts the changes; the etag is made of it.
+    pub version: i64,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+impl Organization {
+    /// The mark of this state of the organisation.
+    #[must_use]
+    pub fn etag(&self) -> String {
+        etag(self.version)
+    }
 }
 
 /// An account as whoever runs the platform sees it. Not to be printed, as it tells of a person.
@@ -154,9 +168,9 @@ pub struct Session {
 }
 
 /// Marks the id of an invitation to register.
-pub enum Invitation {}
+pub enum PlatformInvitation {}
 /// The id of an invitation to register.
-pub type InvitationId = Id<Invitation>;
+pub type PlatformInvitationId = Id<PlatformInvitation>;
 
 words! {
     /// Who may register.

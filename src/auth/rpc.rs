@@ -1,24 +1,24 @@
 //! The wire of this domain: requests in, answers out, nothing decided.
 
 mod admin;
+mod api_key;
 mod audit;
+mod organization;
 
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use crate::base::{OrganizationId, Secret, SessionId};
+use crate::base::{Secret, SessionId};
 use crate::proto::capecontrol::auth::v1 as wire;
 use crate::rpc::{self, Pages, decode, encode};
 
-use super::model::{Account, LinkPurpose, Organization, Session};
+use super::model::{Account, LinkPurpose, Session};
 use super::profile::Profile;
 use super::service::{ChangePassword, Issued, Login, Register, ResetPassword, Transport, UpdateAccount};
-use super::{Caller, Error, OrganizationRole, Role, Service};
+use super::{Caller, Error, Role, Service};
 
 rpc::status_from!(Error);
-
-const LIST_ORGANIZATIONS: &str = "auth.ListOrganizations";
 
 const LIST_SESSIONS: &str = "auth.ListSessions";
 
@@ -88,6 +88,21 @@ impl wire::auth_service_server::AuthService for Rpc {
         let token = Secret::new(request.refresh_token);
         self.service.logout(&caller, &token, key.as_deref()).await?;
         Ok(Response::new(wire::LogoutResponse {}))
+    }
+
+    async fn exchange_service_account_token(
+        &self,
+        request: Request<wire::ExchangeServiceAccountTokenRequest>,
+    ) -> Result<Response<wire::ExchangeServiceAccountTokenResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let assertion = Secret::new(request.assertion);
+        let scopes = request.scopes;
+        let issued = self.service.exchange_assertion(&caller, &assertion, &scopes, key.as_deref()).await?;
+        Ok(Response::new(wire::ExchangeServiceAccountTokenResponse {
+            access_token: issued.access_token.expose().clone(),
+            access_token_expire_time: Some(encode::timestamp(issued.expires_at)),
+            scopes: issued.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
+        }))
     }
 
     async fn request_email_verification(
@@ -204,34 +219,6 @@ impl wire::account_service_server::AccountService for Rpc {
     }
 }
 
-#[tonic::async_trait]
-impl wire::organization_service_server::OrganizationService for Rpc {
-    async fn get_organization(
-        &self,
-        request: Request<wire::GetOrganizationRequest>,
-    ) -> Result<Response<wire::GetOrganizationResponse>, Status> {
-        let (caller, request) = rpc::open(request)?;
-        let id: OrganizationId = decode::only_id("organization_id", &request.organization_id)?;
-        let found = self.service.organization(&caller, id).await?;
-        Ok(Response::new(wire::GetOrganizationResponse { organization: Some(organization(found)) }))
-    }
-
-    async fn list_organizations(
-        &self,
-        request: Request<wire::ListOrganizationsRequest>,
-    ) -> Result<Response<wire::ListOrganizationsResponse>, Status> {
-        let (caller, request) = rpc::open(request)?;
-        let (size, token) = (request.page_size, request.page_token);
-        let page = self.pages.open::<OrganizationId>(&caller, LIST_ORGANIZATIONS, &(), size, &token)?;
-        let mut rows = self.service.organizations(&caller, page.after, page.probe()).await?;
-        let next = self.pages.cut(&caller, LIST_ORGANIZATIONS, &(), page.size, &mut rows, |row| row.id);
-        Ok(Response::new(wire::ListOrganizationsResponse {
-            organizations: rows.into_iter().map(organization).collect(),
-            next_page_token: next,
-        }))
-    }
-}
-
 fn transport(number: i32) -> Transport {
     match wire::SessionTransport::try_from(number) {
         Ok(wire::SessionTransport::Unspecified | wire::SessionTransport::Token) => Transport::Token,
@@ -293,29 +280,10 @@ fn seen_session(session: Session, caller: &Caller) -> wire::Session {
     }
 }
 
-fn organization(organization: Organization) -> wire::Organization {
-    wire::Organization {
-        id: organization.id.to_string(),
-        name: organization.name,
-        personal: organization.personal,
-        role: organization_role(organization.role).into(),
-        create_time: Some(encode::timestamp(organization.created_at)),
-    }
-}
-
 const fn role(role: Role) -> wire::Role {
     match role {
         Role::Customer => wire::Role::Customer,
         Role::Developer => wire::Role::Developer,
         Role::Admin => wire::Role::Admin,
-    }
-}
-
-const fn organization_role(role: OrganizationRole) -> wire::OrganizationRole {
-    match role {
-        OrganizationRole::Owner => wire::OrganizationRole::Owner,
-        OrganizationRole::Admin => wire::OrganizationRole::Admin,
-        OrganizationRole::Billing => wire::OrganizationRole::Billing,
-        OrganizationRole::Member => wire::OrganizationRole::Member,
     }
 }

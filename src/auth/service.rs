@@ -3,20 +3,24 @@
 mod account;
 mod administration;
 mod administrator;
+mod api_key;
 mod audit_log;
 mod guesses;
-mod invitation;
 mod link;
 mod operator;
+mod organization;
 mod own_sessions;
 mod password;
 mod place;
+mod platform_invitation;
 mod registration;
+mod service_account;
 mod session;
 mod upkeep;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::audit;
@@ -25,10 +29,12 @@ use crate::db::{Db, Scope};
 use crate::keyring::RootKey;
 use crate::mail::Outbox;
 
+use super::api_key::Format;
 use super::caller::Proof;
 use super::guess::{self, Guesses};
 use super::hashing::{self, Hashing};
 use super::keys::Keys;
+use super::model::key::{ApiKeyId, KeyStanding};
 use super::model::{Account, Registration, rotation};
 use super::standing::{Asked, Recall, Standings};
 use super::store;
@@ -37,17 +43,25 @@ use super::token::{self, Terms};
 use super::verified::{Mark, Statement, Verified};
 use super::{Caller, Email, Error, Origin};
 
+use self::api_key::KeyUses;
+use self::upkeep::Uses;
+
 pub use account::UpdateAccount;
 pub use administration::{Filter, Told};
 pub use administrator::{CreateAdministrator, Created, OneTime, SeenAdministrator};
+pub use api_key::{CreateApiKey, IssuedKey, KEYS_MAX, OVERLAP_DEFAULT, OVERLAP_MAX};
 pub use audit_log::{AuditReach, Auditing};
-pub use invitation::{Invite, Invited};
 pub use link::register;
 pub use operator::{Check, Inspection, Revoke, Token, admit};
+pub use organization::{
+    Estate, INVITATIONS_A_DAY, INVITATIONS_MAX, InviteMember, MEMBERS_MAX, ORGANIZATIONS_MAX,
+    UpdateOrganization,
+};
 pub use password::{ChangePassword, ResetPassword};
+pub use platform_invitation::{Invite, Invited};
 pub use registration::Register;
+pub use service_account::{CreateServiceAccount, ProgramToken, SERVICE_ACCOUNTS_MAX};
 pub use session::{Login, Transport};
-use upkeep::Uses;
 
 /// How the domain behaves. The defaults serve the embedded platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +99,10 @@ pub struct Options {
     pub one_time_password_file: Option<PathBuf>,
     /// How long a one-time password is good if nobody signs in with it.
     pub one_time_password_ttl: Duration,
+    /// How long an invitation can be accepted.
+    pub invitation_ttl: Duration,
+    /// Whether API keys are those of a platform that moves real money.
+    pub live_keys: bool,
 }
 
 impl Default for Options {
@@ -106,6 +124,8 @@ impl Default for Options {
             administrator_email: "admin@capecontrol.localhost".to_owned(),
             one_time_password_file: None,
             one_time_password_ttl: Duration::from_hours(24),
+            invitation_ttl: Duration::from_hours(7 * 24),
+            live_keys: false,
         }
     }
 }
@@ -149,6 +169,10 @@ pub struct Service {
     standings: Standings,
     uses: Uses,
     verified: Verified,
+    key_format: Format,
+    key_standings: Standings<ApiKeyId, KeyStanding>,
+    key_uses: KeyUses,
+    estate: OnceLock<Arc<dyn Estate>>,
 }
 
 impl Service {
@@ -173,6 +197,7 @@ impl Service {
         }
         let administrator_email = Email::parse(&options.administrator_email)
             .map_err(|fault| Error::Setup(format!("The first administrator's e-mail address {fault}.")))?;
+        let key_format = Format::new(options.live_keys, root.derive("api-key-tags"));
         let audit = audit::Log::new(world.clone(), root.clone());
         Ok(Self {
             terms: Terms::new(&options.issuer, &options.audience, options.access_token_ttl)?,
@@ -186,11 +211,21 @@ impl Service {
             standings: Standings::new(options.session_memory),
             uses: Uses::default(),
             verified: Verified::default(),
+            key_format,
+            key_standings: Standings::new(options.session_memory),
+            key_uses: KeyUses::default(),
+            estate: OnceLock::new(),
             administrator_email,
             db,
             world,
             options,
         })
+    }
+
+    /// Has `estate` asked whether what an organisation has elsewhere is settled, before one is closed. Said once, when
+    /// the node is put together.
+    pub fn ask_before_closing(&self, estate: Arc<dyn Estate>) {
+        self.estate.get_or_init(|| estate);
     }
 
     /// Where everybody writes down what is done, and what is refused.
@@ -229,6 +264,10 @@ impl Service {
         if standing.account_id != statement.account {
             return Err(Error::TokenInvalid);
         }
+        if let Some(grant) = statement.grant {
+            let (session, expires_at) = (Some(statement.session), Some(statement.expires_at));
+            return Ok(Caller::program(statement.account, grant, session, expires_at, origin));
+        }
         let proof = Proof {
             account: statement.account,
             session: statement.session,
@@ -263,9 +302,10 @@ impl Service {
             key: key_id,
             account: claims.sub,
             session: claims.sid,
+            grant: claims.grant().map(Arc::new),
             expires_at: claims.expires_at(),
         };
-        self.verified.remember(mark, statement, now);
+        self.verified.remember(mark, statement.clone(), now);
         Ok(statement)
     }
 

@@ -1,10 +1,11 @@
-//! Whether sessions still stand, remembered for a few seconds.
+//! Whether sessions and API keys still stand, remembered for a few seconds.
 //!
-//! Every authenticated call asks. A session that was ended elsewhere is refused here once the memory of it is too
-//! old, and one that was ended on this node at once. Standing streams are looked at every two seconds; with a memory
-//! of three seconds nothing outlives its session by more than five.
+//! Every authenticated call asks. What is said of sessions here holds for keys too. A session that was ended elsewhere
+//! is refused here once the memory of it is too old, and one that was ended on this node at once. Standing streams are
+//! looked at every two seconds; with a memory of three seconds nothing outlives its session by more than five.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,21 +13,21 @@ use crate::base::{AccountId, SessionId, Timestamp};
 
 use super::store::session::Standing;
 
-/// Sessions that are remembered. Beyond this the memory begins anew, which costs a query per session.
+/// Sessions, or keys, that are remembered. Beyond this the memory begins anew, which costs a query per session.
 const SESSIONS_MAX: usize = 50_000;
 
-/// What was read of sessions, and when.
+/// What was read of sessions, or of other credentials `K`, and when.
 #[derive(Debug)]
-pub struct Standings {
+pub struct Standings<K = SessionId, S = Standing> {
     ttl: Duration,
-    memory: Mutex<Memory>,
+    memory: Mutex<Memory<K, S>>,
 }
 
-#[derive(Debug, Default)]
-struct Memory {
+#[derive(Debug)]
+struct Memory<K, S> {
     /// Counts what was forgotten, so that an answer that was on its way meanwhile is not remembered.
     epoch: u64,
-    sessions: HashMap<SessionId, (Timestamp, Option<Standing>)>,
+    sessions: HashMap<K, (Timestamp, Option<S>)>,
 }
 
 /// A promise to remember an answer, made before the question is asked.
@@ -38,32 +39,34 @@ pub struct Asked {
 
 /// What is remembered of a session.
 #[derive(Clone, Copy, Debug)]
-pub enum Recall {
+pub enum Recall<S = Standing> {
     /// This was read lately: a session, or that there is none that stands.
-    Known(Option<Standing>),
+    Known(Option<S>),
     /// Nothing: ask, then [`Standings::remember`].
     Unknown(Asked),
 }
 
-impl Standings {
+impl<K: Eq + Hash, S: Clone> Standings<K, S> {
     /// Remembers answers for `ttl`.
     #[must_use]
     pub fn new(ttl: Duration) -> Self {
-        Self { ttl, memory: Mutex::default() }
+        Self { ttl, memory: Mutex::new(Memory { epoch: 0, sessions: HashMap::new() }) }
     }
 
     /// What is remembered of a session.
-    pub fn recall(&self, session: SessionId, now: Timestamp) -> Recall {
+    pub fn recall(&self, session: K, now: Timestamp) -> Recall<S> {
         let memory = self.memory();
         match memory.sessions.get(&session) {
             // A clock that was set back makes everything old.
-            Some((at, standing)) if now >= *at && now.since(*at) < self.ttl => Recall::Known(*standing),
+            Some((at, standing)) if now >= *at && now.since(*at) < self.ttl => {
+                Recall::Known(standing.clone())
+            }
             _ => Recall::Unknown(Asked { epoch: memory.epoch, at: now }),
         }
     }
 
     /// Remembers an answer, unless something was forgotten since the question was asked.
-    pub fn remember(&self, session: SessionId, asked: Asked, standing: Option<Standing>) {
+    pub fn remember(&self, session: K, asked: Asked, standing: Option<S>) {
         let mut memory = self.memory();
         if memory.epoch != asked.epoch {
             return;
@@ -75,17 +78,10 @@ impl Standings {
     }
 
     /// Forgets a session, whose row was changed.
-    pub fn forget(&self, session: SessionId) {
+    pub fn forget(&self, session: K) {
         let mut memory = self.memory();
         memory.epoch = memory.epoch.wrapping_add(1);
         memory.sessions.remove(&session);
-    }
-
-    /// Forgets the sessions of an account, whose row was changed.
-    pub fn forget_account(&self, account: AccountId) {
-        let mut memory = self.memory();
-        memory.epoch = memory.epoch.wrapping_add(1);
-        memory.sessions.retain(|_, (_, standing)| standing.is_none_or(|it| it.account_id != account));
     }
 
     /// Forgets every session, because many rows were changed.
@@ -95,8 +91,17 @@ impl Standings {
         memory.sessions.clear();
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    fn memory(&self) -> MutexGuard<'_, Memory<K, S>> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Standings {
+    /// Forgets the sessions of an account, whose row was changed.
+    pub fn forget_account(&self, account: AccountId) {
+        let mut memory = self.memory();
+        memory.epoch = memory.epoch.wrapping_add(1);
+        memory.sessions.retain(|_, (_, standing)| standing.is_none_or(|it| it.account_id != account));
     }
 }
 

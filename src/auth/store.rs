@@ -1,14 +1,19 @@
-//! The rows of this domain. Accounts, sessions and keys belong to no tenant; memberships say who belongs to which.
+//! The rows of this domain. Accounts, sessions and signing keys belong to no tenant; memberships say who belongs to
+//! which.
 
 pub mod account;
 pub mod administration;
+pub mod api_key;
 pub mod guess;
 pub mod invitation;
 pub mod key;
 pub mod link;
+pub mod member;
 pub mod organization;
 pub mod password;
 pub mod place;
+pub mod platform_invitation;
+pub mod service_account;
 pub mod session;
 
 use crate::base::{AccountId, OrganizationId};

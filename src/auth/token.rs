@@ -3,15 +3,17 @@
 //! Whoever checks one knows the key and takes exactly one algorithm: what the token says of its own algorithm decides
 //! nothing. Time is compared here, with the clock that was handed in.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
-use crate::base::{AccountId, Id, SessionId, Timestamp};
+use crate::base::{AccountId, Id, OrganizationId, SessionId, Timestamp};
 
 use super::Error;
 use super::keys::KeyId;
+use super::model::key::{Grant, KeyScope};
 
 /// Longer ones are not looked at.
 const TOKEN_BYTES_MAX: usize = 2_048;
@@ -38,6 +40,12 @@ pub struct Claims {
     pub exp: i64,
     /// Its own id.
     pub jti: Id<Token>,
+    /// The one organisation that it works in; absent in a person's token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub org: Option<OrganizationId>,
+    /// What it may do there (RFC 9068): scopes with a space between. Stands with `org` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
 }
 
 impl Claims {
@@ -45,6 +53,22 @@ impl Claims {
     #[must_use]
     pub const fn expires_at(&self) -> Timestamp {
         Timestamp::from_seconds(self.exp)
+    }
+
+    /// The same statement, limited to an organisation and to what the scopes allow.
+    #[must_use]
+    pub fn limited(mut self, organization: OrganizationId, scopes: &BTreeSet<KeyScope>) -> Self {
+        self.org = Some(organization);
+        self.scope = Some(scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" "));
+        self
+    }
+
+    /// What the token is limited to; none for a person's. A scope that this version does not know allows nothing.
+    #[must_use]
+    pub fn grant(&self) -> Option<Grant> {
+        let organization = self.org?;
+        let words = self.scope.as_deref().unwrap_or_default().split(' ');
+        Some(Grant { organization, scopes: words.filter_map(KeyScope::parse).collect(), key: None })
     }
 }
 
@@ -102,6 +126,8 @@ impl Terms {
             iat: now.as_seconds(),
             exp: now.plus(ttl).as_seconds(),
             jti,
+            org: None,
+            scope: None,
         }
     }
 
@@ -124,7 +150,11 @@ impl Terms {
     pub fn verify(&self, token: &str, key: &DecodingKey, now: Timestamp) -> Result<Claims, Error> {
         let read =
             jsonwebtoken::decode::<Claims>(token, key, &self.validation).map_err(|_| Error::TokenInvalid)?;
-        let Claims { iss, aud, .. } = &read.claims;
+        let Claims { iss, aud, org, scope, .. } = &read.claims;
+        // One without the other would be a limited token taken for an unlimited one.
+        if scope.is_some() != org.is_some() {
+            return Err(Error::TokenInvalid);
+        }
         // The library takes lists of issuers and audiences too; ours are single and must be the very ones.
         if *iss != self.issuer || *aud != self.audience || !is_ours(&read.header) {
             return Err(Error::TokenInvalid);
@@ -241,6 +271,20 @@ mod tests {
         assert_eq!(verify(&token).unwrap(), claims());
         assert_eq!(key_id(&token).unwrap().to_string(), KID);
         assert_eq!(claims().expires_at(), NOW.plus(Duration::from_mins(10)));
+    }
+
+    #[test]
+    fn a_limited_token_is_never_taken_for_an_unlimited_one() {
+        let (organization, scopes) =
+            (OrganizationId::mint(4, &[4; 10]), BTreeSet::from([KeyScope::ChatRead]));
+        let limited = claims().limited(organization, &scopes);
+        let read = verify(&signed(&limited)).unwrap();
+        assert_eq!(read.grant(), Some(Grant { organization, scopes, key: None }));
+        assert_eq!(claims().grant(), None);
+        assert!(invalid(&signed(&Claims { org: None, ..limited.clone() })));
+        assert!(invalid(&signed(&Claims { scope: None, ..limited.clone() })));
+        let unknown = Claims { scope: Some("chat.read everything".to_owned()), ..limited };
+        assert_eq!(verify(&signed(&unknown)).unwrap().grant().unwrap().scopes.len(), 1);
     }
 
     #[test]

@@ -6,19 +6,20 @@
 //! [`super::standing`].
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::base::{AccountId, SessionId, Timestamp};
 
 use super::keys::KeyId;
+use super::model::key::Grant;
 
 /// Tokens that are remembered, at some hundred bytes each. Beyond this the memory begins anew.
 const TOKENS_MAX: usize = 50_000;
 
 /// What a token states.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
     /// The key that signed it.
     pub key: KeyId,
@@ -26,6 +27,8 @@ pub struct Statement {
     pub account: AccountId,
     /// The session.
     pub session: SessionId,
+    /// What it is limited to; none for a person's.
+    pub grant: Option<Arc<Grant>>,
     /// When it stops being valid.
     pub expires_at: Timestamp,
 }
@@ -51,7 +54,7 @@ pub struct Verified {
 impl Verified {
     /// What a token states, if it was verified before. Whether it has expired meanwhile, the caller compares.
     pub fn recall(&self, mark: &Mark) -> Option<Statement> {
-        self.tokens().get(mark).copied()
+        self.tokens().get(mark).cloned()
     }
 
     /// Remembers a token that was just verified.
@@ -80,6 +83,7 @@ mod tests {
             key: KeyId::mint(1, &[1; 10]),
             account: AccountId::mint(1, &[2; 10]),
             session: SessionId::mint(1, &[3; 10]),
+            grant: None,
             expires_at: Timestamp::from_seconds(expires_at),
         }
     }

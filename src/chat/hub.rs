@@ -16,6 +16,7 @@ use super::model::backlog::{Backlog, Limits, News};
 use super::model::frame::Delta;
 use super::model::{ConnectionId, Event, ThreadId};
 use super::store;
+use crate::auth::model::key::KeyUse;
 use crate::base::{AccountId, OrganizationId, SessionId, Timestamp};
 use crate::bus::{self, Bus, Heard, Hint, Passing, Signal};
 use crate::db::{self, Db, Scope};
@@ -46,7 +47,9 @@ pub struct Holder {
     pub account: AccountId,
     /// The session whose token came with the call.
     pub session: Option<SessionId>,
-    /// When the token stops being valid.
+    /// The API key that came with the call.
+    pub key: Option<KeyUse>,
+    /// When the token, or the key, stops being valid.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -57,6 +60,10 @@ pub enum Ended {
     TokenExpired,
     /// The session was ended.
     SessionRevoked,
+    /// The API key's time is over.
+    KeyExpired,
+    /// The API key was revoked, or its account left the organisation.
+    KeyRevoked,
 }
 
 /// A thread that a stream follows.

@@ -275,8 +275,12 @@ impl Service {
         if self.outside.drain.is_cancelled() {
             return Err(Error::Draining(self.reconnect_after()));
         }
-        let holder =
-            Holder { account: caller.account()?, session: caller.session, expires_at: caller.expires_at };
+        let holder = Holder {
+            account: caller.account()?,
+            session: caller.session,
+            key: caller.grant.as_ref().and_then(|grant| grant.key),
+            expires_at: caller.expires_at,
+        };
         self.hub.register(holder, self.world.id())
     }
 

@@ -170,6 +170,8 @@ fn ended(why: Ended) -> Error {
     match why {
         Ended::TokenExpired => auth::Error::TokenExpired.into(),
         Ended::SessionRevoked => auth::Error::SessionRevoked.into(),
+        Ended::KeyExpired => auth::Error::ApiKeyExpired.into(),
+        Ended::KeyRevoked => auth::Error::ApiKeyInvalid.into(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Looks whether the callers of all streams of a node may go on: whether their tokens and sessions stand, and whether
-//! they may still see what they follow.
+//! Looks whether the callers of all streams of a node may go on: whether their tokens, sessions and API keys stand, and
+//! whether they may still see what they follow.
 //!
 //! One look for all streams, in a few statements: ten thousand that asked for themselves would be all that the database
 //! does. Waiting is measured with the runtime's clock; whether a token has expired is decided by the platform's.
@@ -15,6 +15,7 @@ use super::hub::{Ended, Followed, Inbox};
 use super::service::Service;
 use super::store;
 use crate::auth;
+use crate::auth::model::key::KeyUse;
 use crate::base::{AccountId, SessionId};
 use crate::db::Scope;
 
@@ -51,13 +52,17 @@ impl Service {
         let now = self.world().now();
         for stream in &streams {
             if stream.holder().expires_at.is_some_and(|at| at <= now) {
-                stream.end(Ended::TokenExpired);
+                let of_key = stream.holder().key.is_some();
+                stream.end(if of_key { Ended::KeyExpired } else { Ended::TokenExpired });
             }
         }
         streams.retain(|stream| !stream.has_ended());
         // What cannot be asked now is asked again soon; meanwhile no event can be read either. The hub warns.
         if let Err(error) = self.look_at_sessions(&streams).await {
             tracing::debug!(%error, "the sessions of streams cannot be checked");
+        }
+        if let Err(error) = self.look_at_keys(&streams).await {
+            tracing::debug!(%error, "the API keys of streams cannot be checked");
         }
         if let Err(error) = self.look_at_memberships(&streams).await {
             tracing::debug!(%error, "the memberships of streams cannot be checked");
@@ -71,6 +76,17 @@ impl Service {
         for stream in streams {
             if stream.holder().session.is_some_and(|session| ended.contains(&session)) {
                 stream.end(Ended::SessionRevoked);
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_at_keys(&self, streams: &[Arc<Inbox>]) -> Result<(), Error> {
+        let keys: HashSet<KeyUse> = streams.iter().filter_map(|stream| stream.holder().key).collect();
+        let ended = self.auth().ended_keys_among(keys).await?;
+        for stream in streams {
+            if stream.holder().key.is_some_and(|key| ended.contains(&key)) {
+                stream.end(Ended::KeyRevoked);
             }
         }
         Ok(())

@@ -172,6 +172,12 @@ fn auth(reader: &mut Reader, server: Option<&Server>) -> Option<Auth> {
         reader.take("AUTH__SIGNING_KEY_DAYS", "30", "how long a key signs access tokens", |text| {
             whole(text, 1, 365).map(|days: u64| Duration::from_hours(24 * days))
         });
+    let invitation_ttl = reader.take(
+        "AUTH__INVITATION_DAYS",
+        "7",
+        "how long an invitation to an organisation can be accepted",
+        |text| whole(text, 1, 30).map(|days: u64| Duration::from_hours(days * 24)),
+    );
     Some(Auth {
         registration: registration?,
         signing_key_period: signing_key_period?,
@@ -179,6 +185,7 @@ fn auth(reader: &mut Reader, server: Option<&Server>) -> Option<Auth> {
         hashing: hashing?,
         link_ttl: link_ttl?,
         terms_version: terms_version?,
+        invitation_ttl: invitation_ttl?,
     })
 }
 

@@ -5,6 +5,7 @@
 //! counter, in that order everywhere.
 
 mod checkout;
+mod estate;
 mod inbox;
 mod profile;
 mod reading;

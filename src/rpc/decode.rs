@@ -21,7 +21,7 @@ pub fn only_id<T>(field: &str, text: &str) -> Result<Id<T>, Violations> {
     violations.finish().map(|()| id)
 }
 
-/// Reads a time that may be left out. When it is wrong that is noted.
+/// Reads a time that may be left out, to the microsecond. When it is wrong that is noted.
 pub fn optional_time(
     violations: &mut Violations,
     field: &str,
@@ -34,4 +34,26 @@ pub fn optional_time(
     });
     violations.check(read.is_some(), field, "must be a time between the years 1 and 9999");
     read
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_to_the_microsecond() {
+        let read = |seconds, nanos| {
+            let mut violations = Violations::new();
+            let at = prost_types::Timestamp { seconds, nanos };
+            let read = optional_time(&mut violations, "at", Some(at));
+            assert_eq!(read.is_none(), !violations.is_empty());
+            read
+        };
+        assert_eq!(read(2, 3_999), Some(Timestamp::from_micros(2_000_003)));
+        assert_eq!(read(-1, 0), Some(Timestamp::from_seconds(-1)));
+        let (first, last) = (*SECONDS.start(), *SECONDS.end());
+        for (seconds, nanos) in [(first - 1, 0), (last + 1, 0), (i64::MAX, 0), (0, -1), (0, 1_000_000_000)] {
+            assert_eq!(read(seconds, nanos), None);
+        }
+    }
 }

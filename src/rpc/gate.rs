@@ -197,7 +197,8 @@ impl Shared {
         let work = self.until_closing(async {
             let caller = self.identify(policy, request.headers(), origin).await?;
             self.limits.take(policy.rate_class, &caller)?;
-            require_role(policy.access, &caller).map_err(|refusal| self.note(policy, &caller, refusal))?;
+            let allowed = require_scope(policy, &caller).and_then(|()| require_role(policy.access, &caller));
+            allowed.map_err(|refusal| self.note(policy, &caller, refusal))?;
             let place = self.place(policy, &caller)?;
             let extensions = request.extensions_mut();
             extensions.insert(caller);
@@ -271,16 +272,20 @@ impl Shared {
         }
     }
 
-    /// Who calls. Public methods take no notice of a bearer token, so that a stale one does not keep anybody from
-    /// signing in again.
+    /// Who calls. Public methods take no notice of a credential, so that a stale one does not keep anybody from signing
+    /// in again.
     async fn identify(&self, policy: &Policy, headers: &HeaderMap, origin: Origin) -> Result<Caller, Status> {
         let bearer = headers.get(http::header::AUTHORIZATION);
         let api_key = headers.get("x-api-key");
         match (bearer, api_key) {
             (Some(_), Some(_)) => Err(Refusal::TwoCredentials.into()),
-            (None, Some(_)) => Err(Refusal::ApiKey.into()),
             _ if policy.access == Access::Public => Ok(Caller::anonymous(origin)),
             (None, None) => Err(Refusal::NoCredential.into()),
+            (None, Some(value)) => {
+                let key = value.to_str().map_err(|_| auth::Error::ApiKeyInvalid)?;
+                // In a box: few calls come with one, and all would carry room for it.
+                Ok(Box::pin(self.auth.authenticate_key(key, origin)).await?)
+            }
             (Some(value), None) => {
                 let token = value.to_str().ok().and_then(bearer_token).ok_or(Refusal::Malformed)?;
                 Ok(self.auth.authenticate(token, origin).await?)
@@ -344,6 +349,16 @@ fn unsupported() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
     response
+}
+
+/// A program is held to the scopes that it was given; a person has no such bounds.
+fn require_scope(policy: &Policy, caller: &Caller) -> Result<(), Refusal> {
+    let Some(grant) = &caller.grant else { return Ok(()) };
+    match policy.api_key_scope {
+        None => Err(Refusal::NoPrograms),
+        Some(wanted) if !grant.allows(wanted) => Err(Refusal::Scope(wanted.as_str())),
+        Some(_) => Ok(()),
+    }
 }
 
 fn require_role(access: Access, caller: &Caller) -> Result<(), Refusal> {

@@ -1,8 +1,9 @@
 //! Budgets of calls: each caller has one for every rate class that the protos declare.
 //!
-//! A caller is the account that signed in, else the address that the call came from. What could be used to guess
-//! secrets always counts for the address, signed in or not. Budgets are a node's own: with several nodes behind one
-//! proxy a caller has each of them several times.
+//! A caller is the API key that came with the call, else the account that signed in, else the address that the call
+//! came from. A key is not its account: a program that runs wild must not keep the person out in whose name it acts.
+//! What could be used to guess secrets always counts for the address, signed in or not. Budgets are a node's own: with
+//! several nodes behind one proxy a caller has each of them several times.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::policy::RateClass;
 use super::refusal::Refusal;
 use crate::auth::Caller;
+use crate::auth::model::key::ApiKeyId;
 use crate::base::{AccountId, Rate, Rates, World};
 
 /// Callers that are remembered in each class.
@@ -48,6 +50,7 @@ impl Default for Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Payer {
     Account(AccountId),
+    Key(ApiKeyId),
     Address(Option<IpAddr>),
 }
 
@@ -86,9 +89,13 @@ impl Limits {
     /// # Errors
     /// [`Refusal::RateLimited`] when there is none left.
     pub fn take(&self, class: RateClass, caller: &Caller) -> Result<(), Refusal> {
-        let payer = match (class, caller.account) {
-            (RateClass::Credential, _) | (_, None) => Payer::Address(caller.origin.peer.map(network)),
-            (_, Some(account)) => Payer::Account(account),
+        let key = caller.grant.as_ref().and_then(|grant| grant.key);
+        let payer = match (class, key, caller.account) {
+            (RateClass::Credential, _, _) | (_, None, None) => {
+                Payer::Address(caller.origin.peer.map(network))
+            }
+            (_, Some(key), _) => Payer::Key(key.id),
+            (_, None, Some(account)) => Payer::Account(account),
         };
         let rates = match class {
             RateClass::Ordinary => &self.classes.ordinary,
@@ -112,11 +119,13 @@ fn network(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::time::Duration;
 
     use super::*;
     use crate::auth::Origin;
     use crate::auth::caller::Proof;
+    use crate::auth::model::key::{Grant, KeyUse};
     use crate::base::{Id, ManualClock, SeededRng, Timestamp};
 
     fn limits() -> (Limits, Arc<ManualClock>) {
@@ -142,6 +151,11 @@ mod tests {
         Caller::signed_in(proof, Origin { peer: address.parse().ok(), ..Origin::default() })
     }
 
+    fn granted(key: Option<u8>) -> Arc<Grant> {
+        let key = key.map(|number| KeyUse { id: Id::mint(1, &[number; 10]), generation: 1 });
+        Arc::new(Grant { organization: Id::mint(1, &[2; 10]), scopes: BTreeSet::new(), key })
+    }
+
     fn taken(limits: &Limits, class: RateClass, caller: &Caller) -> usize {
         (0..5).filter(|_| limits.take(class, caller).is_ok()).count()
     }
@@ -159,6 +173,17 @@ mod tests {
             panic!("the budget is used up");
         };
         assert_eq!(wait, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_key_has_a_budget_of_its_own_beside_that_of_its_account() {
+        let (limits, _) = limits();
+        let (ada, account) = (person(1, "192.0.2.1"), Id::mint(1, &[1; 10]));
+        let with = |key| Caller::program(account, granted(key), None, None, Origin::default());
+        assert_eq!(taken(&limits, RateClass::Message, &with(Some(1))), 2);
+        assert_eq!(taken(&limits, RateClass::Message, &with(Some(2))), 2);
+        assert_eq!(taken(&limits, RateClass::Message, &ada), 2);
+        assert_eq!(taken(&limits, RateClass::Message, &with(None)), 0);
     }
 
     #[test]

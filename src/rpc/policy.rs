@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
 
+use crate::auth::model::key::KeyScope;
+
 /// The packages whose methods must carry a policy.
 const PACKAGES: &str = "capecontrol.";
 const OPTION: &str = "capecontrol.options.v1.policy";
@@ -19,6 +21,8 @@ pub enum Access {
     Account,
     /// An owner or administrator of the organisation concerned; which one that is, the service finds.
     OrganizationOwner,
+    /// A member of the organisation concerned who has to do with its money; which one that is, the service finds.
+    OrganizationBilling,
     /// A developer or a platform administrator.
     Developer,
     /// A platform administrator.
@@ -48,8 +52,8 @@ pub struct Policy {
     pub path: Arc<str>,
     /// Who may call.
     pub access: Access,
-    /// The scope with which an API key may call; empty when it may not.
-    pub api_key_scope: String,
+    /// The scope with which a program may call; none when it may not.
+    pub api_key_scope: Option<KeyScope>,
     /// The request's field that names the organisation; empty when none does.
     pub organization_field: String,
     /// Which budget of calls it draws on.
@@ -74,7 +78,7 @@ pub enum Error {
     #[error("these methods declare no policy, so nobody would know who may call them: {}", .0.join(", "))]
     Undeclared(Vec<String>),
     /// Methods whose policy and request do not agree.
-    #[error("these methods declare what their requests do not have: {}", .0.join("; "))]
+    #[error("these methods declare what is not so: {}", .0.join("; "))]
     Contradictory(Vec<String>),
 }
 
@@ -100,17 +104,20 @@ impl Policies {
                 match read(&pool, &method) {
                     Some(policy) => {
                         contradictory.extend(contradictions(&policy, &method));
+                        contradictory.extend(unknown_scope(&pool, &method));
                         methods.insert(Arc::clone(&policy.path), Arc::new(policy));
                     }
                     None => undeclared.push(method.full_name().to_owned()),
                 }
             }
         }
-        if undeclared.is_empty() {
-            Ok(Self { methods, services })
-        } else {
-            Err(Error::Undeclared(undeclared))
+        if !undeclared.is_empty() {
+            return Err(Error::Undeclared(undeclared));
         }
+        if !contradictory.is_empty() {
+            return Err(Error::Contradictory(contradictory));
+        }
+        Ok(Self { methods, services })
     }
 
     /// The policy of the method at `path`.
@@ -142,7 +149,7 @@ fn read(pool: &DescriptorPool, method: &MethodDescriptor) -> Option<Policy> {
     Some(Policy {
         path: format!("/{}/{}", method.parent_service().full_name(), method.name()).into(),
         access: access(declared)?,
-        api_key_scope: field(declared, "api_key_scope")?.as_str()?.to_owned(),
+        api_key_scope: KeyScope::parse(field(declared, "api_key_scope")?.as_str()?),
         organization_field: field(declared, "organization_field")?.as_str()?.to_owned(),
         rate_class: rate_class(declared)?,
         idempotent: field(declared, "idempotent")?.as_bool()?,
@@ -170,6 +177,17 @@ fn contradictions(policy: &Policy, method: &MethodDescriptor) -> Vec<String> {
     found
 }
 
+/// A scope that nobody can have would keep programs out without a word.
+fn unknown_scope(pool: &DescriptorPool, method: &MethodDescriptor) -> Option<String> {
+    let option = pool.get_extension_by_name(OPTION)?;
+    let options = method.options();
+    let declared = options.get_extension(&option);
+    let scope = field(declared.as_message()?, "api_key_scope")?;
+    let scope = scope.as_str()?;
+    let known = scope.is_empty() || KeyScope::parse(scope).is_some();
+    (!known).then(|| format!("{} asks for the scope {scope}, which there is not", method.full_name()))
+}
+
 fn field(message: &DynamicMessage, name: &str) -> Option<Value> {
     message.get_field_by_name(name).map(std::borrow::Cow::into_owned)
 }
@@ -183,6 +201,7 @@ fn access(declared: &DynamicMessage) -> Option<Access> {
         Declared::OrganizationOwner => Some(Access::OrganizationOwner),
         Declared::Developer => Some(Access::Developer),
         Declared::Admin => Some(Access::Admin),
+        Declared::OrganizationBilling => Some(Access::OrganizationBilling),
     }
 }
 
@@ -211,6 +230,10 @@ mod tests {
     fn every_method_of_the_platform_declares_who_may_call_it() {
         let policies = Policies::load(crate::proto::DESCRIPTORS).unwrap();
         assert!(!policies.services().is_empty());
+        for scope in KeyScope::ALL {
+            let asked = policies.iter().any(|policy| policy.api_key_scope == Some(scope));
+            assert!(asked, "{scope:?} opens nothing");
+        }
     }
 
     #[test]

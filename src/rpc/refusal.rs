@@ -13,9 +13,12 @@ pub enum Refusal {
     /// A credential cannot be read.
     #[error("The authorization metadata must be `Bearer <access token>`.")]
     Malformed,
-    /// The API key is not one of ours.
-    #[error("The API key is not valid.")]
-    ApiKey,
+    /// A program's credential is not enough here.
+    #[error("This call needs the scope {0}, which the credential does not have.")]
+    Scope(&'static str),
+    /// Programs may not call this.
+    #[error("No API key or service account may call this; sign in as a person.")]
+    NoPrograms,
     /// No credential came.
     #[error("Sign in first, and send the access token as `authorization: Bearer <token>`.")]
     NoCredential,
@@ -62,11 +65,17 @@ pub static CREDENTIAL_MALFORMED: Reason = Reason::new(
     "CREDENTIAL_MALFORMED",
     "The authorization metadata is not `Bearer <access token>`.",
 );
-/// An API key that is not valid.
-pub static API_KEY_INVALID: Reason = Reason::new(
-    Code::Unauthenticated,
-    "API_KEY_INVALID",
-    "The API key does not exist, is revoked or has expired.",
+/// A credential without the scope.
+pub static API_KEY_SCOPE: Reason = Reason::new(
+    Code::PermissionDenied,
+    "API_KEY_SCOPE",
+    "The API key or service account's token lacks the scope that the call needs, which the metadata `scope` names.",
+);
+/// A method that programs may not call.
+pub static API_KEY_NOT_ACCEPTED: Reason = Reason::new(
+    Code::PermissionDenied,
+    "API_KEY_NOT_ACCEPTED",
+    "The method declares no api_key_scope, so that no API key and no service account may call it; sign in as a person.",
 );
 /// The node is full.
 pub static OVERLOADED: Reason = Reason::new(
@@ -108,7 +117,8 @@ pub static PLATFORM_UNAVAILABLE: Reason = Reason::new(
 pub static REASONS: &[&Reason] = &[
     &TWO_CREDENTIALS,
     &CREDENTIAL_MALFORMED,
-    &API_KEY_INVALID,
+    &API_KEY_SCOPE,
+    &API_KEY_NOT_ACCEPTED,
     &OVERLOADED,
     &SERVER_CLOSING,
     &TIMEOUT_MALFORMED,
@@ -122,7 +132,8 @@ impl Fault for Refusal {
         match self {
             Self::TwoCredentials => &TWO_CREDENTIALS,
             Self::Malformed => &CREDENTIAL_MALFORMED,
-            Self::ApiKey => &API_KEY_INVALID,
+            Self::Scope(_) => &API_KEY_SCOPE,
+            Self::NoPrograms => &API_KEY_NOT_ACCEPTED,
             Self::NoCredential => &fault::UNAUTHENTICATED,
             Self::Role(_) => &fault::PERMISSION_DENIED,
             Self::RateLimited(_) => &fault::RATE_LIMITED,
@@ -140,6 +151,13 @@ impl Fault for Refusal {
         match self {
             Self::RateLimited(wait) => Some(*wait),
             _ => None,
+        }
+    }
+
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Scope(scope) => vec![("scope", (*scope).to_owned())],
+            _ => Vec::new(),
         }
     }
 }

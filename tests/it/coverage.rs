@@ -8,8 +8,10 @@ mod audited;
 mod contract;
 mod conversation;
 mod fields;
+mod programs;
 mod repetition;
 mod requests;
+mod roles;
 mod scene;
 mod tenants;
 pub mod wire;
@@ -99,6 +101,7 @@ async fn the_wrong_role_is_refused() {
     let dev = Party::start(&scene.t, "dev").await;
     let dev = scene.promoted(&dev.person, "developer").await;
     scene.join(&eve.person, ada.person.organization_id).await;
+    scene.join(&eve.person, ada.team_id.parse().unwrap()).await;
     let theirs = auth::GetOrganizationRequest { organization_id: ada.organization_id.clone() };
     assert!(
         eve.person.organizations().get_organization(theirs).await.is_ok(),
@@ -108,7 +111,7 @@ async fn the_wrong_role_is_refused() {
         let path = &*method.policy.path;
         let wrong: &[&Person] = match method.policy.access {
             Access::Public | Access::Account => &[],
-            Access::Developer | Access::OrganizationOwner => &[&eve.person],
+            Access::Developer | Access::OrganizationOwner | Access::OrganizationBilling => &[&eve.person],
             Access::Admin => &[&eve.person, &dev],
         };
         for person in wrong {

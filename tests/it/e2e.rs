@@ -1,11 +1,13 @@
 //! The whole platform over real sockets, through generated clients.
 
 mod administration;
+mod api_keys;
 mod audit;
 mod auth;
 mod chat;
 mod limits;
 mod market;
+mod organizations;
 mod passwords;
 pub mod payments;
 mod platform;

@@ -15,7 +15,7 @@ use capecontrol::audit;
 use capecontrol::auth::caller::Proof;
 use capecontrol::auth::store::{account, organization};
 use capecontrol::auth::{Caller, Email, Origin, Role};
-use capecontrol::base::{ManualClock, OrganizationId, SeededRng, Timestamp, World};
+use capecontrol::base::{AccountId, ManualClock, OrganizationId, SeededRng, Timestamp, World};
 use capecontrol::db::{self, Db, Engine, Options, Scope};
 use capecontrol::jobs::{self, Registry, Worker};
 use capecontrol::keyring::RootKey;
@@ -65,24 +65,30 @@ impl Fixture {
 
 /// Registers somebody with a personal organisation.
 pub async fn somebody(t: &Fixture, email: &str) -> Caller {
+    let (account, personal) = insert_account(&t.db, &t.world, email).await;
+    let expires_at = Timestamp::from_micros(i64::MAX);
+    let proof = Proof { account, session: t.world.id(), role: Role::Customer, personal, expires_at };
+    Caller::signed_in(proof, Origin::default())
+}
+
+/// Makes an account that nobody signs in to, and its personal organisation.
+pub async fn insert_account(db: &Db, world: &World, email: &str) -> (AccountId, OrganizationId) {
     let new = account::NewAccount {
-        id: t.world.id(),
+        id: world.id(),
         email: Email::parse(email).unwrap(),
         role: Role::Customer,
         password_hash: "none".to_owned(),
         one_time_issued_at: None,
         terms_version: "1".to_owned(),
         display_name: "Somebody".to_owned(),
-        at: t.world.now(),
+        at: world.now(),
     };
-    let personal: OrganizationId = t.world.id();
-    let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
+    let personal: OrganizationId = world.id();
+    let mut tx = db.begin(Scope::System("test")).await.unwrap();
     assert!(account::insert(&mut tx, &new).await.unwrap());
     organization::insert_personal(&mut tx, personal, new.id, "Somebody", new.at).await.unwrap();
     tx.commit().await.unwrap();
-    let expires_at = Timestamp::from_micros(i64::MAX);
-    let proof = Proof { account: new.id, session: t.world.id(), role: Role::Customer, personal, expires_at };
-    Caller::signed_in(proof, Origin::default())
+    (new.id, personal)
 }
 
 /// The audit log of a domain that is tested alone.

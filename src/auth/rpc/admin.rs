@@ -2,7 +2,8 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{Rpc, account, organization_role, seen_session};
+use super::organization::organization_role;
+use super::{Rpc, account, seen_session};
 use crate::auth::Role;
 use crate::auth::model::AdministeredAccount;
 use crate::auth::service::{Filter, Invite};

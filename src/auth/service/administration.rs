@@ -132,11 +132,10 @@ impl Service {
         let before = found(&mut tx, id).await?;
         check_other(caller, id)?;
         check_not_last(&administrators, id)?;
-        let mut ended = Vec::new();
         if before.suspension.is_none() {
             let now = self.world.now();
             store::administration::suspend(&mut tx, id, &reason, now).await?;
-            ended = store::session::end_each(&mut tx, id, None, SessionEnd::Suspended, now).await?;
+            store::session::end_each(&mut tx, id, None, SessionEnd::Suspended, now).await?;
         }
         let after = found(&mut tx, id).await?;
         // Kept also when it changed nothing: somebody with power said so.
@@ -144,9 +143,8 @@ impl Service {
         self.audit.record(&mut tx, entry.changed(&before.suspension, &after.suspension)).await?;
         slot.store(&mut tx, &after).await?;
         tx.commit().await?;
-        for session in ended {
-            self.standings.forget(session);
-        }
+        // Programs that act in its name stop with it. This forgets its sessions too.
+        self.forget_programs();
         Ok(after)
     }
 
@@ -175,6 +173,7 @@ impl Service {
         self.audit.record(&mut tx, entry.changed(&before.suspension, &after.suspension)).await?;
         slot.store(&mut tx, &after).await?;
         tx.commit().await?;
+        self.forget_programs();
         Ok(after)
     }
 

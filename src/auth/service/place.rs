@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::auth::caller::AGENT_CHARS_MAX;
 use crate::auth::letters::{self, Deed};
 use crate::auth::model::Account;
 use crate::auth::{Caller, Error, store};
@@ -56,7 +57,7 @@ impl Service {
 
 /// What a client calls itself, without the numbers of its versions.
 fn kind_of_client(agent: &str) -> String {
-    agent.chars().take(super::session::AGENT_CHARS_MAX).filter(char::is_ascii_alphabetic).collect()
+    agent.chars().take(AGENT_CHARS_MAX).filter(char::is_ascii_alphabetic).collect()
 }
 
 /// The part of the network that a provider has: the first 16 bits of an IPv4 address, the first 32 of an IPv6 one.

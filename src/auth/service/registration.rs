@@ -12,7 +12,7 @@ use crate::base::{AccountId, OrganizationId, Secret, Violations};
 use crate::db::{Scope, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
 
-use super::{Service, invitation};
+use super::{Service, platform_invitation};
 
 /// How often the owner of an address is told of registrations by others, who must not be able to fill a mailbox.
 const NOTICE_EVERY: Duration = Duration::from_hours(1);
@@ -122,7 +122,7 @@ impl Service {
     async fn is_invited(&self, checked: &Checked) -> Result<bool, Error> {
         let Some(hash) = &checked.invitation else { return Ok(true) };
         let mut conn = self.db.conn(Scope::System("registration")).await?;
-        Ok(store::invitation::is_open(&mut conn, hash, &checked.email, self.world.now()).await?)
+        Ok(store::platform_invitation::is_open(&mut conn, hash, &checked.email, self.world.now()).await?)
     }
 
     /// The invitation is used up: by this very call, if it was made before.
@@ -138,7 +138,7 @@ impl Service {
     /// which addresses do.
     async fn take_invitation(&self, tx: &mut Tx, checked: &Checked) -> Result<(), Error> {
         let Some(hash) = &checked.invitation else { return Ok(()) };
-        let taken = store::invitation::take(tx, hash, &checked.email, self.world.now()).await?;
+        let taken = store::platform_invitation::take(tx, hash, &checked.email, self.world.now()).await?;
         if taken { Ok(()) } else { Err(Error::InvitationInvalid) }
     }
 
@@ -158,7 +158,7 @@ impl Service {
         let invitation = match (self.options.registration, command.invitation) {
             (Registration::Open, _) => None,
             (Registration::Invited, None) => return Err(Error::InvitationRequired),
-            (Registration::Invited, Some(token)) => Some(invitation::hash(&token)?),
+            (Registration::Invited, Some(token)) => Some(platform_invitation::hash(&token)?),
         };
         Ok(Checked {
             invitation,

@@ -18,8 +18,6 @@ use crate::idempotency::{self, Claim, RequestKey};
 
 use super::{Issued, Service};
 
-/// What a client calls itself is kept for the list of devices; more than this is of no use there.
-pub(super) const AGENT_CHARS_MAX: usize = 200;
 /// Ours have 43 characters. Longer ones are not hashed.
 const REFRESH_TOKEN_BYTES_MAX: usize = 64;
 const FIRST_GENERATION: i64 = 1;
@@ -133,7 +131,7 @@ impl Service {
         let new = NewSession {
             id: session,
             account: known.id,
-            agent: caller.origin.agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARS_MAX).collect(),
+            agent: caller.agent(),
             address: caller.origin.peer.map(|peer| peer.to_string()),
             at: now,
             expires_at: self.session_expires_at(now, now),

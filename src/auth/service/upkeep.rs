@@ -96,7 +96,8 @@ impl Service {
         let before = now.minus(SESSIONS_KEPT);
         let ended = store::session::prune_ended(&mut tx, before, limit).await?;
         let expired = store::session::prune_expired(&mut tx, before, limit).await?;
-        let invitations = store::invitation::prune(&mut tx, now.minus(INVITATIONS_KEPT), limit).await?;
+        let invitations =
+            store::platform_invitation::prune(&mut tx, now.minus(INVITATIONS_KEPT), limit).await?;
         tx.commit().await?;
         Ok(ended.max(expired).max(invitations))
     }

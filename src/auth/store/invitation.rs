@@ -1,99 +1,195 @@
-//! Invitations to register.
+//! Invitations. The organisation is locked wherever one begins or ends.
 
-use crate::auth::Email;
-use crate::auth::model::InvitationId;
-use crate::base::{AccountId, Timestamp};
+use crate::auth::model::organization::{Invitation, InvitationEnd, InvitationId};
+use crate::auth::{Email, OrganizationRole};
+use crate::base::{AccountId, OrganizationId, Timestamp};
 use crate::db::{self, Conn, Tx};
-
-/// What a new invitation begins with. Not to be printed, as it tells of a person.
-#[derive(Clone)]
-pub struct NewInvitation {
-    /// Its id.
-    pub id: InvitationId,
-    /// The hash of its token.
-    pub hash: [u8; 32],
-    /// Whom it is for; none when whoever holds it may use it.
-    pub email: Option<Email>,
-    /// Who invites; none for the operator at the command line.
-    pub by: Option<AccountId>,
-    /// When it is made.
-    pub at: Timestamp,
-    /// Until when it is good.
-    pub expires_at: Timestamp,
-}
 
 /// Inserts an invitation.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn insert(tx: &mut Tx, new: &NewInvitation) -> Result<(), db::Error> {
-    tx.shared_sql(
-        "INSERT INTO platform_invitations (id, token_hash, email, invited_by, created_at, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6)",
+pub async fn insert(tx: &mut Tx, new: &Invitation, token_hash: [u8; 32]) -> Result<(), db::Error> {
+    tx.sql(
+        "INSERT INTO invitations (id, organization_id, email, role, token_hash, invited_by, created_at, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(new.id)
-    .bind(new.hash.to_vec())
-    .bind(new.email.as_ref().map(|email| email.as_str().to_owned()))
-    .bind(new.by)
-    .bind(new.at)
+    .bind(new.organization)
+    .bind(new.email.as_str())
+    .bind(new.role)
+    .bind(token_hash.to_vec())
+    .bind(new.invited_by)
+    .bind(new.created_at)
     .bind(new.expires_at)
     .execute()
     .await?;
     Ok(())
 }
 
-/// Whether an invitation could be used by this address now.
+#[derive(db::Row)]
+struct InvitationRow {
+    id: InvitationId,
+    organization_id: OrganizationId,
+    email: String,
+    role: OrganizationRole,
+    invited_by: AccountId,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl From<InvitationRow> for Invitation {
+    fn from(row: InvitationRow) -> Self {
+        Self {
+            id: row.id,
+            organization: row.organization_id,
+            email: Email::stored(row.email),
+            role: row.role,
+            invited_by: row.invited_by,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+        }
+    }
+}
+
+/// The organisation of an invitation, whoever asks. Asked in the platform's own scope.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn is_open(
+pub async fn organization_of(
     conn: &mut impl Conn,
-    hash: &[u8; 32],
-    email: &Email,
+    id: InvitationId,
+) -> Result<Option<OrganizationId>, db::Error> {
+    let row: Option<(OrganizationId,)> =
+        conn.sql("SELECT organization_id FROM invitations WHERE id = $1").bind(id).optional().await?;
+    Ok(row.map(|(organization,)| organization))
+}
+
+/// The invitation that a token is of, if it is open. Asked in the platform's own scope: the token says which
+/// organisation is meant.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn open_by_token(
+    conn: &mut impl Conn,
+    token_hash: [u8; 32],
     now: Timestamp,
-) -> Result<bool, db::Error> {
-    let found: Option<(InvitationId,)> = conn
-        .shared_sql(
-            "SELECT id FROM platform_invitations
-             WHERE token_hash = $1 AND used_at IS NULL AND expires_at > $2 AND (email IS NULL OR email = $3)",
+) -> Result<Option<Invitation>, db::Error> {
+    let row: Option<InvitationRow> = conn
+        .sql(
+            "SELECT id, organization_id, email, role, invited_by, created_at, expires_at FROM invitations
+             WHERE token_hash = $1 AND ended_at IS NULL AND expires_at > $2",
         )
-        .bind(hash.to_vec())
+        .bind(token_hash.to_vec())
         .bind(now)
-        .bind(email.as_str())
         .optional()
         .await?;
-    Ok(found.is_some())
+    Ok(row.map(Invitation::from))
 }
 
-/// Uses an invitation up. `false` when it could not be used: of two that try, one succeeds.
+/// The open invitations, the oldest first, from behind `after`.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn take(tx: &mut Tx, hash: &[u8; 32], email: &Email, now: Timestamp) -> Result<bool, db::Error> {
-    let rows = tx
-        .shared_sql(
-            "UPDATE platform_invitations SET used_at = $2
-             WHERE token_hash = $1 AND used_at IS NULL AND expires_at > $2 AND (email IS NULL OR email = $3)",
+pub async fn list_open(
+    conn: &mut impl Conn,
+    organization: OrganizationId,
+    now: Timestamp,
+    after: InvitationId,
+    limit: i64,
+) -> Result<Vec<Invitation>, db::Error> {
+    let rows: Vec<InvitationRow> = conn
+        .sql(
+            "SELECT id, organization_id, email, role, invited_by, created_at, expires_at FROM invitations
+             WHERE organization_id = $1 AND ended_at IS NULL AND expires_at > $2 AND id > $3 ORDER BY id LIMIT $4",
         )
-        .bind(hash.to_vec())
+        .bind(organization)
         .bind(now)
-        .bind(email.as_str())
-        .execute()
+        .bind(after)
+        .bind(limit)
+        .all()
         .await?;
-    Ok(rows == 1)
+    Ok(rows.into_iter().map(Invitation::from).collect())
 }
 
-/// Deletes invitations that expired by `before`, at most `limit`; tells how many.
+/// How many invitations are open, and how many were sent since a time.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn prune(tx: &mut Tx, before: Timestamp, limit: i64) -> Result<u64, db::Error> {
-    tx.shared_sql(
-        "DELETE FROM platform_invitations WHERE id IN (
-           SELECT id FROM platform_invitations WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)",
+pub async fn counts(
+    conn: &mut impl Conn,
+    organization: OrganizationId,
+    now: Timestamp,
+    since: Timestamp,
+) -> Result<(i64, i64), db::Error> {
+    conn.sql(
+        "SELECT CAST(coalesce(sum(CASE WHEN ended_at IS NULL AND expires_at > $2 THEN 1 ELSE 0 END), 0) AS bigint),
+            CAST(coalesce(sum(CASE WHEN created_at > $3 THEN 1 ELSE 0 END), 0) AS bigint)
+         FROM invitations WHERE organization_id = $1",
     )
-    .bind(before)
-    .bind(limit)
+    .bind(organization)
+    .bind(now)
+    .bind(since)
+    .one()
+    .await
+}
+
+/// Ends an invitation. 0 when it is over already.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn end(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    id: InvitationId,
+    why: InvitationEnd,
+    at: Timestamp,
+) -> Result<u64, db::Error> {
+    tx.sql(
+        "UPDATE invitations SET ended_at = $1, end_reason = $2
+         WHERE organization_id = $3 AND id = $4 AND ended_at IS NULL",
+    )
+    .bind(at)
+    .bind(why)
+    .bind(organization)
+    .bind(id)
+    .execute()
+    .await
+}
+
+/// Ends what is open for an address.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn replace(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    email: &Email,
+    at: Timestamp,
+) -> Result<u64, db::Error> {
+    tx.sql(
+        "UPDATE invitations SET ended_at = $1, end_reason = $2
+         WHERE organization_id = $3 AND email = $4 AND ended_at IS NULL",
+    )
+    .bind(at)
+    .bind(InvitationEnd::Replaced)
+    .bind(organization)
+    .bind(email.as_str())
+    .execute()
+    .await
+}
+
+/// Ends all that are open.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn end_all(tx: &mut Tx, organization: OrganizationId, at: Timestamp) -> Result<u64, db::Error> {
+    tx.sql(
+        "UPDATE invitations SET ended_at = $1, end_reason = $2 WHERE organization_id = $3 AND ended_at IS NULL",
+    )
+    .bind(at)
+    .bind(InvitationEnd::Closed)
+    .bind(organization)
     .execute()
     .await
 }

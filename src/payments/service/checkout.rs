@@ -70,7 +70,7 @@ impl Service {
             Claim::Replay(answer) => return Ok(answer),
             Claim::New(slot) => slot,
         };
-        let organization_id = access::resolve(&mut tx, caller, named).await?;
+        let organization_id = access::resolve_billing(&mut tx, caller, named).await?;
         let urls = self.buyer_urls(&command);
         let (plan_id, cycle) = match &command.item {
             Item::Plan { plan_id, cycle } => (plan_id, *cycle),

@@ -55,7 +55,7 @@ impl Service {
     ) -> Result<BillingProfile, Error> {
         let assumed = named.map_or_else(|| caller.personal(), Ok)?;
         let mut conn = self.db.conn(Scope::Organization(assumed)).await?;
-        let organization_id = access::resolve(&mut conn, caller, named).await?;
+        let organization_id = access::resolve_billing(&mut conn, caller, named).await?;
         let stored = store::profile::get(&mut conn, organization_id).await?;
         Ok(stored.unwrap_or_else(|| empty(organization_id)))
     }
@@ -75,7 +75,7 @@ impl Service {
             Claim::Replay(answer) => return Ok(answer),
             Claim::New(slot) => slot,
         };
-        let organization_id = access::resolve(&mut tx, caller, named).await?;
+        let organization_id = access::resolve_billing(&mut tx, caller, named).await?;
         let stored = store::profile::lock(&mut tx, organization_id, self.world.now()).await?;
         if command.version.is_some_and(|version| version != stored.version) {
             return Err(Error::EtagMismatch);

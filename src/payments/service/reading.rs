@@ -108,7 +108,7 @@ impl Service {
     ) -> Result<Vec<InvoiceWithLines>, Error> {
         let assumed = named.map_or_else(|| caller.personal(), Ok)?;
         let mut conn = self.db.conn(Scope::Organization(assumed)).await?;
-        let organization_id = access::resolve(&mut conn, caller, named).await?;
+        let organization_id = access::resolve_billing(&mut conn, caller, named).await?;
         let invoices = store::invoice::page(&mut conn, organization_id, Cursor::place(after), limit).await?;
         let ids = invoices.iter().map(|invoice| invoice.id);
         let lines = store::invoice::lines(&mut conn, organization_id, ids).await?;
@@ -166,14 +166,15 @@ pub(super) fn administrator(caller: &Caller) -> Result<(), Error> {
     if caller.is_admin() || caller.purpose().is_some() { Ok(()) } else { Err(Error::NotAnAdministrator) }
 }
 
-/// Whether the caller belongs to the organisation. Not belonging is no error here: what it means is the asker's.
+/// Whether the caller belongs to the organisation. Not belonging is no error here: what it means is the asker's. To
+/// belong to it and to have nothing to do with its money is one.
 async fn visible(
     conn: &mut impl Conn,
     caller: &Caller,
     organization_id: OrganizationId,
 ) -> Result<bool, Error> {
-    match access::member(conn, caller, organization_id).await {
-        Ok(_) => Ok(true),
+    match access::billing(conn, caller, organization_id).await {
+        Ok(()) => Ok(true),
         Err(auth::Error::OrganizationNotFound) => Ok(false),
         Err(error) => Err(error.into()),
     }

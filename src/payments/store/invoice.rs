@@ -53,6 +53,19 @@ pub async fn lock(tx: &mut Tx, id: InvoiceId) -> Result<Invoice, db::Error> {
     .await
 }
 
+/// Whether the organisation has an invoice that is neither paid nor void.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn has_open(conn: &mut impl Conn, organization_id: OrganizationId) -> Result<bool, db::Error> {
+    let row: Option<(InvoiceId,)> = conn
+        .sql("SELECT id FROM invoices WHERE organization_id = $1 AND status = 'open' LIMIT 1")
+        .bind(organization_id)
+        .optional()
+        .await?;
+    Ok(row.is_some())
+}
+
 /// An organisation's invoices, the newest first, after a place in that order.
 ///
 /// # Errors

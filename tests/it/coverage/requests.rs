@@ -4,9 +4,13 @@
 
 use std::time::Duration;
 
-use capecontrol::auth::Email;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use capecontrol::auth::keys::KeyPair;
 use capecontrol::auth::model::LinkPurpose;
+use capecontrol::auth::model::organization::Invitation;
 use capecontrol::auth::store::link::{self, NewLink};
+use capecontrol::auth::{Email, OrganizationRole, store};
 use capecontrol::db::{Conn as _, Scope};
 use capecontrol::jobs::JobId;
 use capecontrol::proto::capecontrol::auth::v1 as auth;
@@ -18,7 +22,7 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::support::app::PASSWORD;
-use crate::support::{App, Person};
+use crate::support::{App, Person, insert_account};
 
 /// An agent that a [`Party`] has installed, and one that it has not.
 const GUIDE: &str = "0195b3a0-0000-7000-8000-000000000001";
@@ -33,6 +37,18 @@ pub struct Party {
     pub message_id: String,
     pub payment_id: String,
     pub invoice_id: String,
+    /// An organisation that the person made, with a friend in it.
+    pub team_id: String,
+    pub friend_id: String,
+    pub invitation_id: String,
+    /// Of an invitation to somebody else's organisation.
+    pub invitation_token: String,
+    pub service_account_id: String,
+    /// What the service account's program signed.
+    pub assertion: String,
+    pub api_key_id: String,
+    /// The key's text.
+    pub api_key: String,
     pub verify_token: String,
     pub reset_token: String,
     /// Another session of theirs.
@@ -53,6 +69,14 @@ impl Party {
             message_id: String::new(),
             payment_id: String::new(),
             invoice_id: String::new(),
+            team_id: String::new(),
+            friend_id: String::new(),
+            invitation_id: String::new(),
+            invitation_token: String::new(),
+            service_account_id: String::new(),
+            assertion: String::new(),
+            api_key_id: String::new(),
+            api_key: String::new(),
             verify_token: String::new(),
             reset_token: String::new(),
             session_id: String::new(),
@@ -72,7 +96,55 @@ impl Party {
         let checkout =
             party.person.payments().create_checkout(create_checkout(&party)).await.unwrap().into_inner();
         (party.payment_id, party.invoice_id) = (checkout.payment_id, checkout.invoice_id);
+        party.found_a_team(t, name).await;
+        party.get_programs(t, name).await;
         party
+    }
+
+    async fn found_a_team(&mut self, t: &App, name: &str) {
+        let mut organizations = self.person.organizations();
+        let team = auth::CreateOrganizationRequest { name: format!("Team of {name}"), ..Default::default() };
+        let made = organizations.create_organization(team).await.unwrap().into_inner().organization.unwrap();
+        self.team_id = made.id;
+        let (friend, _) = insert_account(&t.db, &t.world, &format!("friend-of-{name}@example.org")).await;
+        self.friend_id = friend.to_string();
+        let host = t.world.id();
+        let invitation = Invitation {
+            id: t.world.id(),
+            organization: host,
+            email: Email::parse(&self.person.email).unwrap(),
+            role: OrganizationRole::Member,
+            invited_by: friend,
+            created_at: t.world.now(),
+            expires_at: t.world.now().plus(Duration::from_hours(24)),
+        };
+        self.invitation_token = format!("token-for-{}", invitation.id);
+        let hash = Sha256::digest(self.invitation_token.as_bytes()).into();
+        let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
+        let team = self.team_id.parse().unwrap();
+        store::member::insert(&mut tx, team, friend, OrganizationRole::Member, t.world.now()).await.unwrap();
+        store::organization::insert(&mut tx, host, friend, "Host", t.world.now()).await.unwrap();
+        store::invitation::insert(&mut tx, &invitation, hash).await.unwrap();
+        tx.commit().await.unwrap();
+        let sent = organizations.invite_member(invite_member(self, "guest")).await.unwrap().into_inner();
+        self.invitation_id = sent.invitation.unwrap().id;
+    }
+
+    async fn get_programs(&mut self, t: &App, name: &str) {
+        let mut keys = self.person.api_keys();
+        let made = keys.create_service_account(create_service_account(self)).await.unwrap().into_inner();
+        self.service_account_id = made.service_account.unwrap().id;
+        let claims = serde_json::json!({
+            "iss": self.service_account_id,
+            "sub": self.service_account_id,
+            "aud": t.node.config().server.public_url,
+            "exp": t.world.now().as_seconds() + 240,
+            "jti": name,
+        });
+        let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA);
+        self.assertion = jsonwebtoken::encode(&header, &claims, &program().encoding()).unwrap();
+        let made = keys.create_api_key(create_api_key(self)).await.unwrap().into_inner();
+        (self.api_key_id, self.api_key) = (made.api_key.unwrap().id, made.key);
     }
 
     /// The token of a link that works, as a letter would carry it.
@@ -108,6 +180,11 @@ async fn dead_job(t: &App) -> String {
     .unwrap();
     tx.commit().await.unwrap();
     id.to_string()
+}
+
+/// What the programs of all parties sign with.
+fn program() -> KeyPair {
+    KeyPair::from_seed(&[5; 32])
 }
 
 /// A method, and how a request of it is made that succeeds. A method may have several, one for each alternative.
@@ -151,6 +228,30 @@ pub const REQUESTS: &[Request] = &[
         let (account_id, reason) = (p.person.account_id.to_string(), "a stolen card".to_owned());
         auth::SuspendAccountRequest { account_id, reason, ..Default::default() }.encode_to_vec()
     }),
+    ("/capecontrol.auth.v1.ApiKeyService/CreateApiKey", |p| create_api_key(p).encode_to_vec()),
+    ("/capecontrol.auth.v1.ApiKeyService/CreateServiceAccount", |p| {
+        create_service_account(p).encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.ApiKeyService/DeleteServiceAccount", |p| {
+        let service_account_id = p.service_account_id.clone();
+        auth::DeleteServiceAccountRequest { service_account_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.ApiKeyService/ListApiKeys", |p| {
+        let organization_id = p.team_id.clone();
+        auth::ListApiKeysRequest { organization_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.ApiKeyService/ListServiceAccounts", |p| {
+        let organization_id = p.team_id.clone();
+        auth::ListServiceAccountsRequest { organization_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.ApiKeyService/RevokeApiKey", |p| {
+        auth::RevokeApiKeyRequest { api_key_id: p.api_key_id.clone(), ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.ApiKeyService/RotateApiKey", |p| {
+        let api_key_id = p.api_key_id.clone();
+        auth::RotateApiKeyRequest { api_key_id, overlap_seconds: Some(60), ..Default::default() }
+            .encode_to_vec()
+    }),
     ("/capecontrol.auth.v1.AuditService/ExportAuditEvents", |p| {
         let organization_id = p.organization_id.clone();
         auth::ExportAuditEventsRequest { organization_id, ..Default::default() }.encode_to_vec()
@@ -171,6 +272,10 @@ pub const REQUESTS: &[Request] = &[
     ("/capecontrol.auth.v1.AuthService/ChangePassword", |_| {
         let (current_password, new_password) = (PASSWORD.to_owned(), "a quiet lorry of gravel".to_owned());
         auth::ChangePasswordRequest { current_password, new_password, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.AuthService/ExchangeServiceAccountToken", |p| {
+        let assertion = p.assertion.clone();
+        auth::ExchangeServiceAccountTokenRequest { assertion, ..Default::default() }.encode_to_vec()
     }),
     ("/capecontrol.auth.v1.AuthService/Login", |p| {
         let (email, password) = (p.person.email.clone(), PASSWORD.to_owned());
@@ -209,11 +314,57 @@ pub const REQUESTS: &[Request] = &[
     ("/capecontrol.auth.v1.AuthService/VerifyEmail", |p| {
         auth::VerifyEmailRequest { token: p.verify_token.clone(), ..Default::default() }.encode_to_vec()
     }),
+    ("/capecontrol.auth.v1.OrganizationService/AcceptInvitation", |p| {
+        let token = p.invitation_token.clone();
+        auth::AcceptInvitationRequest { token, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.OrganizationService/CreateOrganization", |_| {
+        auth::CreateOrganizationRequest { name: "Engines".to_owned(), ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.OrganizationService/DeleteOrganization", |p| {
+        let organization_id = p.team_id.clone();
+        let etag = "\"1\"".to_owned();
+        auth::DeleteOrganizationRequest { organization_id, etag, ..Default::default() }.encode_to_vec()
+    }),
     ("/capecontrol.auth.v1.OrganizationService/GetOrganization", |p| {
         auth::GetOrganizationRequest { organization_id: p.organization_id.clone() }.encode_to_vec()
     }),
+    ("/capecontrol.auth.v1.OrganizationService/InviteMember", |p| {
+        invite_member(p, "another").encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.OrganizationService/ListInvitations", |p| {
+        let organization_id = p.team_id.clone();
+        auth::ListInvitationsRequest { organization_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.OrganizationService/ListMembers", |p| {
+        let organization_id = p.team_id.clone();
+        auth::ListMembersRequest { organization_id, ..Default::default() }.encode_to_vec()
+    }),
     ("/capecontrol.auth.v1.OrganizationService/ListOrganizations", |_| {
         auth::ListOrganizationsRequest::default().encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.OrganizationService/RemoveMember", |p| {
+        let (organization_id, account_id) = (p.team_id.clone(), p.friend_id.clone());
+        auth::RemoveMemberRequest { organization_id, account_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.OrganizationService/RevokeInvitation", |p| {
+        let invitation_id = p.invitation_id.clone();
+        auth::RevokeInvitationRequest { invitation_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.OrganizationService/UpdateMemberRole", |p| {
+        let (organization_id, account_id) = (p.team_id.clone(), p.friend_id.clone());
+        let role = auth::OrganizationRole::Billing.into();
+        auth::UpdateMemberRoleRequest { organization_id, account_id, role, ..Default::default() }
+            .encode_to_vec()
+    }),
+    ("/capecontrol.auth.v1.OrganizationService/UpdateOrganization", |p| {
+        let organization = auth::Organization { name: "Renamed".to_owned(), ..Default::default() };
+        auth::UpdateOrganizationRequest {
+            organization_id: p.team_id.clone(),
+            organization: Some(organization),
+            ..Default::default()
+        }
+        .encode_to_vec()
     }),
     ("/capecontrol.chat.v1.ChatService/Converse", |p| {
         let hello = chat::Hello { threads: vec![cursor(p)] };
@@ -304,6 +455,36 @@ pub const REQUESTS: &[Request] = &[
         payments::ListPlansRequest::default().encode_to_vec()
     }),
 ];
+
+fn invite_member(party: &Party, who: &str) -> auth::InviteMemberRequest {
+    auth::InviteMemberRequest {
+        organization_id: party.team_id.clone(),
+        email: format!("{who}@example.net"),
+        role: auth::OrganizationRole::Member.into(),
+        ..Default::default()
+    }
+}
+
+fn create_service_account(party: &Party) -> auth::CreateServiceAccountRequest {
+    let x = URL_SAFE_NO_PAD.encode(program().public());
+    auth::CreateServiceAccountRequest {
+        organization_id: party.team_id.clone(),
+        name: "Importer".to_owned(),
+        scopes: vec!["chat.write".to_owned()],
+        public_key: serde_json::json!({"kty": "OKP", "crv": "Ed25519", "x": x}).to_string(),
+        ..Default::default()
+    }
+}
+
+fn create_api_key(party: &Party) -> auth::CreateApiKeyRequest {
+    auth::CreateApiKeyRequest {
+        organization_id: party.team_id.clone(),
+        service_account_id: party.service_account_id.clone(),
+        name: "Importer".to_owned(),
+        scopes: vec!["chat.write".to_owned()],
+        ..Default::default()
+    }
+}
 
 fn create_thread(party: &Party) -> chat::CreateThreadRequest {
     chat::CreateThreadRequest {

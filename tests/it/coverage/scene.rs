@@ -1,5 +1,6 @@
 //! A platform with people of every role.
 
+use capecontrol::auth::{OrganizationRole, store};
 use capecontrol::base::OrganizationId;
 use capecontrol::db::{Conn as _, Engine, Scope};
 use capecontrol::rpc::policy::Access;
@@ -32,7 +33,9 @@ impl Scene {
     pub async fn token(&self, method: &Method, person: &Person) -> Option<String> {
         match method.policy.access {
             Access::Public => None,
-            Access::Account | Access::OrganizationOwner => Some(person.token.clone()),
+            Access::Account | Access::OrganizationOwner | Access::OrganizationBilling => {
+                Some(person.token.clone())
+            }
             Access::Developer => Some(self.promoted(person, "developer").await.token),
             Access::Admin => Some(self.admin.token.clone()),
         }
@@ -48,14 +51,14 @@ impl Scene {
 
     /// Makes the person a plain member of an organisation.
     pub async fn join(&self, person: &Person, organization: OrganizationId) {
+        self.join_as(person, organization, OrganizationRole::Member).await;
+    }
+
+    /// Makes the person a member of an organisation.
+    pub async fn join_as(&self, person: &Person, organization: OrganizationId, role: OrganizationRole) {
         let mut tx = self.t.db.begin(Scope::System("test")).await.unwrap();
-        tx.sql("INSERT INTO memberships (organization_id, account_id, role, created_at) VALUES ($1, $2, 'member', $3)")
-            .bind(organization)
-            .bind(person.account_id)
-            .bind(self.t.world.now())
-            .execute()
-            .await
-            .unwrap();
+        let (account, now) = (person.account_id, self.t.world.now());
+        store::member::insert(&mut tx, organization, account, role, now).await.unwrap();
         tx.commit().await.unwrap();
     }
 

@@ -22,6 +22,7 @@ use crate::support::{App, Start as _, on_both};
 const TOLD: &[(&str, &str)] = &[
     ("capecontrol.auth.v1.Account", "id"),
     ("capecontrol.auth.v1.Account", "personal_organization_id"),
+    ("capecontrol.auth.v1.Organization", "id"),
     ("capecontrol.payments.v1.BillingProfile", "organization_id"),
 ];
 

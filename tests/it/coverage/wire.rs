@@ -52,9 +52,21 @@ pub async fn open(
     token: Option<&str>,
     messages: Vec<Vec<u8>>,
 ) -> Result<Streaming<Vec<u8>>, Status> {
+    let bearer = token.map(|token| format!("Bearer {token}"));
+    let metadata: Vec<_> = bearer.as_deref().map(|bearer| ("authorization", bearer)).into_iter().collect();
+    open_with(t, path, &metadata, messages).await
+}
+
+/// The same, with any metadata.
+async fn open_with(
+    t: &App,
+    path: &str,
+    metadata: &[(&'static str, &str)],
+    messages: Vec<Vec<u8>>,
+) -> Result<Streaming<Vec<u8>>, Status> {
     let mut request = Request::new(tokio_stream::iter(messages));
-    if let Some(token) = token {
-        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    for (name, value) in metadata {
+        request.metadata_mut().insert(*name, value.parse().unwrap());
     }
     let mut client = Grpc::new(t.channel());
     client.ready().await.unwrap();
@@ -64,6 +76,17 @@ pub async fn open(
 /// Makes a call and reads its answer; of a stream, the first item.
 pub async fn call(t: &App, path: &str, token: Option<&str>, message: Vec<u8>) -> Result<Vec<u8>, Status> {
     let mut answers = open(t, path, token, vec![message]).await?;
+    Ok(answers.message().await?.unwrap_or_else(|| panic!("{path} ended without an answer")))
+}
+
+/// The same with any metadata, such as an API key.
+pub async fn call_with(
+    t: &App,
+    path: &str,
+    metadata: &[(&'static str, &str)],
+    message: Vec<u8>,
+) -> Result<Vec<u8>, Status> {
+    let mut answers = open_with(t, path, metadata, vec![message]).await?;
     Ok(answers.message().await?.unwrap_or_else(|| panic!("{path} ended without an answer")))
 }
 

@@ -232,12 +232,12 @@ async fn both_credentials_at_once_are_refused() {
     let t = App::start(Engine::Sqlite).await;
     let ada = t.register("ada@example.com").await;
     let mut request = Request::new(GetAccountRequest {});
-    request.metadata_mut().insert("x-api-key", "cape_live_x".parse().unwrap());
+    request.metadata_mut().insert("x-api-key", "cape_test_x".parse().unwrap());
     let refused = ada.account().get_account(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated);
     assert_eq!(refused.get_error_details().error_info().unwrap().reason, "TWO_CREDENTIALS");
     let mut request = Request::new(GetAccountRequest {});
-    request.metadata_mut().insert("x-api-key", "cape_live_x".parse().unwrap());
+    request.metadata_mut().insert("x-api-key", "cape_test_x".parse().unwrap());
     let refused = AccountServiceClient::new(t.channel()).get_account(request).await.unwrap_err();
     assert_eq!(refused.get_error_details().error_info().unwrap().reason, "API_KEY_INVALID");
 }

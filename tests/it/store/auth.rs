@@ -17,7 +17,7 @@ use capecontrol::auth::keys::KeyPair;
 use capecontrol::auth::profile::Profile;
 use capecontrol::auth::service::{Issued, Login, Register, Transport, UpdateAccount};
 use capecontrol::auth::token::{self, Terms};
-use capecontrol::auth::{self, Caller, Error, Origin, Role, Service, access};
+use capecontrol::auth::{self, Caller, Error, Origin, Role, Service, access, store};
 use capecontrol::base::{Fault as _, OrganizationId, Rate, Secret, SessionId};
 use capecontrol::db::{Conn as _, Scope};
 use capecontrol::idempotency::{self, RequestKey};
@@ -561,21 +561,8 @@ on_both! {
             t.clock.advance(Duration::from_millis(1));
             let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
             let id: OrganizationId = t.world.id();
-            tx.sql("INSERT INTO organizations (id, name, created_at, updated_at) VALUES ($1, $2, $3, $3)")
-                .bind(id)
-                .bind(name)
-                .bind(t.world.now())
-                .execute()
-                .await
-                .unwrap();
-            tx.sql("INSERT INTO memberships (organization_id, account_id, role, created_at) VALUES ($1, $2, $3, $4)")
-                .bind(id)
-                .bind(account)
-                .bind(auth::OrganizationRole::Billing)
-                .bind(t.world.now())
-                .execute()
-                .await
-                .unwrap();
+            store::organization::insert(&mut tx, id, account, name, t.world.now()).await.unwrap();
+            store::member::set_role(&mut tx, id, account, auth::OrganizationRole::Billing).await.unwrap();
             tx.commit().await.unwrap();
         }
         let first = service.organizations(&ada, None, 2).await.unwrap();

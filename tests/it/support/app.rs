@@ -319,6 +319,9 @@ impl Person {
     pub fn organizations(&self) -> auth::organization_service_client::OrganizationServiceClient<Signed> {
         auth::organization_service_client::OrganizationServiceClient::new(self.signed())
     }
+    pub fn api_keys(&self) -> auth::api_key_service_client::ApiKeyServiceClient<Signed> {
+        auth::api_key_service_client::ApiKeyServiceClient::new(self.signed())
+    }
     pub fn audit(&self) -> auth::audit_service_client::AuditServiceClient<Signed> {
         auth::audit_service_client::AuditServiceClient::new(self.signed())
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use crate::audit::Risk;
-use crate::auth::model::InvitationId;
-use crate::auth::store::invitation::NewInvitation;
+use crate::auth::model::PlatformInvitationId;
+use crate::auth::store::platform_invitation::NewInvitation;
 use crate::auth::{Caller, Email, Error, letters, store};
 use crate::base::{Secret, Timestamp, Violations};
 use crate::db::Scope;
@@ -38,7 +38,7 @@ pub struct Invite {
 #[derive(Clone, Debug)]
 pub struct Invited {
     /// Its id.
-    pub id: InvitationId,
+    pub id: PlatformInvitationId,
     /// What the invited registers with. It is told once.
     pub token: Secret<String>,
     /// Until when it is good.
@@ -84,7 +84,7 @@ impl Service {
             at: now,
             expires_at: now.plus(Duration::from_hours(u64::from(hours))),
         };
-        store::invitation::insert(&mut tx, &new).await?;
+        store::platform_invitation::insert(&mut tx, &new).await?;
         if let Some(email) = &new.email {
             let letter = letters::invitation(
                 &self.options.public_url,
