@@ -13,7 +13,6 @@ use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::auth::v1::auth_service_client::AuthServiceClient;
 use capecontrol::proto::capecontrol::chat::v1 as chat;
 use capecontrol::proto::capecontrol::chat::v1::{client_frame, server_frame};
-use tokio::time::Instant;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
@@ -64,11 +63,6 @@ macro_rules! started {
 started! {
     /// Believes the proxy in front of it.
     Proxied: behind_a_proxy;
-    /// Hashes take some milliseconds, so that leaving one out would be seen in every single draw.
-    Laborious: |config| {
-        behind_a_proxy(config);
-        config.auth.hashing.memory_kib = 8 * 1024;
-    };
     FewSignIns: |config| config.limits.credential = Rate::new(3, 60);
     FewCalls: |config| config.limits.ordinary = Rate::new(5, 60);
     FewMessages: |config| config.limits.message = Rate::new(2, 60);
@@ -89,13 +83,6 @@ async fn guess(t: &App, email: &str, from: &str) -> &'static Reason {
 /// An address in a network of its own.
 fn elsewhere(number: u32) -> String {
     format!("10.{}.{}.7", number / 256, number % 256)
-}
-
-/// In how many of a hundred pairs of draws that of `a` is the shorter, by ranks (Mann and Whitney); fifty when nobody
-/// can tell the two apart.
-fn percent_shorter(a: &[Duration], b: &[Duration]) -> usize {
-    let shorter = a.iter().flat_map(|x| b.iter().map(move |y| x < y)).filter(|less| *less).count();
-    shorter * 100 / (a.len() * b.len())
 }
 
 on_both! {
@@ -248,24 +235,5 @@ on_both! {
                 _ => {}
             }
         }
-    }
-
-    async fn a_known_address_is_not_told_by_the_time_that_it_takes(t: Laborious) {
-        let t = t.0;
-        t.register("ada@example.com").await;
-        let mut took = [Vec::new(), Vec::new()];
-        let emails = ["ada@example.com", "nobody@example.com"];
-        for number in 0..100 {
-            for index in [number % 2, 1 - number % 2] {
-                let began = Instant::now();
-                sign_in(&t, emails[index], "a wrong password", "198.51.100.1").await.unwrap_err();
-                took[index].push(began.elapsed());
-            }
-            // Both have their guesses back.
-            t.advance(Duration::from_secs(60));
-        }
-        let shorter = percent_shorter(&took[0], &took[1]);
-        assert!((20..=80).contains(&shorter), "the known address is the quicker one in {shorter} of 100 pairs");
-        assert_eq!(t.node.auth.hashing_rounds(), 2 + 200);
     }
 }
