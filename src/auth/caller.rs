@@ -208,7 +208,10 @@ impl Caller {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::auth::model::key::KeyUse;
     use crate::base::Id;
 
     fn origin() -> Origin {
@@ -235,6 +238,21 @@ mod tests {
         assert!(!caller.is_admin() && !caller.is_developer() && caller.purpose().is_none());
         let actor = caller.entry("tests.do_something").actor;
         assert_eq!((actor.kind, actor.id, actor.on_behalf_of), (ActorKind::Agent, None, Some(somebody)));
+    }
+
+    #[test]
+    fn a_program_is_told_from_the_person_in_whose_name_it_acts() {
+        let (account, organization) = (AccountId::mint(1, &[1; 10]), OrganizationId::mint(1, &[2; 10]));
+        let actor = |key| {
+            let grant = Arc::new(Grant { organization, scopes: BTreeSet::new(), key });
+            let caller = Caller::program(account, grant, None, None, origin());
+            assert!(!caller.is_admin() && !caller.is_developer());
+            let actor = caller.entry("tests.do_something").actor;
+            (actor.kind, actor.id, actor.on_behalf_of)
+        };
+        let key = KeyUse { id: Id::mint(1, &[3; 10]), generation: 1 };
+        assert_eq!(actor(Some(key)), (ActorKind::ApiKey, Some(key.id.uuid()), Some(account)));
+        assert_eq!(actor(None), (ActorKind::ServiceAccount, Some(account.uuid()), None));
     }
 
     #[test]

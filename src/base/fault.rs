@@ -235,8 +235,8 @@ pub static DEADLINE_EXCEEDED: Reason = Reason::new(
 pub static RATE_LIMITED: Reason = Reason::new(
     Code::ResourceExhausted,
     "RATE_LIMITED",
-    "The account, or the address when nobody is signed in, has used up its budget of calls like this one; repeat the \
-     call after the delay in RetryInfo.",
+    "The account or API key, or the address when there is neither, has used up its budget of calls like this one; \
+     repeat the call after the delay in RetryInfo.",
 );
 
 #[cfg(test)]

@@ -14,15 +14,20 @@ pub struct Addressee {
     pub email_verified_at: Option<Timestamp>,
 }
 
-/// The account that an address has.
+/// The account that an address has. A service account's leads nowhere and counts as none. Asked in the platform's own
+/// scope.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn addressee(conn: &mut impl Conn, email: &Email) -> Result<Option<Addressee>, db::Error> {
-    conn.shared_sql("SELECT id, email_verified_at FROM accounts WHERE email = $1")
-        .bind(email.as_str())
-        .optional()
-        .await
+    conn.sql(
+        "SELECT a.id, a.email_verified_at FROM accounts a
+         LEFT JOIN service_accounts s ON s.account_id = a.id
+         WHERE a.email = $1 AND s.account_id IS NULL",
+    )
+    .bind(email.as_str())
+    .optional()
+    .await
 }
 
 /// A link that is to be sent.

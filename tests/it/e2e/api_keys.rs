@@ -503,6 +503,12 @@ on_both! {
         };
         let outcome = AuthServiceClient::new(t.channel()).login(login).await;
         assert_refused(outcome, Code::Unauthenticated, "INVALID_CREDENTIALS");
+        // Nor is anybody written to at an address that leads nowhere.
+        let email = format!("{}@service-accounts.invalid", program.id);
+        let reset = auth::RequestPasswordResetRequest { email: email.clone(), ..Default::default() };
+        AuthServiceClient::new(t.channel()).request_password_reset(reset).await.unwrap();
+        t.run_jobs().await;
+        assert!(!t.letters().iter().any(|letter| letter.contains(&email)));
 
         let delete = auth::DeleteServiceAccountRequest {
             service_account_id: program.id.clone(),
