@@ -200,12 +200,12 @@ impl App {
         auth.prepare().await?;
         let market = Arc::new(market::Service::new(db.clone(), world.clone(), auth.audit().clone()));
         let operations = Arc::new(operators(&config, db.clone(), world.clone(), Arc::clone(&auth)));
-        let provider = Arc::new(Http::new(&payments_options(&config))?);
         let options = payments_options(&config);
+        let provider = Arc::new(Http::new(&options)?);
         let payments = Arc::new(payments::Service::new(
             db.clone(),
             world.clone(),
-            options,
+            options.clone(),
             provider.clone(),
             auth.audit().clone(),
         ));
@@ -218,11 +218,10 @@ impl App {
             drain: drain.clone(),
             tasks: tasks.clone(),
         };
-        let options = config.bounds.chat.clone();
-        let chat = Arc::new(chat::Service::new(db.clone(), world.clone(), options, outside));
-        let simulator = (config.payfast.mode == payments::Mode::Simulator).then(|| {
-            Arc::new(Simulator::new(db.clone(), world.clone(), payments_options(&config), provider))
-        });
+        let chat =
+            Arc::new(chat::Service::new(db.clone(), world.clone(), config.bounds.chat.clone(), outside));
+        let simulator = (config.payfast.mode == payments::Mode::Simulator)
+            .then(|| Arc::new(Simulator::new(db.clone(), world.clone(), options, provider)));
         let mut registry = Registry::default();
         let postman = start::postman(&config, &world, &root)?;
         mail::register(&mut registry, &postman);

@@ -59,8 +59,8 @@ impl App {
         Ok(app)
     }
 
-    fn grpc(&self) -> Routes {
-        let gate = GateLayer::new(
+    fn gate(&self) -> GateLayer {
+        GateLayer::new(
             self.policies.clone(),
             self.auth.clone(),
             self.config.bounds.calls.clone(),
@@ -68,13 +68,31 @@ impl App {
             Limits::new(&self.config.limits, self.world.clone()),
             self.metrics.clone(),
             self.closing.clone(),
-        );
-        let auth = auth::rpc::Rpc::new(self.auth.clone(), self.pages.clone());
+        )
+    }
+
+    fn grpc(&self) -> Routes {
+        let gate = self.gate();
         let chat = chat::rpc::Rpc::new(self.chat.clone(), self.pages.clone());
-        let payments = payments::rpc::Rpc::new(self.payments.clone(), self.pages.clone());
         let operations = operations::rpc::Rpc::new(self.operations.clone(), self.pages.clone());
         let market = market::rpc::Rpc::new(self.market.clone(), self.pages.clone());
-        Routes::default()
+        self.payment_services(self.auth_services(Routes::default(), &gate), &gate)
+            .add_service(served!(
+                gate,
+                api::operations::v1::operations_service_server::OperationsServiceServer<_>,
+                operations
+            ))
+            .add_service(served!(gate, api::chat::v1::chat_service_server::ChatServiceServer<_>, chat))
+            .add_service(served!(
+                gate,
+                api::marketplace::v1::marketplace_service_server::MarketplaceServiceServer<_>,
+                market
+            ))
+    }
+
+    fn auth_services(&self, routes: Routes, gate: &GateLayer) -> Routes {
+        let auth = auth::rpc::Rpc::new(self.auth.clone(), self.pages.clone());
+        routes
             .add_service(served!(
                 gate,
                 api::auth::v1::auth_service_server::AuthServiceServer<_>,
@@ -100,18 +118,12 @@ impl App {
                 api::auth::v1::api_key_service_server::ApiKeyServiceServer<_>,
                 auth.clone()
             ))
-            .add_service(served!(
-                gate,
-                api::operations::v1::operations_service_server::OperationsServiceServer<_>,
-                operations
-            ))
             .add_service(served!(gate, api::auth::v1::audit_service_server::AuditServiceServer<_>, auth))
-            .add_service(served!(gate, api::chat::v1::chat_service_server::ChatServiceServer<_>, chat))
-            .add_service(served!(
-                gate,
-                api::marketplace::v1::marketplace_service_server::MarketplaceServiceServer<_>,
-                market
-            ))
+    }
+
+    fn payment_services(&self, routes: Routes, gate: &GateLayer) -> Routes {
+        let payments = payments::rpc::Rpc::new(self.payments.clone(), self.pages.clone());
+        routes
             .add_service(served!(
                 gate,
                 api::payments::v1::payments_service_server::PaymentsServiceServer<_>,
