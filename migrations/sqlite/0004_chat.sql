@@ -77,6 +77,8 @@ CREATE TABLE agent_turns (
     organization_id BLOB NOT NULL REFERENCES organizations (id) ON DELETE RESTRICT,
     listing_id BLOB NOT NULL REFERENCES listings (id) ON DELETE RESTRICT,
     answer_id BLOB NOT NULL,
+    -- Whether a program wrote the message: its credential says nothing of tools, so that no tool is used for it.
+    by_program INTEGER NOT NULL,
     state TEXT NOT NULL,
     input_tokens INTEGER,
     output_tokens INTEGER,
