@@ -85,6 +85,7 @@ CREATE TABLE agent_turns (
     created_at INTEGER NOT NULL,
     ended_at INTEGER,
     UNIQUE (answer_id),
+    CONSTRAINT agent_turns_program_check CHECK (by_program IN (0, 1)),
     CONSTRAINT agent_turns_state_check CHECK (state IN ('pending', 'answered', 'failed')),
     CONSTRAINT agent_turns_end_check CHECK ((state = 'pending') = (ended_at IS NULL))
 ) STRICT, WITHOUT ROWID;
