@@ -2,6 +2,7 @@
 //!
 //! Pure: times and ids are arguments. Nothing here knows PayFast's wire or a table.
 
+pub mod credit_note;
 pub mod invoice;
 pub mod ledger;
 pub mod payment;
@@ -15,6 +16,7 @@ use crate::base::{Currency, Id, Money, OrganizationId, Timestamp};
 use crate::db::words;
 use period::Cycle;
 
+pub use credit_note::CreditNote;
 pub use invoice::{Invoice, InvoiceLine, InvoiceOrigin, InvoiceStatus, VAT_PERCENT, tax_included};
 pub use payment::{Payment, PaymentStatus};
 pub use receipt::{Receipt, ReceiptStatus};
@@ -30,6 +32,10 @@ pub enum SubscriptionMark {}
 pub enum EventMark {}
 /// Marks the id of a receipt.
 pub enum ReceiptMark {}
+/// Marks the id of a credit note.
+pub enum CreditNoteMark {}
+/// Marks the id of a refund.
+pub enum RefundMark {}
 
 /// The id of a payment.
 pub type PaymentId = Id<PaymentMark>;
@@ -41,6 +47,10 @@ pub type SubscriptionId = Id<SubscriptionMark>;
 pub type EventId = Id<EventMark>;
 /// The id of a receipt.
 pub type ReceiptId = Id<ReceiptMark>;
+/// The id of a credit note.
+pub type CreditNoteId = Id<CreditNoteMark>;
+/// The id of a refund.
+pub type RefundId = Id<RefundMark>;
 
 /// The plan that every organisation has until it buys another.
 pub const FREE_PLAN: &str = "free";

@@ -5,9 +5,11 @@
 //! counter, in that order everywhere.
 
 mod checkout;
+mod crediting;
 mod ending;
 mod estate;
 mod inbox;
+mod issuing;
 mod profile;
 mod reading;
 mod settlement;
