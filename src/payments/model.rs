@@ -3,8 +3,10 @@
 //! Pure: times and ids are arguments. Nothing here knows PayFast's wire or a table.
 
 pub mod credit_note;
+pub mod draft;
 pub mod invoice;
 pub mod ledger;
+pub mod listing;
 pub mod payment;
 pub mod period;
 pub mod receipt;

@@ -6,6 +6,7 @@
 
 mod checkout;
 mod crediting;
+mod drafting;
 mod ending;
 mod estate;
 mod inbox;
@@ -14,6 +15,7 @@ mod profile;
 mod reading;
 mod settlement;
 mod verification;
+mod voiding;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,6 +26,8 @@ use crate::db::{Db, Tx};
 use crate::jobs;
 
 pub use checkout::{CreateCheckout, Item};
+pub use crediting::CreateCreditNote;
+pub use drafting::CreateInvoice;
 pub use inbox::{Incoming, Receipt};
 pub use profile::{ProfileChange, UpdateBillingProfile};
 pub use reading::{CurrentSubscription, Cursor, InvoiceWithLines};

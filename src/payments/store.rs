@@ -5,6 +5,7 @@ pub mod credit_note;
 pub mod event;
 pub mod invoice;
 pub mod ledger;
+pub mod listing;
 pub mod payment;
 pub mod plan;
 pub mod profile;

@@ -5,6 +5,7 @@ mod auth;
 mod chat;
 mod db;
 mod idempotency;
+mod invoices;
 mod jobs;
 mod ledger;
 mod mail;
