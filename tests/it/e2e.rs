@@ -5,6 +5,7 @@ mod api_keys;
 mod audit;
 mod auth;
 mod chat;
+mod invoices;
 mod limits;
 mod market;
 mod organizations;

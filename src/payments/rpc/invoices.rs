@@ -90,13 +90,7 @@ fn sorts_by(order: Named, range: &str) -> bool {
     }
 }
 
-fn order(
-    named: Named,
-    times: Span<Timestamp>,
-    totals: Span<i64>,
-    number: String,
-    customer: &str,
-) -> Order {
+fn order(named: Named, times: Span<Timestamp>, totals: Span<i64>, number: String, customer: &str) -> Order {
     match named {
         Named::Unspecified | Named::Newest => Order::Newest(times),
         Named::Oldest => Order::Oldest(times),

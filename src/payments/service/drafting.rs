@@ -7,12 +7,10 @@ use crate::db::{Scope, Tx};
 use crate::idempotency::{self, Claim, RequestKey, Slot};
 use crate::payments::Error;
 use crate::payments::model::draft::{
-    DESCRIPTION_CHARS_MAX, DraftLine, LINES_MAX, QUANTITY_MAX, Sums, TOTAL_MINOR_MAX, TaxRate, UNIT_MINOR_MAX,
-    sums,
+    DESCRIPTION_CHARS_MAX, DraftLine, LINES_MAX, QUANTITY_MAX, Sums, TOTAL_MINOR_MAX, TaxRate,
+    UNIT_MINOR_MAX, sums,
 };
-use crate::payments::model::{
-    BillingProfile, Invoice, InvoiceId, InvoiceLine, InvoiceOrigin, InvoiceStatus,
-};
+use crate::payments::model::{BillingProfile, Invoice, InvoiceId, InvoiceLine, InvoiceOrigin, InvoiceStatus};
 use crate::payments::store;
 
 use super::Service;
@@ -143,11 +141,7 @@ impl Service {
     }
 
     /// The invoice with its lines.
-    pub(super) async fn with_lines(
-        &self,
-        tx: &mut Tx,
-        invoice: Invoice,
-    ) -> Result<InvoiceWithLines, Error> {
+    pub(super) async fn with_lines(&self, tx: &mut Tx, invoice: Invoice) -> Result<InvoiceWithLines, Error> {
         let lines = store::invoice::lines(tx, invoice.organization_id, [invoice.id]).await?;
         Ok(InvoiceWithLines { invoice, lines })
     }

@@ -36,7 +36,8 @@ pub async fn places(
     }
 }
 
-/// These invoices of an organisation, in no order.
+/// These invoices of an organisation, in no order. They are found by their ids: `coalesce` keeps SQLite from reading all
+/// that the organisation has by another index, which it holds for as cheap as a list.
 ///
 /// # Errors
 /// What the database refuses.
@@ -50,7 +51,7 @@ pub async fn invoices(
                 prices_include_tax, credited_minor, supplier_legal_name, supplier_trading_name, supplier_vat_number,
                 supplier_address, customer_name, customer_vat_number, customer_address, test, created_at, issued_at,
                 paid_at, due_at
-         FROM invoices WHERE organization_id IS NOT DISTINCT FROM $1 AND id IN $list",
+         FROM invoices WHERE coalesce(organization_id, id) = $1 AND id IN $list",
     )
     .bind(organization_id)
     .list(ids)

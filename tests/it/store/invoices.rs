@@ -14,9 +14,7 @@ use capecontrol::payments::model::draft::{DraftLine, TaxRate};
 use capecontrol::payments::model::ledger::Account;
 use capecontrol::payments::model::listing::{Listing, Order, Place, Span};
 use capecontrol::payments::model::period::Cycle;
-use capecontrol::payments::model::{
-    CreditNote, Invoice, InvoiceId, InvoiceStatus, PaymentStatus,
-};
+use capecontrol::payments::model::{CreditNote, Invoice, InvoiceId, InvoiceStatus, PaymentStatus};
 use capecontrol::payments::service::{
     CreateCheckout, CreateCreditNote, CreateInvoice, Item, ProfileChange, UpdateBillingProfile,
 };
