@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::audit;
 use crate::base::{Timestamp, World};
-use crate::db::{Db, Tx};
+use crate::db::{Batcher, Db, Tx};
 use crate::jobs;
 
 pub use checkout::{CreateCheckout, Item};
@@ -32,6 +32,7 @@ use super::options::Options;
 use super::provider::Confirm;
 use super::store::alarm::{self, Alarm};
 use super::throttle::Throttle;
+use inbox::{ARRIVALS_MAX, Signed};
 
 /// How long an alarm of what comes from outside counts up before the next one is raised.
 const ALARM_WINDOW: Duration = Duration::from_hours(1);
@@ -44,13 +45,16 @@ pub struct Service {
     confirm: Arc<dyn Confirm>,
     audit: audit::Log,
     throttle: Mutex<Throttle>,
+    /// Notifications that come at the same time are stored together.
+    arrivals: Batcher<Signed, Receipt>,
 }
 
 impl Service {
     /// The domain over this database, with this provider, which writes down what is done.
     #[must_use]
     pub fn new(db: Db, world: World, options: Options, confirm: Arc<dyn Confirm>, audit: audit::Log) -> Self {
-        Self { db, world, options, confirm, audit, throttle: Mutex::default() }
+        let arrivals = Batcher::new(ARRIVALS_MAX);
+        Self { db, world, options, confirm, audit, throttle: Mutex::default(), arrivals }
     }
 
     /// What the domain was told at start.
