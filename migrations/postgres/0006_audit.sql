@@ -41,6 +41,7 @@ SELECT protect_tenants('audit_events');
 CREATE TABLE audit_unsealed (
     event_id uuid NOT NULL PRIMARY KEY,
     digest bytea NOT NULL,
+    waits_since timestamptz NOT NULL,
     CONSTRAINT audit_unsealed_digest_check CHECK (length(digest) = 32)
 );
 
