@@ -25,6 +25,7 @@ use crate::rpc::policy::{self, Policies};
 use crate::rpc::{Pages, health, server};
 use crate::{ai, audit, auth, chat, mail, market, operations, payments, proto, tools};
 
+mod alarms;
 mod console;
 mod descriptors;
 mod maintenance;
@@ -439,8 +440,8 @@ fn operators(config: &Config, db: Db, world: World, auth: Arc<auth::Service>) ->
         payment_mode: config.payfast.mode.as_str(),
         registration: config.auth.registration.as_str(),
     };
-    let audit = auth.audit().clone();
-    operations::Service::new(db, world, auth, audit, options)
+    let alarms = Box::new(alarms::OfPayments::new(db.clone()));
+    operations::Service::new(db, world, auth, alarms, options)
 }
 
 fn payments_options(config: &Config) -> payments::Options {

@@ -61,6 +61,7 @@ struct Inner {
     jobs: Family<InState, Gauge<i64, AtomicI64>>,
     letters: Family<Outcome, Counter>,
     circuit: Family<InState, Gauge<i64, AtomicI64>>,
+    forwarding: Counter,
 }
 
 impl Default for Metrics {
@@ -84,7 +85,23 @@ impl Default for Metrics {
             "Whether the mail server is asked: 1 for the present state",
             circuit.clone(),
         );
-        Self(Arc::new(Inner { registry, calls, seconds, refusals, under_way, jobs, letters, circuit }))
+        let forwarding = Counter::default();
+        registry.register(
+            "http_forwarding_refused",
+            "Requests with a forwarding header from an address that is no trusted proxy",
+            forwarding.clone(),
+        );
+        Self(Arc::new(Inner {
+            registry,
+            calls,
+            seconds,
+            refusals,
+            under_way,
+            jobs,
+            letters,
+            circuit,
+            forwarding,
+        }))
     }
 }
 
@@ -110,6 +127,17 @@ impl Metrics {
             self.0.refusals.get_or_create(&Refused { method: Arc::clone(method), reason }).inc();
         }
         status.code()
+    }
+
+    /// Counts the refusal of something that was said on a stream.
+    pub fn count_reason(&self, method: &Arc<str>, reason: &str) {
+        let reason = reason.to_owned();
+        self.0.refusals.get_or_create(&Refused { method: Arc::clone(method), reason }).inc();
+    }
+
+    /// Counts a request whose forwarding header is not believed.
+    pub fn count_forwarding(&self) {
+        self.0.forwarding.inc();
     }
 
     /// Notes how many jobs are in a state.
