@@ -19,4 +19,4 @@ pub mod throttle;
 
 pub use error::{Error, PLAN_IS_FREE, REASONS, TOO_MANY_CHECKOUTS};
 pub use options::{Mode, Options, Supplier};
-pub use service::{Service, register};
+pub use service::{Ledger, LedgerOptions, Service, register};

@@ -2,8 +2,11 @@
 //!
 //! Pure: times and ids are arguments. Nothing here knows PayFast's wire or a table.
 
+pub mod balance;
 pub mod ledger;
 pub mod period;
+pub mod posted;
+pub mod report;
 
 use serde::{Deserialize, Serialize};
 

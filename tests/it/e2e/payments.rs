@@ -41,7 +41,7 @@ pub async fn events(admin: &Person) -> Vec<wire::ProviderEvent> {
 }
 
 pub async fn ledger(admin: &Person) -> wire::VerifyLedgerResponse {
-    admin.operations().verify_ledger(wire::VerifyLedgerRequest {}).await.unwrap().into_inner()
+    admin.operations().verify_ledger(wire::VerifyLedgerRequest::default()).await.unwrap().into_inner()
 }
 
 /// Encodes a form as a browser does.
@@ -363,7 +363,7 @@ on_both! {
         assert_eq!(bob.payments().update_billing_profile(request).await.unwrap_err().code(), Code::NotFound);
         let request = wire::ListProviderEventsRequest::default();
         assert_eq!(bob.operations().list_provider_events(request).await.unwrap_err().code(), Code::PermissionDenied);
-        let request = wire::VerifyLedgerRequest {};
+        let request = wire::VerifyLedgerRequest::default();
         assert_eq!(bob.operations().verify_ledger(request).await.unwrap_err().code(), Code::PermissionDenied);
     }
 
@@ -383,7 +383,7 @@ on_both! {
             invoices.list_invoices(wire::ListInvoicesRequest::default()).await.unwrap_err().code(),
             subscriptions.get_subscription(wire::GetSubscriptionRequest::default()).await.unwrap_err().code(),
             operations.list_provider_events(wire::ListProviderEventsRequest::default()).await.unwrap_err().code(),
-            operations.verify_ledger(wire::VerifyLedgerRequest {}).await.unwrap_err().code(),
+            operations.verify_ledger(wire::VerifyLedgerRequest::default()).await.unwrap_err().code(),
         ];
         assert_eq!(codes, [Code::Unauthenticated; 9]);
     }
