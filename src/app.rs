@@ -408,7 +408,12 @@ impl App {
     }
 
     fn maintenance(&self) -> Maintenance {
-        Maintenance::new(self.db.clone(), self.world.clone(), Arc::clone(&self.auth))
+        Maintenance::new(
+            self.db.clone(),
+            self.world.clone(),
+            Arc::clone(&self.auth),
+            Arc::clone(&self.payments),
+        )
     }
 
     fn platform(&self) -> crate::http::Platform {

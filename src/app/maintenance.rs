@@ -1,4 +1,4 @@
-//! What has had its time is deleted, a little at a time.
+//! What has had its time is deleted or ended, a little at a time.
 //!
 //! Every node does it; two at once delete the same rows once.
 
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::World;
 use crate::db::{self, Db, Scope};
-use crate::{auth, idempotency};
+use crate::{auth, idempotency, payments};
 
 /// How often the tables are looked at.
 const EVERY: Duration = Duration::from_secs(600);
@@ -22,17 +22,26 @@ pub(super) struct Maintenance {
     db: Db,
     world: World,
     auth: Arc<auth::Service>,
+    payments: Arc<payments::Service>,
 }
 
 impl Maintenance {
-    pub(super) const fn new(db: Db, world: World, auth: Arc<auth::Service>) -> Self {
-        Self { db, world, auth }
+    pub(super) const fn new(
+        db: Db,
+        world: World,
+        auth: Arc<auth::Service>,
+        payments: Arc<payments::Service>,
+    ) -> Self {
+        Self { db, world, auth, payments }
     }
 
     pub(super) async fn run(self, stop: CancellationToken) {
         loop {
             if let Err(error) = self.sweep().await {
                 tracing::warn!(%error, "what has had its time was not deleted");
+            }
+            if let Err(error) = self.end_payments().await {
+                tracing::warn!(%error, "payments that were not heard of were not ended");
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -47,6 +56,11 @@ impl Maintenance {
         while self.forget_strangers().await? >= ROWS_MAX.unsigned_abs() {}
         while self.auth.prune_guesses(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
         while self.auth.prune(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
+        Ok(())
+    }
+
+    async fn end_payments(&self) -> Result<(), payments::Error> {
+        while self.payments.expire_payments(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
         Ok(())
     }
 

@@ -195,8 +195,12 @@ impl Ledger {
     /// Compares the ledger with invoices and payments.
     async fn compare(&self, findings: &mut Findings) -> Result<(), db::Error> {
         let mut conn = self.db.conn(SCOPE).await?;
-        for (id, expected, booked) in store::invoices(&mut conn, FAULTS_OF_A_KIND_MAX).await? {
-            findings.note(FaultKind::Invoice, id.to_string(), disagreement(expected, booked));
+        let issued = store::issued(&mut conn, FAULTS_OF_A_KIND_MAX).await?.into_iter();
+        let owed = store::owed(&mut conn, FAULTS_OF_A_KIND_MAX).await?.into_iter();
+        let invoices = issued.map(|row| ("earned", row)).chain(owed.map(|row| ("owed", row)));
+        for (what, (id, expected, booked)) in invoices {
+            let detail = format!("{what}: {}", disagreement(expected, booked));
+            findings.note(FaultKind::Invoice, id.to_string(), detail);
         }
         for (id, expected, booked) in store::payments(&mut conn, FAULTS_OF_A_KIND_MAX).await? {
             findings.note(FaultKind::Payment, id.to_string(), disagreement(expected, booked));
