@@ -7,7 +7,7 @@ mod db;
 mod idempotency;
 mod jobs;
 mod ledger;
-mod ledger_chain;
+pub mod ledger_chain;
 mod mail;
 mod market;
 pub mod payments;

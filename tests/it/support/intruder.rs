@@ -31,7 +31,7 @@ impl Intruder {
             Engine::Sqlite => {
                 let options: SqliteConnectOptions = t.url.parse().unwrap();
                 let mut conn = options.foreign_keys(false).connect().await.unwrap();
-                let listed = "SELECT name FROM sqlite_master WHERE type = 'trigger'";
+                let listed = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '%RAISE(%'";
                 let triggers: Vec<(String,)> = sqlx::query_as(listed).fetch_all(&mut conn).await.unwrap();
                 for (name,) in triggers {
                     conn.execute(AssertSqlSafe(format!("DROP TRIGGER {name}"))).await.unwrap();
