@@ -100,8 +100,8 @@ async fn jwks(State(platform): State<Platform>) -> Response {
 async fn encode_metrics(State(counted): State<Counted>) -> Response {
     let Counted { metrics, worker, postman, ledger } = counted;
     metrics.set_letters(&postman.tally());
-    // The queue and the ledger are read when they are asked for. Without the database, or while everybody waits for it, the other counters
-    // are worth having still, and then most of all.
+    // The queue and the ledger are read when they are asked for. Without the database, or while everybody waits for it,
+    // the other counters are worth having still, and then most of all.
     let (census, standing) = tokio::join!(
         tokio::time::timeout(CENSUS_MAX, worker.census()),
         tokio::time::timeout(CENSUS_MAX, ledger.standing())

@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 use super::chain::{head_json, hex, known, print};
 use super::{Failure, Output, log, note, operator, say};
 use crate::app::{Console, real};
+use crate::base::Money;
 use crate::chain::Known;
 use crate::config::Config;
 use crate::db::Access;
-use crate::payments::service::{Rebuilt, Report};
+use crate::payments::model::ledger::Account;
+use crate::payments::service::{Fault, Rebuilt, Report};
 
 /// How many heads one question asks for.
 const PAGE: i64 = 200;
@@ -70,9 +72,9 @@ pub(super) enum Command {
     /// Write the projected balances anew, from the entries.
     ///
     /// Balances are summed as transactions are sealed, so that nobody sums the whole ledger to know them. This throws
-    /// them away and sums all that is sealed, and tells which were wrong. Entries and chain are not touched: verify them
-    /// first, for a balance that is made of entries that somebody changed is as wrong as they are. The node may be
-    /// serving meanwhile. It is an entry of the audit log.
+    /// them away and sums all that is sealed, and tells which were wrong. Entries and chain are not touched: verify
+    /// them first, for a balance that is made of entries that somebody changed is as wrong as they are. The node may
+    /// be serving meanwhile. It is an entry of the audit log.
     #[command(verbatim_doc_comment, after_long_help = REBUILD)]
     Rebuild {
         #[command(flatten)]
@@ -112,11 +114,6 @@ fn report_json(report: &Report) -> Value {
             "detail": broken.detail,
         })
     });
-    let balance = |(account, balance): &(_, crate::base::Money)| {
-        let account: &crate::payments::model::ledger::Account = account;
-        json!({ "account": account.as_str(), "currency": balance.currency.code(), "minor": balance.minor })
-    };
-    let fault = |fault: &crate::payments::service::Fault| json!({ "fault": fault.kind.as_str(), "subject": fault.subject, "detail": fault.detail });
     json!({
         "balanced": report.balanced(),
         "transactions": report.transactions,
@@ -126,10 +123,18 @@ fn report_json(report: &Report) -> Value {
         "unsealed_seconds": chain.unsealed_for.as_secs(),
         "head": chain.head.as_ref().map(head_json),
         "first_bad": broken,
-        "balances": report.balances.iter().map(balance).collect::<Vec<_>>(),
-        "faults": report.faults.iter().map(fault).collect::<Vec<_>>(),
+        "balances": report.balances.iter().map(balance_json).collect::<Vec<_>>(),
+        "faults": report.faults.iter().map(fault_json).collect::<Vec<_>>(),
         "public_key": hex(&chain.public_key),
     })
+}
+
+fn balance_json((account, balance): &(Account, Money)) -> Value {
+    json!({ "account": account.as_str(), "currency": balance.currency.code(), "minor": balance.minor })
+}
+
+fn fault_json(fault: &Fault) -> Value {
+    json!({ "fault": fault.kind.as_str(), "subject": fault.subject, "detail": fault.detail })
 }
 
 fn show(report: &Report) {

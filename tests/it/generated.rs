@@ -81,8 +81,8 @@ async fn the_chart_of_accounts_is_current() {
     let rows: Vec<(String, String, String)> =
         conn.shared_sql("SELECT kind, id, name FROM ledger_accounts ORDER BY kind, id").all().await.unwrap();
     let mut text = "# Chart of accounts\n\n\
-        The accounts of the [ledger](ledger.md). Debits are positive: assets and expenses grow by debits, liabilities and\n\
-        income by credits. This page is written by `make gen`.\n\n\
+        The accounts of the [ledger](ledger.md). Debits are positive: assets and expenses grow by debits, liabilities\n\
+        and income by credits. This page is written by `make gen`.\n\n\
         | kind | account | what it holds |\n| --- | --- | --- |\n"
         .to_owned();
     for (kind, id, name) in &rows {

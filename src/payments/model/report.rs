@@ -88,8 +88,8 @@ const fn sentence(fault: chain::Fault) -> &'static str {
         chain::Fault::SealChanged => "the link at this position does not follow from the one before it",
         chain::Fault::HeadMissing => "the batch that holds this position has no signed head",
         chain::Fault::HeadForged => {
-            "the signed head at this position is not of this chain: the head was changed, or a transaction of its batch \
-             together with its link"
+            "the signed head at this position is not of this chain: the head was changed, or a transaction of its \
+             batch together with its link"
         }
         chain::Fault::HeadOfOtherKey => {
             "the head at this position was signed with another key: is this the root key that the ledger was sealed \

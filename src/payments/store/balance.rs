@@ -14,9 +14,8 @@ pub async fn current(conn: &mut impl Conn) -> Result<Vec<(String, String, i64)>,
         "SELECT account_id, currency, CAST(sum(minor) AS bigint) FROM (
              SELECT account_id, currency, balance_minor AS minor FROM ledger_balances
              UNION ALL
-             SELECT entry.account_id, entry.currency, entry.amount_minor
-             FROM ledger_unsealed AS waiting JOIN ledger_entries AS entry
-                  ON entry.transaction_id = waiting.transaction_id
+             SELECT account_id, currency, amount_minor FROM ledger_entries
+             WHERE transaction_id IN (SELECT transaction_id FROM ledger_unsealed)
          ) AS parts GROUP BY account_id, currency ORDER BY account_id, currency",
     )
     .all()

@@ -105,8 +105,8 @@ pub async fn ends(conn: &mut impl Conn) -> Result<Ends, db::Error> {
             coalesce((SELECT position FROM ledger_seals ORDER BY position DESC LIMIT 1), 0) AS last_seal,
             coalesce((SELECT position FROM ledger_heads ORDER BY position DESC LIMIT 1), 0) AS last_head,
             (SELECT count(*) FROM ledger_unsealed) AS waiting,
-            (SELECT count(*) FROM ledger_unsealed AS waiting
-             JOIN ledger_entries AS entry ON entry.transaction_id = waiting.transaction_id) AS waiting_entries,
+            (SELECT count(*) FROM ledger_entries
+             WHERE transaction_id IN (SELECT transaction_id FROM ledger_unsealed)) AS waiting_entries,
             (SELECT min(posted_at) FROM ledger_unsealed) AS waiting_since
          FROM ledger_chain WHERE id = 1",
     )
@@ -166,8 +166,8 @@ pub async fn last_head(conn: &mut impl Conn) -> Result<Option<Head>, db::Error> 
 pub async fn posted(conn: &mut impl Conn, ids: &[TransactionId]) -> Result<Vec<Posted>, db::Error> {
     let heads: Vec<posted::Head> = conn
         .sql(
-            "SELECT head.id, head.organization_id, head.kind, head.payment_id, head.invoice_id, head.event_id, head.memo,
-                head.created_at, posting.posted_at
+            "SELECT head.id, head.organization_id, head.kind, head.payment_id, head.invoice_id, head.event_id,
+                head.memo, head.created_at, posting.posted_at
              FROM ledger_transactions AS head LEFT JOIN ledger_postings AS posting ON posting.transaction_id = head.id
              WHERE head.id IN $list",
         )

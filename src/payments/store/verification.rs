@@ -1,5 +1,5 @@
-//! Comparing the ledger with what the rest of the platform believes. Each question is one statement, so that each answer
-//! is of one moment.
+//! Comparing the ledger with what the rest of the platform believes. Each question is one statement, so that each
+//! answer is of one moment.
 
 use crate::db::{self, Conn};
 use crate::payments::model::{InvoiceId, PaymentId};
