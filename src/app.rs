@@ -42,7 +42,7 @@ pub use start::{
     root_key_file,
 };
 
-/// How long the end of the audit log may take to be sealed, and the database's connections to close.
+/// How long the ends of the audit log and of the ledger may take to be sealed, and the database's connections to close.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// How long before the end of the drain what is still under way is told to end: long enough to say so over a
@@ -201,6 +201,7 @@ impl App {
         auth.prepare().await?;
         let market = Arc::new(market::Service::new(db.clone(), world.clone(), auth.audit().clone()));
         let operations = Arc::new(operators(&config, db.clone(), world.clone(), Arc::clone(&auth)));
+        let ledger = payments::Ledger::new(db.clone(), world.clone(), auth.audit().clone(), &root);
         let options = payments_options(&config);
         let provider = Arc::new(Http::new(&options)?);
         let payments = Arc::new(payments::Service::new(
@@ -209,6 +210,7 @@ impl App {
             options.clone(),
             provider.clone(),
             auth.audit().clone(),
+            ledger,
         ));
         auth.ask_before_closing(payments.clone());
         let outside = chat::Outside {
@@ -288,6 +290,14 @@ impl App {
         self.sealer.run_due().await
     }
 
+    /// Seals what waits in the ledger; tells how many transactions that was.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn seal_ledger(&self) -> Result<usize, db::Error> {
+        self.payments.ledger().seal().await
+    }
+
     /// The settings that the node runs with.
     pub const fn config(&self) -> &Config {
         &self.config
@@ -307,6 +317,7 @@ impl App {
             metrics: self.metrics.clone(),
             worker: self.workers[0].clone(),
             postman: Arc::clone(&self.postman),
+            ledger: self.payments.ledger().clone(),
         };
         let operations = crate::http::operations(counted, self.platform());
         self.tasks.spawn(server::serve(
@@ -339,6 +350,9 @@ impl App {
         let closed = async {
             if let Err(error) = self.sealer.finish().await {
                 tracing::warn!(error = %error.chain(), "the audit log was not sealed at the end");
+            }
+            if let Err(error) = self.payments.ledger().seal().await {
+                tracing::warn!(error = %error.chain(), "the ledger was not sealed at the end");
             }
             self.db.close().await;
         };
@@ -376,6 +390,14 @@ impl App {
             let (sealer, options) = (self.sealer.clone(), self.config.bounds.audit.clone());
             let stop = stop.clone();
             async move { sealer.run(options, stop).await }
+        });
+        self.tasks.spawn({
+            let (ledger, options) = (self.payments.ledger().clone(), self.config.bounds.ledger.clone());
+            let stop = stop.clone();
+            async move {
+                let sealing = ledger.run(options.seal, stop.clone());
+                tokio::join!(sealing, ledger.watch(options.verify_every, stop.clone()));
+            }
         });
         self.tasks.spawn({
             let (stop, drain) = (stop.clone(), self.drain.clone());

@@ -8,14 +8,17 @@
 use std::ops::Range;
 
 use capecontrol::app::real;
+use capecontrol::audit;
 use capecontrol::base::{AccountId, Id, OrganizationId, Timestamp};
 use capecontrol::chat::model::{Actor, Change, Message, ThreadId};
 use capecontrol::db::{Conn as _, Db, Json, Options, Scope, Statement, Tx};
+use capecontrol::keyring::RootKey;
+use capecontrol::payments::Ledger;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use crate::Outcome;
-use crate::process::Place;
+use crate::process::{BENCH_KEY, Place};
 use crate::rows::MESSAGE;
 use crate::scene::{Engine, Scene};
 
@@ -110,6 +113,10 @@ impl Filling {
                 eprintln!("bench: {}: {} rows in {name}", engine.name(), self.rows);
             }
         }
+        // A ledger of years is sealed, and no node should be busy with that while it is measured.
+        let (world, root) = (real::world(), RootKey::parse(BENCH_KEY)?);
+        let audit = audit::Log::new(world.clone(), root.clone());
+        Ledger::new(db.clone(), world, audit, &root).seal().await?;
         db.close().await;
         if let Some(owner) = &place.owner_url {
             let mut conn = PgConnection::connect(owner).await?;

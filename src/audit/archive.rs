@@ -8,11 +8,12 @@ use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 use super::model::Risk;
-use super::model::chain::{Bad, Behind, End, Fault, Head, Known, Seal, Walk};
+use super::model::chain::{Bad, KIND};
 use super::model::event::{Event, EventId, Remembered};
 use super::store::{self, Wanted};
 use super::{Log, SCOPE};
 use crate::base::{OrganizationId, Timestamp};
+use crate::chain::{Behind, End, Fault, GENESIS, Head, Known, Seal, Walk};
 use crate::db::{self, Db, Scope};
 
 /// How many links a verification reads at once.
@@ -159,8 +160,10 @@ impl Archive {
         let personal = self.log.inner.people.open(&mut conn, &events).await?;
         let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
         let places = store::chain::places(&mut conn, &ids).await?;
-        let places: HashMap<EventId, Place> =
-            places.into_iter().filter_map(|seal| Some((seal.event_id, place(&seal)?))).collect();
+        let places: HashMap<EventId, Place> = places
+            .into_iter()
+            .filter_map(|seal| Some((EventId::from_uuid(seal.id), place(&seal)?)))
+            .collect();
         let seen = events.into_iter().zip(personal).map(|(event, personal)| {
             let place = places.get(&event.id).copied();
             Seen { event, personal, place }
@@ -174,7 +177,7 @@ impl Archive {
     /// What the database refuses.
     pub async fn hash_at(&self, position: i64) -> Result<Option<[u8; 32]>, db::Error> {
         if position == 0 {
-            return Ok(Some(super::model::chain::GENESIS));
+            return Ok(Some(GENESIS));
         }
         let mut conn = self.db.conn(SCOPE).await?;
         let seal = store::chain::link_at(&mut conn, position).await?;
@@ -212,7 +215,7 @@ impl Archive {
         };
         let mut own: HashMap<EventId, (Event, Remembered)> =
             events.into_iter().zip(personal).map(|pair| (pair.0.id, pair)).collect();
-        let link = |seal: Seal| match own.remove(&seal.event_id) {
+        let link = |seal: Seal| match own.remove(&EventId::from_uuid(seal.id)) {
             Some((event, personal)) => Link::Entry(Box::new(Seen { event, personal, place: place(&seal) })),
             None => Link::Others { position: seal.position, digest: seal.digest },
         };
@@ -244,11 +247,11 @@ impl Archive {
             let mut conn = self.db.conn(SCOPE).await?;
             store::chain::ends(&mut conn).await?
         };
-        let mut walk = Walk::new(self.public_key(), known);
+        let mut walk = Walk::new(KIND, self.public_key(), known);
         let mut bad = self.follow(&mut walk, reach, ends.last_seal).await?;
         if bad.is_none() {
             let end = End { position: ends.position, hash: ends.hash };
-            bad = walk.finish(&end, ends.last_head).err();
+            bad = walk.finish(&end, ends.last_head).err().map(Bad::from);
         }
         let bad = match bad.or(changed) {
             Some(bad) => Some(bad),
@@ -260,6 +263,7 @@ impl Archive {
 
     /// Walks along the chain up to its last link, or the first that is bad.
     async fn follow(&self, walk: &mut Walk, reach: Reach, last: i64) -> Result<Option<Bad>, db::Error> {
+        let mut buffer = Vec::new();
         while walk.position() < last {
             let after = walk.position();
             let (seals, heads, present) = {
@@ -279,18 +283,18 @@ impl Archive {
             let page = self.read(reach, after, until).await?;
             let mut heads = heads.into_iter().peekable();
             for seal in &seals {
-                let behind = match page.get(&seal.event_id) {
-                    Some(Some(event)) => Behind::Entry(event),
+                let behind = match page.get(&EventId::from_uuid(seal.id)) {
+                    Some(Some(event)) => Behind::Entry(event.id.uuid(), event.digest(&mut buffer)),
                     Some(None) => Behind::Unreadable,
                     None if there.contains(&seal.position) => Behind::Others,
                     None => Behind::Nothing,
                 };
                 if let Err(bad) = walk.step(seal, behind) {
-                    return Ok(Some(bad));
+                    return Ok(Some(bad.into()));
                 }
                 while let Some(head) = heads.next_if(|head| head.position <= seal.position) {
                     if let Err(bad) = walk.pass(&head) {
-                        return Ok(Some(bad));
+                        return Ok(Some(bad.into()));
                     }
                 }
             }
@@ -330,7 +334,7 @@ impl Archive {
             match sealed(&mut conn, reach, seal.position.saturating_sub(1), seal.position).await {
                 Ok(events) => page.extend(events.into_iter().map(|event| (event.id, Some(event)))),
                 Err(db::Error::Driver(_)) => {
-                    page.insert(seal.event_id, None);
+                    page.insert(EventId::from_uuid(seal.id), None);
                 }
                 Err(error) => return Err(error),
             }

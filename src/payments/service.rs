@@ -8,6 +8,7 @@ mod checkout;
 mod ending;
 mod estate;
 mod inbox;
+mod ledger;
 mod profile;
 mod reading;
 mod settlement;
@@ -23,11 +24,12 @@ use crate::jobs;
 
 pub use checkout::{CreateCheckout, Item};
 pub use inbox::{Incoming, Receipt};
+pub use ledger::{Ledger, Options as LedgerOptions, Rebuilt, Standing};
 pub use profile::{ProfileChange, UpdateBillingProfile};
 pub use reading::{CurrentSubscription, Cursor, InvoiceWithLines};
 pub use settlement::ApplyEvent;
-pub use verification::{Fault, FaultKind, Report};
 
+pub use super::model::report::{Fault, FaultKind, Report};
 use super::options::Options;
 use super::provider::Confirm;
 use super::store::alarm::{self, Alarm};
@@ -44,17 +46,31 @@ pub struct Service {
     options: Options,
     confirm: Arc<dyn Confirm>,
     audit: audit::Log,
+    ledger: Ledger,
     throttle: Mutex<Throttle>,
     /// Notifications that come at the same time are stored together.
     arrivals: Batcher<Signed, Receipt>,
 }
 
 impl Service {
-    /// The domain over this database, with this provider, which writes down what is done.
+    /// The domain over this database, with this provider and these books, which writes down what is done.
     #[must_use]
-    pub fn new(db: Db, world: World, options: Options, confirm: Arc<dyn Confirm>, audit: audit::Log) -> Self {
+    pub fn new(
+        db: Db,
+        world: World,
+        options: Options,
+        confirm: Arc<dyn Confirm>,
+        audit: audit::Log,
+        ledger: Ledger,
+    ) -> Self {
         let arrivals = Batcher::new(ARRIVALS_MAX);
-        Self { db, world, options, confirm, audit, throttle: Mutex::default(), arrivals }
+        Self { db, world, options, confirm, audit, ledger, throttle: Mutex::default(), arrivals }
+    }
+
+    /// The ledger as a whole.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// What the domain was told at start.

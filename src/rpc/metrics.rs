@@ -15,6 +15,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::mail::{Circuit, Tally};
+use crate::payments::service::Standing;
 
 /// The labels of a finished call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -48,6 +49,12 @@ struct Outcome {
     outcome: &'static str,
 }
 
+/// The label of a currency.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InCurrency {
+    currency: String,
+}
+
 /// All counters of a node. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
@@ -62,6 +69,48 @@ struct Inner {
     letters: Family<Outcome, Counter>,
     circuit: Family<InState, Gauge<i64, AtomicI64>>,
     forwarding: Counter,
+    ledger: LedgerGauges,
+}
+
+/// What is told of the faults of a ledger that was never verified.
+const NEVER: i64 = -1;
+
+/// How the ledger stands.
+#[derive(Default)]
+struct LedgerGauges {
+    unsealed: Gauge<i64, AtomicI64>,
+    unsealed_seconds: Gauge<i64, AtomicI64>,
+    drift: Family<InCurrency, Gauge<i64, AtomicI64>>,
+    /// -1 until a verification was made: no fault and no verification are not the same.
+    faults: Gauge<i64, AtomicI64>,
+}
+
+impl LedgerGauges {
+    fn register(registry: &mut Registry) -> Self {
+        let gauges = Self::default();
+        let Self { unsealed, unsealed_seconds, drift, faults } = &gauges;
+        registry.register(
+            "ledger_unsealed",
+            "Ledger transactions without a place in the chain",
+            unsealed.clone(),
+        );
+        registry.register(
+            "ledger_unsealed_seconds",
+            "For how long the first of them has waited",
+            unsealed_seconds.clone(),
+        );
+        registry.register(
+            "ledger_drift",
+            "What the projected balances of a currency sum to, in minor units: 0 in books that are right",
+            drift.clone(),
+        );
+        registry.register(
+            "ledger_faults",
+            "Faults that the last verification of the ledger by this node found; -1 before the first",
+            faults.clone(),
+        );
+        gauges
+    }
 }
 
 impl Default for Metrics {
@@ -91,6 +140,7 @@ impl Default for Metrics {
             "Requests with a forwarding header from an address that is no trusted proxy",
             forwarding.clone(),
         );
+        let ledger = LedgerGauges::register(&mut registry);
         Self(Arc::new(Inner {
             registry,
             calls,
@@ -101,6 +151,7 @@ impl Default for Metrics {
             letters,
             circuit,
             forwarding,
+            ledger,
         }))
     }
 }
@@ -161,6 +212,17 @@ impl Metrics {
         {
             self.0.circuit.get_or_create(&InState { state }).set(i64::from(circuit == tally.circuit));
         }
+    }
+
+    /// Notes how the ledger stands.
+    pub fn set_ledger(&self, standing: &Standing) {
+        let LedgerGauges { unsealed, unsealed_seconds, drift, faults } = &self.0.ledger;
+        unsealed.set(standing.unsealed);
+        unsealed_seconds.set(i64::try_from(standing.unsealed_for.as_secs()).unwrap_or(i64::MAX));
+        for (currency, sum) in &standing.drift {
+            drift.get_or_create(&InCurrency { currency: currency.clone() }).set(*sum);
+        }
+        faults.set(standing.faults.unwrap_or(NEVER));
     }
 
     /// All counters in the OpenMetrics text format.

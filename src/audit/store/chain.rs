@@ -1,8 +1,8 @@
 //! The chain: what waits for a place in it, its links, its heads and its end.
 
-use crate::audit::model::chain::{End, Head, Seal};
 use crate::audit::model::event::EventId;
 use crate::base::Timestamp;
+use crate::chain::{End, Head, Seal};
 use crate::db::{self, Conn, Tx, lock};
 
 /// Has an entry wait for its place.
@@ -80,13 +80,13 @@ pub(in crate::audit) async fn lock(tx: &mut Tx) -> Result<End, db::Error> {
 pub(in crate::audit) async fn append(tx: &mut Tx, seals: &[Seal], head: &Head) -> Result<(), db::Error> {
     tx.shared_sql("INSERT INTO audit_seals (position, event_id, digest, hash) VALUES $rows")
         .rows(seals, |statement, seal| {
-            let statement = statement.bind(seal.position).bind(seal.event_id);
+            let statement = statement.bind(seal.position).bind(seal.id);
             statement.bind(seal.digest.clone()).bind(seal.hash.clone())
         })
         .execute()
         .await?;
     tx.shared_sql("DELETE FROM audit_unsealed WHERE event_id IN $list")
-        .list(seals.iter().map(|seal| seal.event_id))
+        .list(seals.iter().map(|seal| seal.id))
         .execute()
         .await?;
     tx.shared_sql(
@@ -148,7 +148,7 @@ pub(in crate::audit) async fn links(
     limit: i64,
 ) -> Result<Vec<Seal>, db::Error> {
     conn.shared_sql(
-        "SELECT position, event_id, digest, hash FROM audit_seals
+        "SELECT position, event_id AS id, digest, hash FROM audit_seals
          WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3",
     )
     .bind(after)
@@ -206,7 +206,7 @@ pub(in crate::audit) async fn places(
     conn: &mut impl Conn,
     events: &[EventId],
 ) -> Result<Vec<Seal>, db::Error> {
-    conn.shared_sql("SELECT position, event_id, digest, hash FROM audit_seals WHERE event_id IN $list")
+    conn.shared_sql("SELECT position, event_id AS id, digest, hash FROM audit_seals WHERE event_id IN $list")
         .list(events.iter().copied())
         .all()
         .await
@@ -220,7 +220,7 @@ pub(in crate::audit) async fn link_at(
     conn: &mut impl Conn,
     position: i64,
 ) -> Result<Option<Seal>, db::Error> {
-    conn.shared_sql("SELECT position, event_id, digest, hash FROM audit_seals WHERE position = $1")
+    conn.shared_sql("SELECT position, event_id AS id, digest, hash FROM audit_seals WHERE position = $1")
         .bind(position)
         .optional()
         .await

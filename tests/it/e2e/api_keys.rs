@@ -177,7 +177,7 @@ on_both! {
         let (_, text) = made(&admin, wanted(&["payments.write", "chat.write"])).await;
         let mut operations =
             payments::payment_operations_service_client::PaymentOperationsServiceClient::new(t.channel());
-        let outcome = operations.verify_ledger(keyed(&text, payments::VerifyLedgerRequest {})).await;
+        let outcome = operations.verify_ledger(keyed(&text, payments::VerifyLedgerRequest::default())).await;
         assert_refused(outcome, Code::PermissionDenied, "API_KEY_NOT_ACCEPTED");
     }
 

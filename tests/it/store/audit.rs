@@ -4,18 +4,17 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use capecontrol::audit::{
-    Archive, Entry, EventId, Fault, Filter, Known, Log, Options, Reach, Remembered, Report, Risk, Sealer,
+    Archive, Entry, EventId, Fault, Filter, KIND, Known, Log, Options, Reach, Remembered, Report, Risk,
+    Sealer,
 };
 use capecontrol::auth::{Caller, Origin};
 use capecontrol::base::{AccountId, OrganizationId};
 use capecontrol::db::{Conn as _, Db, Engine, Error, Scope};
 use capecontrol::keyring::RootKey;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, SqliteConnection,
-};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio_util::sync::CancellationToken;
 
+use crate::support::intruder::{Intruder, hex};
 use crate::support::{Fixture, Start as _, on_both, postgres};
 
 const SCOPE: Scope = Scope::System("test");
@@ -96,59 +95,6 @@ fn entries(t: &Fixture, count: usize) -> Vec<Entry> {
     std::iter::repeat_with(|| entry(t, who, organization)).take(count).collect()
 }
 
-/// Somebody with the rights of the database's owner, who gets round triggers and constraints.
-enum Intruder {
-    Sqlite(SqliteConnection),
-    Postgres(PgConnection),
-}
-
-impl Intruder {
-    async fn into(t: &Fixture) -> Self {
-        match t.db.engine() {
-            Engine::Sqlite => {
-                let options: SqliteConnectOptions = t.url.parse().unwrap();
-                let mut conn = options.foreign_keys(false).connect().await.unwrap();
-                let listed = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'audit_%'";
-                let triggers: Vec<(String,)> = sqlx::query_as(listed).fetch_all(&mut conn).await.unwrap();
-                for (name,) in triggers {
-                    conn.execute(AssertSqlSafe(format!("DROP TRIGGER {name}"))).await.unwrap();
-                }
-                Self::Sqlite(conn)
-            }
-            Engine::Postgres => {
-                let mut conn = PgConnection::connect(&postgres::superuser_url(&t.url)).await.unwrap();
-                conn.execute("SET session_replication_role = replica").await.unwrap();
-                Self::Postgres(conn)
-            }
-        }
-    }
-
-    /// Runs a statement. Ids are written as `#…#`, bytes as `~…~` in hexadecimal digits.
-    async fn run(&mut self, text: &str) -> u64 {
-        match self {
-            Self::Sqlite(conn) => {
-                let text = marked(text, '#', |id| format!("x'{}'", id.replace('-', "")));
-                let text = marked(&text, '~', |hex| format!("x'{hex}'"));
-                conn.execute(AssertSqlSafe(text)).await.unwrap().rows_affected()
-            }
-            Self::Postgres(conn) => {
-                let text = marked(text, '#', |id| format!("'{id}'"));
-                let text = marked(&text, '~', |hex| format!("'\\x{hex}'"));
-                conn.execute(AssertSqlSafe(text)).await.unwrap().rows_affected()
-            }
-        }
-    }
-}
-
-fn marked(text: &str, mark: char, write: impl Fn(&str) -> String) -> String {
-    let parts = text.split(mark).enumerate();
-    parts.map(|(at, part)| if at % 2 == 1 { write(part) } else { part.to_owned() }).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Why the database refuses a statement: on PostgreSQL to whoever owns the tables, for who serves may not even try.
 async fn refused_by(t: &Fixture, text: &'static str) -> String {
     if t.db.engine() == Engine::Sqlite {
@@ -216,7 +162,7 @@ on_both! {
         assert_eq!((head.previous_position, head.position), (3, 5));
         let heads = node.archive.heads(0, 10).await.unwrap();
         assert_eq!(heads.iter().map(|head| head.position).collect::<Vec<_>>(), [3, 5]);
-        assert!(heads.iter().all(|head| head.is_signed() && head.public_key == node.log.public_key()));
+        assert!(heads.iter().all(|head| head.is_signed(KIND) && head.public_key == node.log.public_key()));
     }
 
     async fn what_is_rolled_back_leaves_nothing(t: Fixture) {
@@ -614,11 +560,11 @@ on_both! {
 
 /// What an auditor does who has nothing but an export and the public key.
 async fn verify_elsewhere(node: &Node, reach: Reach, expected: usize) {
+    use capecontrol::audit::GENESIS;
     use capecontrol::audit::Link;
-    use capecontrol::audit::model::chain::{GENESIS, link};
     let (mut position, mut hash, mut own) = (0, GENESIS, 0);
     while let Some(batch) = node.archive.batch(reach, position).await.unwrap() {
-        assert!(batch.head.is_signed() && batch.head.public_key == node.log.public_key());
+        assert!(batch.head.is_signed(KIND) && batch.head.public_key == node.log.public_key());
         assert_eq!(batch.head.previous_position, position);
         for (step, item) in batch.links.iter().zip(position + 1..) {
             let digest = match step {
@@ -632,7 +578,7 @@ async fn verify_elsewhere(node: &Node, reach: Reach, expected: usize) {
                     digest.clone()
                 }
             };
-            hash = link(&hash, item, &digest);
+            hash = KIND.link(&hash, item, &digest);
         }
         if !batch.links.is_empty() {
             assert_eq!(batch.head.hash, hash);
