@@ -1,6 +1,5 @@
 //! Starting a checkout: an open invoice, a pending payment that says what it buys, and the signed form.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::audit::Entry;
@@ -15,8 +14,7 @@ use crate::payments::model::{
     self, BillingProfile, Checkout, FormField, Invoice, InvoiceId, InvoiceLine, InvoiceStatus,
     PLAN_ID_CHARS_MAX, Payment, PaymentId, PaymentStatus, Plan, Provider, VAT_PERCENT,
 };
-use crate::payments::payfast::form::{self, SIGNATURE_FIELD};
-use crate::payments::payfast::verdict::amount_text;
+use crate::payments::payfast::form::{Builder, SIGNATURE_FIELD};
 use crate::payments::store;
 
 use super::Service;
@@ -91,7 +89,7 @@ impl Service {
             return Err(Error::TooManyCheckouts);
         }
         let payment = self.open(&mut tx, caller, &order, &profile).await?;
-        let checkout = self.checkout(&order, &payment, &profile);
+        let checkout = self.checkout(&order, &payment, &profile)?;
         let entry = started(caller, organization_id, payment.id).changed(&(), &payment);
         self.audit.record(&mut tx, entry).await?;
         slot.store(&mut tx, &checkout).await?;
@@ -118,7 +116,7 @@ impl Service {
         let plan = store::plan::get(tx, &payment.plan_id).await?.ok_or(db::Error::NotFound)?;
         let price = Money::new(payment.amount_minor, payment.currency);
         let order = Order { plan, cycle: payment.billing_cycle, price, urls };
-        Ok(self.checkout(&order, &payment, &profile))
+        self.checkout(&order, &payment, &profile)
     }
 
     /// Checks everything about a wish, and names all that is wrong with it at once.
@@ -243,29 +241,33 @@ impl Service {
     }
 
     /// The form that the buyer's browser posts, in PayFast's order, the signature last.
-    fn checkout(&self, order: &Order, payment: &Payment, profile: &BillingProfile) -> Checkout {
-        let mut fields = BTreeMap::new();
-        let mut put = |name: &str, value: String| fields.insert(name.to_owned(), value);
-        put("merchant_id", self.options.merchant_id.clone());
-        put("merchant_key", self.options.merchant_key.expose().clone());
-        put("return_url", order.urls.return_url.clone());
-        put("cancel_url", order.urls.cancel_url.clone());
-        put("notify_url", self.options.notify_url());
-        put("name_first", profile.name.chars().take(BUYER_CHARS_MAX).collect());
-        put("email_address", profile.email.clone());
-        put("m_payment_id", payment.id.to_string());
-        put("amount", amount_text(payment.amount_minor));
-        put("item_name", format!("CapeControl {}", order.plan.name));
-        put("item_description", order.description());
-        let signed = form::sign(&fields, self.options.passphrase());
+    fn checkout(
+        &self,
+        order: &Order,
+        payment: &Payment,
+        profile: &BillingProfile,
+    ) -> Result<Checkout, Error> {
+        let name: String = profile.name.chars().take(BUYER_CHARS_MAX).collect();
+        let form = Builder::new(&self.options.merchant_id, &self.options.merchant_key)
+            .put("return_url", &order.urls.return_url)
+            .put("cancel_url", &order.urls.cancel_url)
+            .put("notify_url", &self.options.notify_url())
+            // The buyer can type them where PayFast would not take ours.
+            .offer("name_first", &name)
+            .offer("email_address", &profile.email)
+            .put("m_payment_id", &payment.id.to_string())
+            .amount(Money::new(payment.amount_minor, payment.currency))
+            .put("item_name", &format!("CapeControl {}", order.plan.name))
+            .put("item_description", &order.description());
+        let signed = form.finish(self.options.passphrase()).map_err(Error::internal)?;
         let signature = (SIGNATURE_FIELD.to_owned(), signed.signature);
         let fields = signed.fields.into_iter().chain([signature]);
-        Checkout {
+        Ok(Checkout {
             payment_id: payment.id,
             invoice_id: payment.invoice_id,
             action_url: self.options.process_url(),
             fields: fields.map(|(name, value)| FormField { name, value }).collect(),
-        }
+        })
     }
 }
 
