@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::World;
 use crate::db::{self, Db, Scope};
-use crate::{auth, idempotency};
+use crate::{auth, idempotency, payments};
 
 /// How often the tables are looked at.
 const EVERY: Duration = Duration::from_secs(600);
@@ -22,11 +22,17 @@ pub(super) struct Maintenance {
     db: Db,
     world: World,
     auth: Arc<auth::Service>,
+    payments: Arc<payments::Service>,
 }
 
 impl Maintenance {
-    pub(super) const fn new(db: Db, world: World, auth: Arc<auth::Service>) -> Self {
-        Self { db, world, auth }
+    pub(super) const fn new(
+        db: Db,
+        world: World,
+        auth: Arc<auth::Service>,
+        payments: Arc<payments::Service>,
+    ) -> Self {
+        Self { db, world, auth, payments }
     }
 
     pub(super) async fn run(self, stop: CancellationToken) {
@@ -47,6 +53,7 @@ impl Maintenance {
         while self.forget_strangers().await? >= ROWS_MAX.unsigned_abs() {}
         while self.auth.prune_guesses(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
         while self.auth.prune(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
+        while self.payments.prune_answers(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
         Ok(())
     }
 
