@@ -17,6 +17,9 @@ pub mod store;
 pub mod stripe;
 pub mod throttle;
 
-pub use error::{Error, PLAN_IS_FREE, REASONS, TOO_MANY_CHECKOUTS};
+pub use error::{
+    BILLING_DETAILS_REQUIRED, Error, INVOICE_NOT_OPEN, PAYMENT_OVER, PAYMENT_UNDER_WAY, PLAN_IS_FREE,
+    REASONS, TOO_MANY_CHECKOUTS,
+};
 pub use options::{Mode, Options, Supplier};
 pub use service::{Service, register};

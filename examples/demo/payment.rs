@@ -81,7 +81,7 @@ async fn settled(customer: &Customer, payment_id: &str) -> Result<Payment, Failu
         loop {
             let request = GetPaymentRequest { payment_id: payment_id.to_owned() };
             let payment = payments.get_payment(request).await?.into_inner().payment.unwrap_or_default();
-            if payment.status() != PaymentStatus::Pending {
+            if payment.status() != PaymentStatus::Created {
                 return Ok::<_, Failure>(payment);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -81,6 +81,8 @@ CREATE TABLE agent_turns (
     organization_id uuid NOT NULL REFERENCES organizations (id) ON DELETE RESTRICT,
     listing_id uuid NOT NULL REFERENCES listings (id) ON DELETE RESTRICT,
     answer_id uuid NOT NULL,
+    -- Whether a program wrote the message: its credential says nothing of tools, so that no tool is used for it.
+    by_program boolean NOT NULL,
     state text NOT NULL,
     input_tokens bigint,
     output_tokens bigint,

@@ -77,12 +77,15 @@ CREATE TABLE agent_turns (
     organization_id BLOB NOT NULL REFERENCES organizations (id) ON DELETE RESTRICT,
     listing_id BLOB NOT NULL REFERENCES listings (id) ON DELETE RESTRICT,
     answer_id BLOB NOT NULL,
+    -- Whether a program wrote the message: its credential says nothing of tools, so that no tool is used for it.
+    by_program INTEGER NOT NULL,
     state TEXT NOT NULL,
     input_tokens INTEGER,
     output_tokens INTEGER,
     created_at INTEGER NOT NULL,
     ended_at INTEGER,
     UNIQUE (answer_id),
+    CONSTRAINT agent_turns_program_check CHECK (by_program IN (0, 1)),
     CONSTRAINT agent_turns_state_check CHECK (state IN ('pending', 'answered', 'failed')),
     CONSTRAINT agent_turns_end_check CHECK ((state = 'pending') = (ended_at IS NULL))
 ) STRICT, WITHOUT ROWID;

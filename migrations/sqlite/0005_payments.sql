@@ -65,13 +65,17 @@ CREATE INDEX subscriptions_plan_idx ON subscriptions (plan_id);
 CREATE TABLE invoices (
     id BLOB NOT NULL PRIMARY KEY,
     organization_id BLOB NOT NULL REFERENCES organizations (id) ON DELETE RESTRICT,
-    -- Gapless in its series and given only when the invoice is paid: what nobody paid takes no number.
+    origin TEXT NOT NULL,
+    -- Gapless in its series and given when the invoice is issued. A checkout's is issued by being paid: what nobody
+    -- pays takes no number.
     number TEXT,
     status TEXT NOT NULL,
     currency TEXT NOT NULL,
     total_minor INTEGER NOT NULL,
     tax_minor INTEGER NOT NULL,
     tax_rate_bp INTEGER NOT NULL,
+    prices_include_tax INTEGER NOT NULL,
+    credited_minor INTEGER NOT NULL,
     supplier_legal_name TEXT NOT NULL,
     supplier_trading_name TEXT NOT NULL,
     supplier_vat_number TEXT NOT NULL,
@@ -84,13 +88,18 @@ CREATE TABLE invoices (
     issued_at INTEGER,
     paid_at INTEGER,
     UNIQUE (supplier_legal_name, number),
-    CONSTRAINT invoices_status_check CHECK (status IN ('open', 'paid', 'void')),
+    CONSTRAINT invoices_origin_check CHECK (origin IN ('checkout', 'staff')),
+    CONSTRAINT invoices_status_check CHECK (status IN ('draft', 'open', 'paid', 'void', 'uncollectible')),
     CONSTRAINT invoices_total_check CHECK (total_minor > 0 AND tax_minor >= 0 AND tax_minor <= total_minor),
-    CONSTRAINT invoices_paid_check CHECK (
-        (status = 'paid') = (number IS NOT NULL) AND (status = 'paid') = (paid_at IS NOT NULL)
-        AND (status = 'paid') = (issued_at IS NOT NULL)
+    CONSTRAINT invoices_credited_check CHECK (credited_minor BETWEEN 0 AND total_minor),
+    CONSTRAINT invoices_issued_check CHECK ((number IS NOT NULL) = (issued_at IS NOT NULL)),
+    CONSTRAINT invoices_paid_check CHECK ((status = 'paid') = (paid_at IS NOT NULL)),
+    CONSTRAINT invoices_number_check CHECK (
+        (status <> 'draft' OR number IS NULL) AND (status NOT IN ('paid', 'uncollectible') OR number IS NOT NULL)
+        AND (status <> 'open' OR (number IS NOT NULL) = (origin = 'staff'))
     ),
-    CONSTRAINT invoices_test_check CHECK (test IN (0, 1))
+    CONSTRAINT invoices_test_check CHECK (test IN (0, 1)),
+    CONSTRAINT invoices_include_check CHECK (prices_include_tax IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX invoices_organization_idx ON invoices (organization_id, created_at, id);
 
@@ -102,8 +111,8 @@ CREATE TABLE invoice_lines (
     quantity INTEGER NOT NULL,
     unit_minor INTEGER NOT NULL,
     total_minor INTEGER NOT NULL,
-    plan_id TEXT NOT NULL REFERENCES plans (id) ON DELETE RESTRICT,
-    billing_cycle TEXT NOT NULL,
+    plan_id TEXT REFERENCES plans (id) ON DELETE RESTRICT,
+    billing_cycle TEXT,
     period_start INTEGER,
     period_end INTEGER,
     PRIMARY KEY (invoice_id, position),
@@ -131,8 +140,8 @@ CREATE TABLE payments (
     invoice_id BLOB NOT NULL REFERENCES invoices (id) ON DELETE RESTRICT,
     provider TEXT NOT NULL,
     status TEXT NOT NULL,
-    plan_id TEXT NOT NULL REFERENCES plans (id) ON DELETE RESTRICT,
-    billing_cycle TEXT NOT NULL,
+    plan_id TEXT REFERENCES plans (id) ON DELETE RESTRICT,
+    billing_cycle TEXT,
     currency TEXT NOT NULL,
     amount_minor INTEGER NOT NULL,
     fee_minor INTEGER,
@@ -143,7 +152,9 @@ CREATE TABLE payments (
     settled_at INTEGER,
     UNIQUE (provider, provider_payment_id),
     CONSTRAINT payments_provider_check CHECK (provider IN ('payfast')),
-    CONSTRAINT payments_status_check CHECK (status IN ('pending', 'succeeded', 'cancelled', 'superseded')),
+    CONSTRAINT payments_status_check CHECK (
+        status IN ('created', 'pending', 'succeeded', 'failed', 'cancelled', 'expired', 'superseded')
+    ),
     CONSTRAINT payments_cycle_check CHECK (billing_cycle IN ('monthly', 'yearly')),
     CONSTRAINT payments_amount_check CHECK (amount_minor > 0),
     CONSTRAINT payments_fee_check CHECK (fee_minor IS NULL OR fee_minor >= 0),
@@ -152,6 +163,7 @@ CREATE TABLE payments (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX payments_organization_idx ON payments (organization_id, created_at, id);
 CREATE INDEX payments_organization_status_idx ON payments (organization_id, status, id);
+CREATE INDEX payments_status_idx ON payments (status, created_at);
 CREATE INDEX payments_account_idx ON payments (account_id);
 CREATE INDEX payments_invoice_idx ON payments (invoice_id);
 CREATE INDEX payments_plan_idx ON payments (plan_id);
@@ -193,6 +205,38 @@ CREATE TABLE provider_effects (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX provider_effects_event_idx ON provider_effects (event_id);
 
+-- Money that arrived, one row for each payment at the provider, whatever it was for. What is given back is given back
+-- from here.
+CREATE TABLE receipts (
+    id BLOB NOT NULL PRIMARY KEY,
+    organization_id BLOB,
+    payment_id BLOB REFERENCES payments (id) ON DELETE RESTRICT,
+    invoice_id BLOB REFERENCES invoices (id) ON DELETE RESTRICT,
+    event_id BLOB NOT NULL REFERENCES provider_events (id) ON DELETE RESTRICT,
+    provider TEXT NOT NULL,
+    provider_payment_id TEXT NOT NULL,
+    status TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    gross_minor INTEGER NOT NULL,
+    fee_minor INTEGER NOT NULL,
+    returned_minor INTEGER NOT NULL,
+    test INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    UNIQUE (provider, provider_payment_id),
+    CONSTRAINT receipts_provider_check CHECK (provider IN ('payfast')),
+    CONSTRAINT receipts_status_check CHECK (status IN ('applied', 'unapplied')),
+    CONSTRAINT receipts_applied_check CHECK ((status = 'applied') = (invoice_id IS NOT NULL)),
+    CONSTRAINT receipts_amounts_check CHECK (
+        gross_minor > 0 AND fee_minor BETWEEN 0 AND gross_minor AND returned_minor BETWEEN 0 AND gross_minor
+    ),
+    CONSTRAINT receipts_test_check CHECK (test IN (0, 1))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX receipts_organization_idx ON receipts (organization_id, created_at, id);
+CREATE INDEX receipts_payment_idx ON receipts (payment_id);
+CREATE INDEX receipts_invoice_idx ON receipts (invoice_id);
+CREATE INDEX receipts_event_idx ON receipts (event_id);
+CREATE INDEX receipts_status_idx ON receipts (status, created_at, id);
+
 -- What claimed to be a notification and is not signed by the provider. Bounded by count and age; evidence, never
 -- acted on.
 CREATE TABLE provider_quarantine (
@@ -233,11 +277,20 @@ CREATE TABLE ledger_accounts (
 ) STRICT, WITHOUT ROWID;
 
 INSERT INTO ledger_accounts (id, kind, name) VALUES
+    ('receivable', 'asset', 'Owed by customers on issued invoices'),
     ('payfast_clearing', 'asset', 'Held by PayFast'),
+    ('bank', 'asset', 'Paid out by PayFast to the bank'),
     ('provider_fees', 'expense', 'Fees of payment providers'),
     ('revenue', 'income', 'Sales without tax'),
+    ('deferred_revenue', 'liability', 'Sales still to be delivered, without tax'),
     ('vat_output', 'liability', 'Value-added tax to be paid over'),
-    ('unapplied_receipts', 'liability', 'Money received for no open order');
+    ('customer_credit', 'liability', 'Credit that customers may buy with'),
+    ('unapplied_receipts', 'liability', 'Money received for no open order'),
+    ('refunds', 'income', 'Sales undone by credit notes and refunds, without tax'),
+    ('chargebacks', 'expense', 'Taken back by card schemes'),
+    ('bad_debts', 'expense', 'Invoices given up for lost'),
+    ('developer_payables', 'liability', 'Owed to developers'),
+    ('payouts', 'asset', 'On its way to developers');
 
 -- A ledger transaction is three things: its head, its entries, and its posting. The head cannot be committed without
 -- its posting (a deferred foreign key), the posting cannot be inserted unless the entries balance (a trigger), and no
@@ -251,7 +304,12 @@ CREATE TABLE ledger_transactions (
     event_id BLOB,
     memo TEXT NOT NULL,
     created_at INTEGER NOT NULL,
-    CONSTRAINT ledger_transactions_kind_check CHECK (kind IN ('settlement', 'unapplied_receipt')),
+    CONSTRAINT ledger_transactions_kind_check CHECK (
+        kind IN (
+            'invoice_issued', 'settlement', 'unapplied_receipt', 'credit_note', 'write_off', 'refund', 'chargeback',
+            'provider_charge', 'bank_payout'
+        )
+    ),
     CONSTRAINT ledger_transactions_posting_fkey FOREIGN KEY (id) REFERENCES ledger_postings (transaction_id)
         ON DELETE RESTRICT DEFERRABLE INITIALLY DEFERRED,
     CONSTRAINT ledger_transactions_payment_fkey FOREIGN KEY (payment_id) REFERENCES payments (id) ON DELETE RESTRICT,

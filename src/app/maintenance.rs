@@ -1,4 +1,4 @@
-//! What has had its time is deleted, a little at a time.
+//! What has had its time is deleted or ended, a little at a time.
 //!
 //! Every node does it; two at once delete the same rows once.
 
@@ -40,6 +40,9 @@ impl Maintenance {
             if let Err(error) = self.sweep().await {
                 tracing::warn!(%error, "what has had its time was not deleted");
             }
+            if let Err(error) = self.end_payments().await {
+                tracing::warn!(%error, "payments that were not heard of were not ended");
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(EVERY) => {}
@@ -54,6 +57,11 @@ impl Maintenance {
         while self.auth.prune_guesses(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
         while self.auth.prune(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
         while self.payments.prune_answers(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
+        Ok(())
+    }
+
+    async fn end_payments(&self) -> Result<(), payments::Error> {
+        while self.payments.expire_payments(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
         Ok(())
     }
 

@@ -218,7 +218,7 @@ impl Service {
         }
         self.record(&mut tx, organization_id, Event::created(message.clone())).await?;
         if let Some(listing_id) = thread.listing_id {
-            self.begin_turn(&mut tx, &thread, &message, listing_id).await?;
+            self.begin_turn(&mut tx, &thread, &message, listing_id, caller.grant.is_some()).await?;
         }
         tx.commit().await?;
         Ok(Sent { message, duplicate: false, awaits_answer: thread.listing_id.is_some() })
@@ -336,6 +336,7 @@ impl Service {
         thread: &Thread,
         message: &Message,
         listing_id: ListingId,
+        by_program: bool,
     ) -> Result<(), Error> {
         let turn = Turn {
             message_id: message.id,
@@ -343,6 +344,7 @@ impl Service {
             organization_id: thread.organization_id,
             listing_id,
             answer_id: self.world.id(),
+            by_program,
             state: TurnState::Pending,
         };
         store::insert_turn(tx, &turn, message.created_at).await?;

@@ -170,7 +170,7 @@ impl Service {
         let turns = self.conversation(&mut conn, turn).await?;
         Ok(Prompt {
             turns,
-            tools: self.offered(&agent),
+            tools: if turn.by_program { Vec::new() } else { self.offered(&agent) },
             may_call: true,
             system: agent.instructions,
             agent: agent.slug,

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
 use super::hub::{Ended, Followed, Inbox};
+use super::model::ThreadId;
 use super::service::Service;
 use super::store;
 use crate::auth;
@@ -57,6 +58,9 @@ impl Service {
             }
         }
         streams.retain(|stream| !stream.has_ended());
+        // Memberships are read first, and told last: what ends a program ends its membership in the same transaction,
+        // and whoever reads them the other way round may see the second without the first.
+        let lost = self.lost_among(&streams).await;
         // What cannot be asked now is asked again soon; meanwhile no event can be read either. The hub warns.
         if let Err(error) = self.look_at_sessions(&streams).await {
             tracing::debug!(%error, "the sessions of streams cannot be checked");
@@ -64,8 +68,13 @@ impl Service {
         if let Err(error) = self.look_at_keys(&streams).await {
             tracing::debug!(%error, "the API keys of streams cannot be checked");
         }
-        if let Err(error) = self.look_at_memberships(&streams).await {
-            tracing::debug!(%error, "the memberships of streams cannot be checked");
+        match lost {
+            Ok(lost) => {
+                for (stream, thread_id) in lost.iter().filter(|(stream, _)| !stream.has_ended()) {
+                    stream.lose(*thread_id);
+                }
+            }
+            Err(error) => tracing::debug!(%error, "the memberships of streams cannot be checked"),
         }
     }
 
@@ -92,17 +101,22 @@ impl Service {
         Ok(())
     }
 
-    /// A thread is seen by those who are members both of it and of its organisation.
-    async fn look_at_memberships(&self, streams: &[Arc<Inbox>]) -> Result<(), Error> {
-        let seats: Vec<(&Inbox, AccountId, Vec<Followed>)> = streams
+    /// Which streams follow a thread that their callers may no longer see. A thread is seen by those who are members
+    /// both of it and of its organisation.
+    async fn lost_among<'a>(
+        &self,
+        streams: &'a [Arc<Inbox>],
+    ) -> Result<Vec<(&'a Arc<Inbox>, ThreadId)>, Error> {
+        let seats: Vec<(&Arc<Inbox>, AccountId, Followed)> = streams
             .iter()
-            .map(|stream| (stream.as_ref(), stream.holder().account, stream.followed()))
+            .flat_map(|stream| {
+                stream.followed().into_iter().map(move |thread| (stream, stream.holder().account, thread))
+            })
             .collect();
-        let all = || {
-            seats.iter().flat_map(|(_, account, followed)| followed.iter().map(|thread| (*account, *thread)))
-        };
-        let homes: HashSet<_> = all().map(|(account, thread)| (thread.organization_id, account)).collect();
-        let threads: HashSet<_> = all().map(|(account, thread)| (thread.thread_id, account)).collect();
+        let homes: HashSet<_> =
+            seats.iter().map(|(_, account, thread)| (thread.organization_id, *account)).collect();
+        let threads: HashSet<_> =
+            seats.iter().map(|(_, account, thread)| (thread.thread_id, *account)).collect();
         let (mut homes_seen, mut threads_seen) = (HashSet::new(), HashSet::new());
         for part in homes.into_iter().collect::<Vec<_>>().chunks(PAIRS_MAX) {
             let mut conn = self.db().conn(SCOPE).await?;
@@ -112,15 +126,14 @@ impl Service {
             let mut conn = self.db().conn(SCOPE).await?;
             threads_seen.extend(store::members_among(&mut conn, part).await?);
         }
-        for (stream, account, followed) in &seats {
-            for thread in followed {
-                let seen = homes_seen.contains(&(thread.organization_id, *account))
-                    && threads_seen.contains(&(thread.thread_id, *account));
-                if !seen {
-                    stream.lose(thread.thread_id);
-                }
-            }
-        }
-        Ok(())
+        let seen = |account: AccountId, thread: &Followed| {
+            homes_seen.contains(&(thread.organization_id, account))
+                && threads_seen.contains(&(thread.thread_id, account))
+        };
+        Ok(seats
+            .iter()
+            .filter(|(_, account, thread)| !seen(*account, thread))
+            .map(|(stream, _, thread)| (*stream, thread.thread_id))
+            .collect())
     }
 }

@@ -25,6 +25,17 @@ pub enum Error {
         "The invoice is no longer open, so there is nothing to pay; start a new checkout if you want to buy."
     )]
     InvoiceNotOpen,
+    /// The provider says that money for the invoice is under way.
+    #[error("A payment of this invoice is under way; wait for the provider's word before you pay again.")]
+    PaymentUnderWay,
+    /// The payment is over, so there is nothing to give up.
+    #[error("The payment is {0}, so there is nothing to cancel.")]
+    PaymentOver(&'static str),
+    /// The law wants to know who buys for so much.
+    #[error(
+        "An invoice above R5 000 must name its recipient: give the billing profile a name and an address first."
+    )]
+    BillingDetailsRequired,
     /// Too many checkouts were started and not paid.
     #[error("Too many checkouts were started for this organisation; pay one of them, or wait a day.")]
     TooManyCheckouts,
@@ -70,6 +81,24 @@ pub static INVOICE_NOT_OPEN: Reason = Reason::new(
     "INVOICE_NOT_OPEN",
     "The invoice is paid or was given up, so there is nothing to pay; start a new checkout to buy again.",
 );
+/// A checkout of an invoice for which money is under way.
+pub static PAYMENT_UNDER_WAY: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "PAYMENT_UNDER_WAY",
+    "The provider says that money for this invoice is under way; wait for the outcome before paying again.",
+);
+/// A payment that is over cannot be cancelled.
+pub static PAYMENT_OVER: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "PAYMENT_OVER",
+    "The payment has succeeded or has ended otherwise, so there is nothing to cancel; a paid one is refunded.",
+);
+/// A purchase above R5 000 by somebody without name or address.
+pub static BILLING_DETAILS_REQUIRED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "BILLING_DETAILS_REQUIRED",
+    "A tax invoice above R5 000 must name its recipient; set the name and address with UpdateBillingProfile.",
+);
 /// Too many unpaid checkouts.
 pub static TOO_MANY_CHECKOUTS: Reason = Reason::new(
     Code::ResourceExhausted,
@@ -78,13 +107,23 @@ pub static TOO_MANY_CHECKOUTS: Reason = Reason::new(
 );
 
 /// What this domain answers.
-pub static REASONS: &[&Reason] = &[&PLAN_IS_FREE, &INVOICE_NOT_OPEN, &TOO_MANY_CHECKOUTS];
+pub static REASONS: &[&Reason] = &[
+    &PLAN_IS_FREE,
+    &INVOICE_NOT_OPEN,
+    &PAYMENT_UNDER_WAY,
+    &PAYMENT_OVER,
+    &BILLING_DETAILS_REQUIRED,
+    &TOO_MANY_CHECKOUTS,
+];
 
 impl Fault for Error {
     fn reason(&self) -> &'static Reason {
         match self {
             Self::PlanIsFree => &PLAN_IS_FREE,
             Self::InvoiceNotOpen => &INVOICE_NOT_OPEN,
+            Self::PaymentUnderWay => &PAYMENT_UNDER_WAY,
+            Self::PaymentOver(_) => &PAYMENT_OVER,
+            Self::BillingDetailsRequired => &BILLING_DETAILS_REQUIRED,
             Self::PaymentNotFound | Self::InvoiceNotFound => &fault::NOT_FOUND,
             Self::TooManyCheckouts => &TOO_MANY_CHECKOUTS,
             Self::NotAnAdministrator => &fault::PERMISSION_DENIED,

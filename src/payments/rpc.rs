@@ -63,6 +63,16 @@ impl wire::payments_service_server::PaymentsService for Rpc {
         Ok(Response::new(answer::checkout(checkout)))
     }
 
+    async fn cancel_payment(
+        &self,
+        request: Request<wire::CancelPaymentRequest>,
+    ) -> Result<Response<wire::CancelPaymentResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let id = decode::only_id("payment_id", &request.payment_id)?;
+        let cancelled = self.service.cancel_payment(&caller, id, key.as_deref()).await?;
+        Ok(Response::new(wire::CancelPaymentResponse { payment: Some(answer::payment(cancelled)) }))
+    }
+
     async fn get_payment(
         &self,
         request: Request<wire::GetPaymentRequest>,

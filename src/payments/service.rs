@@ -5,6 +5,7 @@
 //! counter, in that order everywhere.
 
 mod checkout;
+mod ending;
 mod estate;
 mod gateway;
 mod inbox;

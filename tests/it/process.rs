@@ -170,7 +170,7 @@ async fn settled(node: &Node, payment_id: &str) -> Payment {
         loop {
             let request = GetPaymentRequest { payment_id: payment_id.to_owned() };
             let payment = payments.get_payment(request).await.unwrap().into_inner().payment.unwrap();
-            if payment.status() != PaymentStatus::Pending {
+            if payment.status() != PaymentStatus::Created {
                 return payment;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -60,6 +60,7 @@ const NULLABLE: &[(&str, &str)] = &[
     ("audit_events", "what concerns an account or the platform as a whole is no organisation's"),
     ("jobs", "the platform's work; it names the organisation when there is one"),
     ("ledger_transactions", "money may arrive for nobody's order"),
+    ("receipts", "money may arrive for nobody's order"),
 ];
 
 /// The table of the tenants themselves, whose tenant is the row's own id.

@@ -30,6 +30,8 @@ pub struct Turn {
     pub listing_id: ListingId,
     /// The id that the answer will have.
     pub answer_id: MessageId,
+    /// Whether a program wrote the message, with an API key or the token of a service account.
+    pub by_program: bool,
     /// Where it stands.
     pub state: TurnState,
 }
@@ -37,14 +39,16 @@ pub struct Turn {
 /// Begins a turn.
 pub async fn insert_turn(tx: &mut Tx, turn: &Turn, at: Timestamp) -> Result<(), db::Error> {
     tx.sql(
-        "INSERT INTO agent_turns (message_id, thread_id, organization_id, listing_id, answer_id, state, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO agent_turns (message_id, thread_id, organization_id, listing_id, answer_id, by_program, state,
+            created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(turn.message_id)
     .bind(turn.thread_id)
     .bind(turn.organization_id)
     .bind(turn.listing_id)
     .bind(turn.answer_id)
+    .bind(turn.by_program)
     .bind(turn.state)
     .bind(at)
     .execute()
@@ -59,7 +63,7 @@ pub async fn turn(
     message_id: MessageId,
 ) -> Result<Option<Turn>, db::Error> {
     conn.sql(
-        "SELECT message_id, thread_id, organization_id, listing_id, answer_id, state
+        "SELECT message_id, thread_id, organization_id, listing_id, answer_id, by_program, state
          FROM agent_turns WHERE organization_id = $1 AND message_id = $2",
     )
     .bind(organization_id)
@@ -75,7 +79,7 @@ pub async fn lock_turn(
     message_id: MessageId,
 ) -> Result<Option<Turn>, db::Error> {
     tx.sql(db::lock!(
-        "SELECT message_id, thread_id, organization_id, listing_id, answer_id, state
+        "SELECT message_id, thread_id, organization_id, listing_id, answer_id, by_program, state
          FROM agent_turns WHERE organization_id = $1 AND message_id = $2"
     ))
     .bind(organization_id)

@@ -136,7 +136,7 @@ impl Service {
         // Asked before each call: the agent, or whoever it acts for, may have gone since the last.
         let standing = self.standing(&mut conn, turn).await?;
         drop(conn);
-        let outcome = match self.grant(&standing, &call.wanted.name) {
+        let outcome = match self.grant(turn, &standing, &call.wanted.name) {
             Grant::Refused(outcome) => outcome,
             Grant::Run(tool) => {
                 let caller = self.auth().on_behalf_of(standing.asker, turn.message_id.to_string()).await?;
@@ -217,8 +217,13 @@ impl Service {
         }
     }
 
-    fn grant(&self, standing: &Standing, name: &str) -> Grant {
+    fn grant(&self, turn: &Turn, standing: &Standing, name: &str) -> Grant {
         let agent = &standing.agent;
+        if turn.by_program {
+            // Else whoever holds a key for messages could have done by an agent what the key is not good for.
+            let message = "A program wrote the message, and agents use no tools for programs.";
+            return Grant::Refused(Outcome::refused("TOOL_NOT_GRANTED", message));
+        }
         let named = agent.tools.iter().find(|named| named.name == name);
         let (Some(named), Some(tool)) = (named, self.tools().get(name)) else {
             let offered: Vec<String> = self.offered(agent).into_iter().map(|tool| tool.name).collect();

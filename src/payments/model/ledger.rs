@@ -11,26 +11,58 @@ use crate::db::words;
 words! {
     /// An account of the books. Assets and expenses grow by debits, liabilities and income by credits.
     pub enum Account {
+        /// Asset: what customers owe on invoices that were issued.
+        Receivable = "receivable",
         /// Asset: what PayFast holds for us, its fee taken off.
         PayfastClearing = "payfast_clearing",
+        /// Asset: what PayFast has paid out to our bank.
+        Bank = "bank",
         /// Expense: what providers charge.
         ProviderFees = "provider_fees",
         /// Income: what was sold, without tax.
         Revenue = "revenue",
+        /// Liability: what was sold and is still to be delivered, without tax.
+        DeferredRevenue = "deferred_revenue",
         /// Liability: value-added tax to be paid over.
         VatOutput = "vat_output",
+        /// Liability: what we owe to customers and they may buy with.
+        CustomerCredit = "customer_credit",
         /// Liability: money that came for no open order; it is the payer's until somebody decides.
         UnappliedReceipts = "unapplied_receipts",
+        /// Income taken back: sales that credit notes and refunds undid, without tax.
+        Refunds = "refunds",
+        /// Expense: what card schemes took back.
+        Chargebacks = "chargebacks",
+        /// Expense: invoices given up for lost.
+        BadDebts = "bad_debts",
+        /// Liability: what we owe to developers.
+        DeveloperPayables = "developer_payables",
+        /// Asset: what is on its way to developers.
+        Payouts = "payouts",
     }
 }
 
 words! {
     /// What a transaction records.
     pub enum Kind {
-        /// A payment for an order.
+        /// An invoice was issued: it is owed.
+        InvoiceIssued = "invoice_issued",
+        /// A payment for an invoice.
         Settlement = "settlement",
         /// Money for no open order.
         UnappliedReceipt = "unapplied_receipt",
+        /// A credit note.
+        CreditNote = "credit_note",
+        /// An issued invoice was given up for lost.
+        WriteOff = "write_off",
+        /// Money went back to a payer.
+        Refund = "refund",
+        /// A card scheme took money back.
+        Chargeback = "chargeback",
+        /// The provider charged something, or gave it back, that no payment carries.
+        ProviderCharge = "provider_charge",
+        /// The provider paid out to our bank.
+        BankPayout = "bank_payout",
     }
 }
 
@@ -93,19 +125,26 @@ impl Balanced {
     }
 }
 
-/// Books a payment of an order: PayFast holds the gross less its fee, and the gross is income and tax.
+/// Books that an invoice was issued: the customer owes all of it, and it is income and tax.
 ///
 /// # Errors
 /// When the parts do not fit together.
-pub fn settlement(gross: Money, fee: Money, tax: Money) -> Result<Balanced, Unbalanced> {
-    let (held, fee) = received(gross, fee)?;
-    let net = gross.checked_sub(tax).map_err(|_| Unbalanced::Amounts)?;
+pub fn invoice_issued(total: Money, tax: Money) -> Result<Balanced, Unbalanced> {
+    let net = total.checked_sub(tax).map_err(|_| Unbalanced::Amounts)?;
     Balanced::new([
-        held,
-        fee,
-        Entry { account: Account::Revenue, amount: negated(net)? },
-        Entry { account: Account::VatOutput, amount: negated(tax)? },
+        debit(Account::Receivable, total),
+        credit(Account::Revenue, net)?,
+        credit(Account::VatOutput, tax)?,
     ])
+}
+
+/// Books a payment of an invoice: PayFast holds the gross less its fee, and the customer owes as much less.
+///
+/// # Errors
+/// When the parts do not fit together.
+pub fn settlement(gross: Money, fee: Money) -> Result<Balanced, Unbalanced> {
+    let (held, fee) = received(gross, fee)?;
+    Balanced::new([held, fee, credit(Account::Receivable, gross)?])
 }
 
 /// Books money for no open order: we hold it and owe it.
@@ -114,19 +153,21 @@ pub fn settlement(gross: Money, fee: Money, tax: Money) -> Result<Balanced, Unba
 /// When the parts do not fit together.
 pub fn unapplied_receipt(gross: Money, fee: Money) -> Result<Balanced, Unbalanced> {
     let (held, fee) = received(gross, fee)?;
-    Balanced::new([held, fee, Entry { account: Account::UnappliedReceipts, amount: negated(gross)? }])
+    Balanced::new([held, fee, credit(Account::UnappliedReceipts, gross)?])
 }
 
 fn received(gross: Money, fee: Money) -> Result<(Entry, Entry), Unbalanced> {
     let held = gross.checked_sub(fee).map_err(|_| Unbalanced::Amounts)?;
-    Ok((
-        Entry { account: Account::PayfastClearing, amount: held },
-        Entry { account: Account::ProviderFees, amount: fee },
-    ))
+    Ok((debit(Account::PayfastClearing, held), debit(Account::ProviderFees, fee)))
 }
 
-fn negated(amount: Money) -> Result<Money, Unbalanced> {
-    amount.checked_neg().map_err(|_| Unbalanced::Amounts)
+const fn debit(account: Account, amount: Money) -> Entry {
+    Entry { account, amount }
+}
+
+fn credit(account: Account, amount: Money) -> Result<Entry, Unbalanced> {
+    let amount = amount.checked_neg().map_err(|_| Unbalanced::Amounts)?;
+    Ok(Entry { account, amount })
 }
 
 #[cfg(test)]
@@ -138,20 +179,22 @@ mod tests {
         Money::new(minor, Currency::Zar)
     }
 
+    fn amounts(books: &Balanced) -> Vec<(Account, i64)> {
+        books.entries().iter().map(|entry| (entry.account, entry.amount.minor)).collect()
+    }
+
     #[test]
-    fn a_settlement_of_the_pro_plan() {
-        let books = settlement(rand(52_900), rand(1_217), rand(6_900)).unwrap();
-        let amounts: Vec<_> =
-            books.entries().iter().map(|entry| (entry.account, entry.amount.minor)).collect();
-        assert_eq!(
-            amounts,
-            [
-                (Account::PayfastClearing, 51_683),
-                (Account::ProviderFees, 1_217),
-                (Account::Revenue, -46_000),
-                (Account::VatOutput, -6_900),
-            ]
-        );
+    fn the_pro_plan_is_sold_and_paid() {
+        let issued = invoice_issued(rand(52_900), rand(6_900)).unwrap();
+        let owed = [(Account::Receivable, 52_900), (Account::Revenue, -46_000), (Account::VatOutput, -6_900)];
+        assert_eq!(amounts(&issued), owed);
+        let paid = settlement(rand(52_900), rand(1_217)).unwrap();
+        let expected = [
+            (Account::PayfastClearing, 51_683),
+            (Account::ProviderFees, 1_217),
+            (Account::Receivable, -52_900),
+        ];
+        assert_eq!(amounts(&paid), expected);
     }
 
     #[test]
@@ -171,14 +214,16 @@ mod tests {
             let gross = rand(gross);
             let fee = rand(fee.min(gross.minor));
             let tax = super::super::tax_included(gross).unwrap();
-            for books in [settlement(gross, fee, tax).unwrap(), unapplied_receipt(gross, fee).unwrap()] {
+            let all = [invoice_issued(gross, tax), settlement(gross, fee), unapplied_receipt(gross, fee)];
+            for books in all.map(Result::unwrap) {
                 prop_assert_eq!(books.entries().iter().map(|entry| entry.amount.minor).sum::<i64>(), 0);
             }
         }
 
         #[test]
         fn extremes_are_errors_not_panics(gross: i64, fee: i64, tax: i64) {
-            let _ = settlement(rand(gross), rand(fee), rand(tax));
+            let _ = invoice_issued(rand(gross), rand(tax));
+            let _ = settlement(rand(gross), rand(fee));
             let _ = unapplied_receipt(rand(gross), rand(fee));
         }
     }

@@ -31,8 +31,8 @@ pub(super) fn payment(payment: Payment) -> wire::Payment {
         fee: payment.fee_minor.map(money),
         provider: payment.provider.as_str().to_owned(),
         provider_payment_id: payment.provider_payment_id.unwrap_or_default(),
-        plan_id: payment.plan_id,
-        billing_cycle: cycle(payment.billing_cycle).into(),
+        plan_id: payment.plan_id.unwrap_or_default(),
+        billing_cycle: optional_cycle(payment.billing_cycle).into(),
         test: payment.test,
         create_time: Some(encode::timestamp(payment.created_at)),
         update_time: Some(encode::timestamp(payment.updated_at)),
@@ -62,8 +62,8 @@ pub(super) fn invoice(with_lines: InvoiceWithLines) -> wire::Invoice {
         quantity: line.quantity,
         unit_price: Some(money(line.unit_minor)),
         total: Some(money(line.total_minor)),
-        plan_id: line.plan_id,
-        billing_cycle: cycle(line.billing_cycle).into(),
+        plan_id: line.plan_id.unwrap_or_default(),
+        billing_cycle: optional_cycle(line.billing_cycle).into(),
         period_start_time: line.period_start.map(encode::timestamp),
         period_end_time: line.period_end.map(encode::timestamp),
     };
@@ -73,6 +73,8 @@ pub(super) fn invoice(with_lines: InvoiceWithLines) -> wire::Invoice {
         number: invoice.number.unwrap_or_default(),
         status: invoice_status(invoice.status).into(),
         total: Some(money(invoice.total_minor)),
+        credited: Some(money(invoice.credited_minor)),
+        prices_include_tax: invoice.prices_include_tax,
         tax: Some(money(invoice.tax_minor)),
         tax_rate_percent: format!("{}.{:02}", invoice.tax_rate_bp / 100, invoice.tax_rate_bp % 100),
         lines: lines.into_iter().map(line).collect(),
@@ -113,7 +115,7 @@ pub(super) fn plan(plan: Plan) -> wire::Plan {
 pub(super) fn subscription(current: CurrentSubscription) -> wire::Subscription {
     let time = |at: Timestamp| Some(encode::timestamp(at));
     let bought = current.bought.as_ref();
-    let billing_cycle = bought.map_or(wire::BillingCycle::Unspecified, |bought| cycle(bought.billing_cycle));
+    let billing_cycle = optional_cycle(bought.map(|bought| bought.billing_cycle));
     wire::Subscription {
         id: bought.map(|bought| bought.id.to_string()).unwrap_or_default(),
         organization_id: current.organization_id.to_string(),
@@ -178,27 +180,33 @@ pub(super) fn report(report: Report) -> wire::VerifyLedgerResponse {
     }
 }
 
-fn cycle(cycle: Cycle) -> wire::BillingCycle {
+fn optional_cycle(cycle: Option<Cycle>) -> wire::BillingCycle {
     match cycle {
-        Cycle::Monthly => wire::BillingCycle::Monthly,
-        Cycle::Yearly => wire::BillingCycle::Yearly,
+        None => wire::BillingCycle::Unspecified,
+        Some(Cycle::Monthly) => wire::BillingCycle::Monthly,
+        Some(Cycle::Yearly) => wire::BillingCycle::Yearly,
     }
 }
 
 fn payment_status(status: PaymentStatus) -> wire::PaymentStatus {
     match status {
+        PaymentStatus::Created => wire::PaymentStatus::Created,
         PaymentStatus::Pending => wire::PaymentStatus::Pending,
         PaymentStatus::Succeeded => wire::PaymentStatus::Succeeded,
+        PaymentStatus::Failed => wire::PaymentStatus::Failed,
         PaymentStatus::Cancelled => wire::PaymentStatus::Cancelled,
+        PaymentStatus::Expired => wire::PaymentStatus::Expired,
         PaymentStatus::Superseded => wire::PaymentStatus::Superseded,
     }
 }
 
 fn invoice_status(status: InvoiceStatus) -> wire::InvoiceStatus {
     match status {
+        InvoiceStatus::Draft => wire::InvoiceStatus::Draft,
         InvoiceStatus::Open => wire::InvoiceStatus::Open,
         InvoiceStatus::Paid => wire::InvoiceStatus::Paid,
         InvoiceStatus::Void => wire::InvoiceStatus::Void,
+        InvoiceStatus::Uncollectible => wire::InvoiceStatus::Uncollectible,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Starting a checkout: an open invoice, a pending payment that says what it buys, and the signed form.
+//! Starting a checkout: an open invoice, an attempt to pay it that says what it buys, and the signed form.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::payments::Error;
 use crate::payments::address;
 use crate::payments::model::period::Cycle;
 use crate::payments::model::{
-    self, BillingProfile, Checkout, FormField, Invoice, InvoiceId, InvoiceLine, InvoiceStatus,
+    self, BillingProfile, Checkout, FormField, Invoice, InvoiceId, InvoiceLine, InvoiceOrigin, InvoiceStatus,
     PLAN_ID_CHARS_MAX, Payment, PaymentId, PaymentStatus, Plan, Provider, VAT_PERCENT,
 };
 use crate::payments::payfast::form::{Builder, SIGNATURE_FIELD};
@@ -25,6 +25,10 @@ const OPEN_CHECKOUTS_MAX: i64 = 1_000;
 const OPEN_WINDOW: Duration = Duration::from_hours(24);
 /// The longest name and address of a buyer that PayFast takes, in characters.
 const BUYER_CHARS_MAX: usize = 100;
+/// The longest name of what is bought that PayFast takes, in characters.
+const ITEM_NAME_CHARS_MAX: usize = 100;
+/// The longest description of it, likewise.
+const ITEM_DESCRIPTION_CHARS_MAX: usize = 255;
 
 /// What is bought.
 #[derive(Clone, Debug)]
@@ -36,7 +40,7 @@ pub enum Item {
         /// The cycle.
         cycle: Option<Cycle>,
     },
-    /// An invoice that is open: its pending payment is gone on with.
+    /// An invoice that is open: the attempt to pay it that is alive is gone on with, or another begins.
     Invoice(InvoiceId),
 }
 
@@ -73,9 +77,10 @@ impl Service {
         let (plan_id, cycle) = match &command.item {
             Item::Plan { plan_id, cycle } => (plan_id, *cycle),
             Item::Invoice(invoice) => {
-                let checkout = self.go_on(&mut tx, organization_id, *invoice, urls).await?;
-                // Nothing changed, but somebody was given a signed form.
-                let entry = started(caller, organization_id, checkout.payment_id);
+                let (payment, checkout) =
+                    self.go_on(&mut tx, caller, organization_id, *invoice, urls).await?;
+                // Even if nothing changed, somebody was given a signed form.
+                let entry = started(caller, organization_id, payment.id).changed(&(), &payment);
                 self.audit.record(&mut tx, entry).await?;
                 slot.store(&mut tx, &checkout).await?;
                 tx.commit().await?;
@@ -85,11 +90,13 @@ impl Service {
         let order = self.order(&mut tx, plan_id, cycle, urls).await?;
         let profile = store::profile::lock(&mut tx, organization_id, self.world.now()).await?;
         let since = self.world.now().minus(OPEN_WINDOW);
-        if store::payment::pending_since(&mut tx, organization_id, since, OPEN_CHECKOUTS_MAX).await? {
+        if store::payment::unheard_since(&mut tx, organization_id, since, OPEN_CHECKOUTS_MAX).await? {
             return Err(Error::TooManyCheckouts);
         }
         let payment = self.open(&mut tx, caller, &order, &profile).await?;
-        let checkout = self.checkout(&order, &payment, &profile)?;
+        let subject =
+            Subject { name: format!("CapeControl {}", order.plan.name), description: order.description() };
+        let checkout = self.checkout(&subject, &order.urls, &payment, &profile)?;
         let entry = started(caller, organization_id, payment.id).changed(&(), &payment);
         self.audit.record(&mut tx, entry).await?;
         slot.store(&mut tx, &checkout).await?;
@@ -97,26 +104,82 @@ impl Service {
         Ok(checkout)
     }
 
-    /// The form for an invoice that is open, whoever started its payment.
+    /// The form for an invoice that is open: of the attempt that is alive, whoever started it, or of a new one.
     async fn go_on(
         &self,
         tx: &mut Tx,
+        caller: &Caller,
         organization_id: OrganizationId,
         invoice: InvoiceId,
         (urls, violations): (BuyerUrls, Violations),
-    ) -> Result<Checkout, Error> {
+    ) -> Result<(Payment, Checkout), Error> {
         violations.finish()?;
         let profile = store::profile::lock(tx, organization_id, self.world.now()).await?;
-        let payment = store::payment::of_invoice(tx, organization_id, invoice).await?;
-        let payment = payment.ok_or(Error::InvoiceNotFound)?;
+        let home = store::invoice::organization_of(tx, invoice).await?;
+        if home != Some(organization_id) {
+            return Err(Error::InvoiceNotFound);
+        }
+        let invoice = store::invoice::lock(tx, invoice).await?;
         // A form for the simulator's money is none for real money, and the other way round.
-        if payment.status != PaymentStatus::Pending || payment.test != self.options.test() {
+        if invoice.status != InvoiceStatus::Open || invoice.test != self.options.test() {
             return Err(Error::InvoiceNotOpen);
         }
-        let plan = store::plan::get(tx, &payment.plan_id).await?.ok_or(db::Error::NotFound)?;
-        let price = Money::new(payment.amount_minor, payment.currency);
-        let order = Order { plan, cycle: payment.billing_cycle, price, urls };
-        self.checkout(&order, &payment, &profile)
+        let last = store::payment::newest_of_invoice(tx, organization_id, invoice.id).await?;
+        let payment = match last {
+            Some(payment) if payment.status == PaymentStatus::Pending => return Err(Error::PaymentUnderWay),
+            Some(payment) if payment.status == PaymentStatus::Created => payment,
+            last => {
+                let buys = last.and_then(|last| last.plan_id.zip(last.billing_cycle));
+                self.attempt(tx, caller, &invoice, buys).await?
+            }
+        };
+        let subject = self.subject(tx, &invoice, &payment).await?;
+        let checkout = self.checkout(&subject, &urls, &payment, &profile)?;
+        Ok((payment, checkout))
+    }
+
+    /// What the buyer reads on the provider's page about an invoice.
+    async fn subject(&self, tx: &mut Tx, invoice: &Invoice, payment: &Payment) -> Result<Subject, Error> {
+        let lines = store::invoice::lines(tx, invoice.organization_id, [invoice.id]).await?;
+        let description = lines.into_iter().next().map(|line| line.description).unwrap_or_default();
+        let what = match (&payment.plan_id, &invoice.number) {
+            (Some(plan), _) => store::plan::get(tx, plan).await?.ok_or(db::Error::NotFound)?.name,
+            (None, Some(number)) => format!("invoice {number}"),
+            (None, None) => "invoice".to_owned(),
+        };
+        Ok(Subject { name: format!("CapeControl {what}"), description })
+    }
+
+    /// An attempt to pay what is due on an invoice.
+    async fn attempt(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        invoice: &Invoice,
+        buys: Option<(String, Cycle)>,
+    ) -> Result<Payment, Error> {
+        let (plan_id, billing_cycle) = buys.unzip();
+        let now = self.world.now();
+        let payment = Payment {
+            id: self.world.id(),
+            organization_id: invoice.organization_id,
+            account_id: caller.account,
+            invoice_id: invoice.id,
+            provider: Provider::Payfast,
+            status: PaymentStatus::Created,
+            plan_id,
+            billing_cycle,
+            currency: invoice.currency,
+            amount_minor: invoice.due_minor(),
+            fee_minor: None,
+            provider_payment_id: None,
+            test: self.options.test(),
+            created_at: now,
+            updated_at: now,
+            settled_at: None,
+        };
+        store::payment::insert(tx, &payment).await?;
+        Ok(payment)
     }
 
     /// Checks everything about a wish, and names all that is wrong with it at once.
@@ -169,7 +232,7 @@ impl Service {
         }
     }
 
-    /// Writes the open invoice and the pending payment.
+    /// Writes the open invoice and the first attempt to pay it.
     async fn open(
         &self,
         tx: &mut Tx,
@@ -177,8 +240,10 @@ impl Service {
         order: &Order,
         profile: &BillingProfile,
     ) -> Result<Payment, Error> {
-        let now = self.world.now();
         let invoice = self.invoice(order, profile)?;
+        if invoice.requires_recipient() && !profile.names_recipient() {
+            return Err(Error::BillingDetailsRequired);
+        }
         store::invoice::insert(tx, &invoice).await?;
         let line = InvoiceLine {
             invoice_id: invoice.id,
@@ -187,32 +252,13 @@ impl Service {
             quantity: 1,
             unit_minor: order.price.minor,
             total_minor: order.price.minor,
-            plan_id: order.plan.id.clone(),
-            billing_cycle: order.cycle,
+            plan_id: Some(order.plan.id.clone()),
+            billing_cycle: Some(order.cycle),
             period_start: None,
             period_end: None,
         };
         store::invoice::insert_line(tx, invoice.organization_id, &line).await?;
-        let payment = Payment {
-            id: self.world.id(),
-            organization_id: invoice.organization_id,
-            account_id: caller.account,
-            invoice_id: invoice.id,
-            provider: Provider::Payfast,
-            status: PaymentStatus::Pending,
-            plan_id: order.plan.id.clone(),
-            billing_cycle: order.cycle,
-            currency: order.price.currency,
-            amount_minor: order.price.minor,
-            fee_minor: None,
-            provider_payment_id: None,
-            test: self.options.test(),
-            created_at: now,
-            updated_at: now,
-            settled_at: None,
-        };
-        store::payment::insert(tx, &payment).await?;
-        Ok(payment)
+        self.attempt(tx, caller, &invoice, Some((order.plan.id.clone(), order.cycle))).await
     }
 
     fn invoice(&self, order: &Order, profile: &BillingProfile) -> Result<Invoice, Error> {
@@ -220,12 +266,15 @@ impl Service {
         Ok(Invoice {
             id: self.world.id(),
             organization_id: profile.organization_id,
+            origin: InvoiceOrigin::Checkout,
             number: None,
             status: InvoiceStatus::Open,
             currency: order.price.currency,
             total_minor: order.price.minor,
             tax_minor: model::tax_included(order.price).map_err(Error::internal)?.minor,
             tax_rate_bp: VAT_PERCENT.saturating_mul(100),
+            prices_include_tax: true,
+            credited_minor: 0,
             supplier_legal_name: supplier.legal_name.clone(),
             supplier_trading_name: supplier.trading_name.clone(),
             supplier_vat_number: supplier.vat_number.clone(),
@@ -243,22 +292,22 @@ impl Service {
     /// The form that the buyer's browser posts, in PayFast's order, the signature last.
     fn checkout(
         &self,
-        order: &Order,
+        subject: &Subject,
+        urls: &BuyerUrls,
         payment: &Payment,
         profile: &BillingProfile,
     ) -> Result<Checkout, Error> {
-        let name: String = profile.name.chars().take(BUYER_CHARS_MAX).collect();
         let form = Builder::new(&self.options.merchant_id, &self.options.merchant_key)
-            .put("return_url", &order.urls.return_url)
-            .put("cancel_url", &order.urls.cancel_url)
+            .put("return_url", &urls.return_url)
+            .put("cancel_url", &urls.cancel_url)
             .put("notify_url", &self.options.notify_url())
             // The buyer can type them where PayFast would not take ours.
-            .offer("name_first", &name)
+            .offer("name_first", &clipped(&profile.name, BUYER_CHARS_MAX))
             .offer("email_address", &profile.email)
             .put("m_payment_id", &payment.id.to_string())
             .amount(Money::new(payment.amount_minor, payment.currency))
-            .put("item_name", &format!("CapeControl {}", order.plan.name))
-            .put("item_description", &order.description());
+            .put("item_name", &clipped(&subject.name, ITEM_NAME_CHARS_MAX))
+            .offer("item_description", &clipped(&subject.description, ITEM_DESCRIPTION_CHARS_MAX));
         let signed = form.finish(self.options.passphrase()).map_err(Error::internal)?;
         let signature = (SIGNATURE_FIELD.to_owned(), signed.signature);
         let fields = signed.fields.into_iter().chain([signature]);
@@ -273,6 +322,16 @@ impl Service {
 
 fn started(caller: &Caller, organization: OrganizationId, payment: PaymentId) -> Entry {
     caller.entry("payments.create_checkout").of(organization).on("payment", payment)
+}
+
+fn clipped(text: &str, chars_max: usize) -> String {
+    text.chars().take(chars_max).collect()
+}
+
+/// What the buyer reads on the provider's page.
+struct Subject {
+    name: String,
+    description: String,
 }
 
 /// A wish that was checked.

@@ -17,7 +17,7 @@ use crate::payments::store;
 use super::Service;
 
 /// To find out whose something is. What it holds is read in its organisation's scope.
-const LOCATE: Scope = Scope::System("payments.locate");
+pub(super) const LOCATE: Scope = Scope::System("payments.locate");
 
 /// A place in a list that begins with the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

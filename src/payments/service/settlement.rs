@@ -13,8 +13,8 @@ use crate::db::{self, Scope, Tx};
 use crate::jobs::{Failure, Job, Lease};
 use crate::payments::model::ledger::{self, Balanced, Kind};
 use crate::payments::model::{
-    AlarmKind, BillingProfile, EventId, EventStatus, Invoice, Payment, PaymentId, PaymentStatus, PlanKind,
-    Subscription,
+    AlarmKind, BillingProfile, EventId, EventStatus, Invoice, InvoiceStatus, Payment, PaymentId,
+    PaymentStatus, PlanKind, Provider, Receipt, ReceiptStatus, Subscription,
 };
 use crate::payments::payfast::confirmation::Confirmation;
 use crate::payments::payfast::itn::Itn;
@@ -82,8 +82,10 @@ impl Service {
         };
         // Asked outside any transaction, and only when the answer matters.
         let confirmation = match facts.status {
-            Said::Complete | Said::Cancelled => self.confirm.confirm(&itn).await,
-            Said::Failed | Said::Pending | Said::Unknown(_) => Confirmation::Valid,
+            Said::Complete | Said::Cancelled | Said::Failed | Said::Pending => {
+                self.confirm.confirm(&itn).await
+            }
+            Said::Unknown(_) => Confirmation::Valid,
         };
         match confirmation {
             Confirmation::Retry => Err(Failure::retry("the provider has not confirmed the notification yet")),
@@ -114,9 +116,9 @@ impl Service {
     ) -> Result<(), Failure> {
         let mut tx = self.db.begin(SCOPE).await?;
         let outcome = match &facts.status {
-            Said::Complete | Said::Cancelled => self.once(&mut tx, event, itn, facts).await?,
-            Said::Failed => Outcome::new(EventStatus::Ignored, "failed: no money moved"),
-            Said::Pending => Outcome::new(EventStatus::Ignored, "pending: the provider will say more"),
+            Said::Complete | Said::Cancelled | Said::Failed | Said::Pending => {
+                self.once(&mut tx, event, itn, facts).await?
+            }
             Said::Unknown(word) => {
                 let detail = format!("the status {word:?} is unknown");
                 let alarm = alarm(AlarmKind::StatusUnknown, facts, None, &detail);
@@ -171,44 +173,77 @@ impl Service {
             return self.wrong_amount(tx, &order, facts, &refusal).await;
         }
         match facts.status {
+            Said::Complete => self.settle(tx, order, facts).await,
             Said::Cancelled => self.cancel(tx, order).await,
-            _ => self.settle(tx, order, facts).await,
+            Said::Failed => self.note(tx, order, PaymentStatus::Failed, "failed: no money moved").await,
+            Said::Pending | Said::Unknown(_) => {
+                self.note(tx, order, PaymentStatus::Pending, "pending: the provider will say more").await
+            }
         }
+    }
+
+    /// Notes what the provider says of an attempt without any money. What is over stays as it is.
+    async fn note(
+        &self,
+        tx: &mut Tx,
+        order: Order,
+        to: PaymentStatus,
+        detail: &str,
+    ) -> Result<Outcome, Failure> {
+        let payment = order.payment;
+        let Ok(status) = payment.status.change_to(to) else {
+            let detail = format!("{detail}; but the payment is {} already", payment.status.as_str());
+            return Ok(Outcome::new(EventStatus::Ignored, detail));
+        };
+        let noted = Payment { status, ..payment.clone() };
+        self.write_payment(tx, &payment, noted, "payments.note_payment").await?;
+        Ok(Outcome::new(EventStatus::Applied, detail))
+    }
+
+    /// Writes a payment, and that the provider's word changed it.
+    async fn write_payment(
+        &self,
+        tx: &mut Tx,
+        before: &Payment,
+        mut after: Payment,
+        action: &'static str,
+    ) -> Result<(), Failure> {
+        after.updated_at = self.world.now();
+        store::payment::update(tx, &after).await?;
+        self.audit.record(tx, decided(action, &after).changed(before, &after)).await?;
+        Ok(())
     }
 
     /// Money that came for an open order, exactly as much as it costs.
     async fn settle(&self, tx: &mut Tx, order: Order, facts: &Facts) -> Result<Outcome, Failure> {
         let now = self.world.now();
-        let Order { profile, mut payment, mut invoice, event } = order;
-        let (Ok(paid), Ok(settled)) = (invoice.status.pay(), payment.status.succeed()) else {
+        let Order { profile, payment, mut invoice, event } = order;
+        let due = payment.amount_minor == invoice.due_minor();
+        let paid = invoice.status.change_to(InvoiceStatus::Paid).ok().filter(|_| due);
+        let settled = payment.status.change_to(PaymentStatus::Succeeded);
+        let (Some(paid), Ok(settled)) = (paid, settled) else {
             return self.closed(tx, event, &payment, facts).await;
         };
         let fee = facts.fee_minor.unwrap_or(0);
-        let before = payment.clone();
-        payment.status = settled;
-        payment.fee_minor = Some(fee);
-        payment.provider_payment_id.clone_from(&facts.provider_payment);
-        payment.settled_at = Some(now);
-        payment.updated_at = now;
-        store::payment::update(tx, &payment).await?;
-        let books = ledger::settlement(
-            Money::new(payment.amount_minor, payment.currency),
-            Money::new(fee, payment.currency),
-            Money::new(invoice.tax_minor, invoice.currency),
-        )
-        .map_err(Failure::dead)?;
-        self.book(tx, event, Kind::Settlement, Some(&payment), "payment of an invoice", &books).await?;
+        let after = Payment {
+            status: settled,
+            fee_minor: Some(fee),
+            provider_payment_id: facts.provider_payment.clone(),
+            settled_at: Some(now),
+            ..payment.clone()
+        };
+        self.write_payment(tx, &payment, after, "payments.settle_payment").await?;
+        let gross = Money::new(payment.amount_minor, payment.currency);
+        let books = ledger::settlement(gross, Money::new(fee, payment.currency)).map_err(Failure::dead)?;
+        self.book(tx, Some(event), Kind::Settlement, Some(&payment), "payment of an invoice", &books).await?;
+        self.take_in(tx, event, Some(&payment), facts, ReceiptStatus::Applied).await?;
         self.give(tx, &payment).await?;
-        let entry = decided("payments.settle_payment", &payment).changed(&before, &payment);
-        self.audit.record(tx, entry).await?;
         // Last, for the counter is everybody's: it stays locked until the transaction ends.
         invoice.status = paid;
-        invoice.number = Some(self.number(tx, &invoice).await?);
-        invoice.issued_at = Some(now);
         invoice.paid_at = Some(now);
-        invoice.customer_name = profile.name;
-        invoice.customer_vat_number = profile.vat_number;
-        invoice.customer_address = profile.address;
+        if invoice.number.is_none() {
+            self.issue(tx, &mut invoice, &profile).await?;
+        }
         store::invoice::update(tx, &invoice).await?;
         let detail = format!("invoice {} is paid", invoice.number.as_deref().unwrap_or_default());
         let outcome = Outcome::new(EventStatus::Applied, detail);
@@ -219,39 +254,94 @@ impl Service {
         Ok(outcome.alarmed(alarm(AlarmKind::FeeUnreadable, facts, Some(&payment), detail)))
     }
 
+    /// Issues an invoice: copies who is invoiced, books that it is owed, and gives it its number, last.
+    pub(super) async fn issue(
+        &self,
+        tx: &mut Tx,
+        invoice: &mut Invoice,
+        profile: &BillingProfile,
+    ) -> Result<(), Failure> {
+        // A profile that was emptied since takes nothing off a document that must name its recipient.
+        if !invoice.requires_recipient() || profile.names_recipient() {
+            invoice.customer_name.clone_from(&profile.name);
+            invoice.customer_vat_number.clone_from(&profile.vat_number);
+            invoice.customer_address.clone_from(&profile.address);
+        }
+        let money = |minor| Money::new(minor, invoice.currency);
+        let books = ledger::invoice_issued(money(invoice.total_minor), money(invoice.tax_minor));
+        let head = Head {
+            id: self.world.id(),
+            organization_id: Some(invoice.organization_id),
+            kind: Kind::InvoiceIssued,
+            payment_id: None,
+            invoice_id: Some(invoice.id),
+            event_id: None,
+            memo: "an invoice was issued".to_owned(),
+            at: self.world.now(),
+        };
+        store::ledger::post(tx, &head, &books.map_err(Failure::dead)?).await?;
+        invoice.number = Some(self.number(tx, invoice).await?);
+        invoice.issued_at = Some(self.world.now());
+        Ok(())
+    }
+
+    /// Writes down that money arrived, and on what it was booked.
+    async fn take_in(
+        &self,
+        tx: &mut Tx,
+        event: EventId,
+        payment: Option<&Payment>,
+        facts: &Facts,
+        status: ReceiptStatus,
+    ) -> Result<(), Failure> {
+        let applied = payment.filter(|_| status == ReceiptStatus::Applied);
+        let receipt = Receipt {
+            id: self.world.id(),
+            organization_id: payment.map(|payment| payment.organization_id),
+            payment_id: payment.map(|payment| payment.id),
+            invoice_id: applied.map(|payment| payment.invoice_id),
+            event_id: event,
+            provider: Provider::Payfast,
+            provider_payment_id: facts.provider_payment.clone().unwrap_or_default(),
+            status,
+            currency: payment.map_or(Currency::Zar, |payment| payment.currency),
+            gross_minor: facts.gross_minor.unwrap_or(0),
+            fee_minor: facts.fee_minor.unwrap_or(0),
+            returned_minor: 0,
+            test: self.options.test(),
+            created_at: self.world.now(),
+        };
+        Ok(store::receipt::insert(tx, &receipt).await?)
+    }
+
     /// Gives what this very payment bought, and closes what else was being bought.
     async fn give(&self, tx: &mut Tx, payment: &Payment) -> Result<(), Failure> {
-        let plan = store::plan::get(tx, &payment.plan_id).await?.ok_or(db::Error::NotFound)?;
+        let (Some(plan_id), Some(cycle)) = (&payment.plan_id, payment.billing_cycle) else { return Ok(()) };
+        let plan = store::plan::get(tx, plan_id).await?.ok_or(db::Error::NotFound)?;
         if plan.kind != PlanKind::Subscription {
             return Ok(());
         }
-        let now = self.world.now();
-        let (organization, plan, cycle) = (payment.organization_id, &payment.plan_id, payment.billing_cycle);
+        let (organization, now) = (payment.organization_id, self.world.now());
         let (subscription, period) = match store::subscription::get(tx, organization).await? {
-            Some(current) => current.buy(plan, cycle, now),
-            None => Subscription::begin(self.world.id(), organization, plan, cycle, now),
+            Some(current) => current.buy(plan_id, cycle, now),
+            None => Subscription::begin(self.world.id(), organization, plan_id, cycle, now),
         };
         store::subscription::put(tx, &subscription).await?;
         store::invoice::set_period(tx, organization, payment.invoice_id, period).await?;
         let invoices = store::payment::supersede_others(tx, organization, payment.id, now).await?;
-        store::invoice::void_open(tx, organization, invoices).await?;
+        store::invoice::void_unissued(tx, organization, invoices).await?;
         Ok(())
     }
 
     async fn cancel(&self, tx: &mut Tx, order: Order) -> Result<Outcome, Failure> {
-        let Order { mut payment, mut invoice, .. } = order;
-        let (Ok(void), Ok(cancelled)) = (invoice.status.void(), payment.status.cancel()) else {
+        let Order { payment, invoice, .. } = order;
+        let Ok(cancelled) = payment.status.change_to(PaymentStatus::Cancelled) else {
             let detail = format!("cancelled, but the payment is {} already", payment.status.as_str());
             return Ok(Outcome::new(EventStatus::Ignored, detail));
         };
-        let before = payment.clone();
-        payment.status = cancelled;
-        payment.updated_at = self.world.now();
-        store::payment::update(tx, &payment).await?;
-        let entry = decided("payments.cancel_payment", &payment).changed(&before, &payment);
-        self.audit.record(tx, entry).await?;
-        invoice.status = void;
-        store::invoice::update(tx, &invoice).await?;
+        let after = Payment { status: cancelled, ..payment.clone() };
+        self.write_payment(tx, &payment, after, "payments.cancel_payment").await?;
+        store::invoice::void_unissued(tx, invoice.organization_id, [invoice.id]).await?;
         Ok(Outcome::new(EventStatus::Applied, "the payment is cancelled"))
     }
 
@@ -273,7 +363,11 @@ impl Service {
         let detail = match payment.status {
             PaymentStatus::Succeeded => "the order was paid before",
             PaymentStatus::Superseded => "another payment bought a plan first",
-            PaymentStatus::Cancelled | PaymentStatus::Pending => "the order was cancelled",
+            PaymentStatus::Cancelled => "the order was cancelled",
+            PaymentStatus::Expired => "the order had expired",
+            PaymentStatus::Created | PaymentStatus::Pending | PaymentStatus::Failed => {
+                "the invoice is no longer to be paid, or not this much of it"
+            }
         };
         let alarm = alarm(AlarmKind::OrderClosed, facts, Some(payment), detail);
         self.unapplied(tx, event, Some(payment), facts, detail).await.map(|outcome| outcome.alarmed(alarm))
@@ -308,7 +402,8 @@ impl Service {
         let currency = payment.map_or(Currency::Zar, |payment| payment.currency);
         let fee = Money::new(facts.fee_minor.unwrap_or(0), currency);
         let books = ledger::unapplied_receipt(Money::new(gross, currency), fee).map_err(Failure::dead)?;
-        self.book(tx, event, Kind::UnappliedReceipt, payment, detail, &books).await?;
+        self.book(tx, Some(event), Kind::UnappliedReceipt, payment, detail, &books).await?;
+        self.take_in(tx, event, payment, facts, ReceiptStatus::Unapplied).await?;
         let entry = Caller::system(PURPOSE).entry("payments.book_unapplied_receipt");
         let entry = entry.on("provider_event", event);
         let entry = match payment {
@@ -325,7 +420,7 @@ impl Service {
     async fn book(
         &self,
         tx: &mut Tx,
-        event: EventId,
+        event: Option<EventId>,
         kind: Kind,
         payment: Option<&Payment>,
         memo: &str,
@@ -338,7 +433,7 @@ impl Service {
             kind,
             payment_id: payment.map(|payment| payment.id),
             invoice_id: pays.map(|payment| payment.invoice_id),
-            event_id: Some(event),
+            event_id: event,
             memo: memo.to_owned(),
             at: self.world.now(),
         };
@@ -379,10 +474,15 @@ struct Order {
     event: EventId,
 }
 
-/// What makes an effect one: the provider's id and word. A cancellation may come without the provider's id; then ours
-/// stands for it.
+/// What makes an effect one: the provider's id and word. All but a completion may come without the provider's id; then
+/// ours stands for it.
 fn effect_key(facts: &Facts) -> (String, &'static str) {
-    let word = if facts.status == Said::Cancelled { "CANCELLED" } else { "COMPLETE" };
+    let word = match facts.status {
+        Said::Cancelled => "CANCELLED",
+        Said::Failed => "FAILED",
+        Said::Pending => "PENDING",
+        Said::Complete | Said::Unknown(_) => "COMPLETE",
+    };
     let ours = || format!("payment:{}", facts.payment.as_deref().unwrap_or_default());
     (facts.provider_payment.clone().unwrap_or_else(ours), word)
 }

@@ -86,8 +86,10 @@ impl Service {
             };
             faults.push(Fault { kind, subject: id.to_string(), detail });
         }
-        for (id, expected, booked) in store::invoices(&mut conn, FAULTS_MAX).await? {
-            let detail = disagreement(expected, booked);
+        let issued = store::issued(&mut conn, FAULTS_MAX).await?.into_iter().map(|row| ("earned", row));
+        let owed = store::owed(&mut conn, FAULTS_MAX).await?.into_iter().map(|row| ("owed", row));
+        for (what, (id, expected, booked)) in issued.chain(owed) {
+            let detail = format!("{what}: {}", disagreement(expected, booked));
             faults.push(Fault { kind: FaultKind::Invoice, subject: id.to_string(), detail });
         }
         for (id, expected, booked) in store::payments(&mut conn, FAULTS_MAX).await? {

@@ -6,7 +6,7 @@
 use crate::base::{OrganizationId, Timestamp};
 use crate::db::{self, Conn, Tx};
 use crate::payments::model::period::Period;
-use crate::payments::model::{Invoice, InvoiceId, InvoiceLine, InvoiceStatus};
+use crate::payments::model::{Invoice, InvoiceId, InvoiceLine, InvoiceOrigin, InvoiceStatus};
 
 /// The organisation of an invoice.
 ///
@@ -27,9 +27,10 @@ pub async fn organization_of(
 /// What the database refuses.
 pub async fn get(conn: &mut impl Conn, id: InvoiceId) -> Result<Option<Invoice>, db::Error> {
     conn.sql(
-        "SELECT id, organization_id, number, status, currency, total_minor, tax_minor, tax_rate_bp,
-                supplier_legal_name, supplier_trading_name, supplier_vat_number, supplier_address,
-                customer_name, customer_vat_number, customer_address, test, created_at, issued_at, paid_at
+        "SELECT id, organization_id, origin, number, status, currency, total_minor, tax_minor, tax_rate_bp,
+                prices_include_tax, credited_minor, supplier_legal_name, supplier_trading_name, supplier_vat_number,
+                supplier_address, customer_name, customer_vat_number, customer_address, test, created_at, issued_at,
+                paid_at
          FROM invoices WHERE id = $1",
     )
     .bind(id)
@@ -43,9 +44,10 @@ pub async fn get(conn: &mut impl Conn, id: InvoiceId) -> Result<Option<Invoice>,
 /// What the database refuses.
 pub async fn lock(tx: &mut Tx, id: InvoiceId) -> Result<Invoice, db::Error> {
     tx.sql(db::lock!(
-        "SELECT id, organization_id, number, status, currency, total_minor, tax_minor, tax_rate_bp,
-                supplier_legal_name, supplier_trading_name, supplier_vat_number, supplier_address,
-                customer_name, customer_vat_number, customer_address, test, created_at, issued_at, paid_at
+        "SELECT id, organization_id, origin, number, status, currency, total_minor, tax_minor, tax_rate_bp,
+                prices_include_tax, credited_minor, supplier_legal_name, supplier_trading_name, supplier_vat_number,
+                supplier_address, customer_name, customer_vat_number, customer_address, test, created_at, issued_at,
+                paid_at
          FROM invoices WHERE id = $1"
     ))
     .bind(id)
@@ -53,7 +55,7 @@ pub async fn lock(tx: &mut Tx, id: InvoiceId) -> Result<Invoice, db::Error> {
     .await
 }
 
-/// Whether the organisation has an invoice that is neither paid nor void.
+/// Whether the organisation has an invoice that is to be paid.
 ///
 /// # Errors
 /// What the database refuses.
@@ -77,9 +79,10 @@ pub async fn page(
     limit: i64,
 ) -> Result<Vec<Invoice>, db::Error> {
     conn.sql(
-        "SELECT id, organization_id, number, status, currency, total_minor, tax_minor, tax_rate_bp,
-                supplier_legal_name, supplier_trading_name, supplier_vat_number, supplier_address,
-                customer_name, customer_vat_number, customer_address, test, created_at, issued_at, paid_at
+        "SELECT id, organization_id, origin, number, status, currency, total_minor, tax_minor, tax_rate_bp,
+                prices_include_tax, credited_minor, supplier_legal_name, supplier_trading_name, supplier_vat_number,
+                supplier_address, customer_name, customer_vat_number, customer_address, test, created_at, issued_at,
+                paid_at
          FROM invoices WHERE organization_id = $1 AND (created_at, id) < ($2, $3)
          ORDER BY created_at DESC, id DESC LIMIT $4",
     )
@@ -118,19 +121,23 @@ pub async fn lines(
 /// What the database refuses.
 pub async fn insert(tx: &mut Tx, invoice: &Invoice) -> Result<(), db::Error> {
     tx.sql(
-        "INSERT INTO invoices (id, organization_id, number, status, currency, total_minor, tax_minor, tax_rate_bp,
-                supplier_legal_name, supplier_trading_name, supplier_vat_number, supplier_address,
-                customer_name, customer_vat_number, customer_address, test, created_at, issued_at, paid_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
+        "INSERT INTO invoices (id, organization_id, origin, number, status, currency, total_minor, tax_minor,
+                tax_rate_bp, prices_include_tax, credited_minor, supplier_legal_name, supplier_trading_name,
+                supplier_vat_number, supplier_address, customer_name, customer_vat_number, customer_address, test,
+                created_at, issued_at, paid_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
     )
     .bind(invoice.id)
     .bind(invoice.organization_id)
+    .bind(invoice.origin)
     .bind(invoice.number.clone())
     .bind(invoice.status)
     .bind(invoice.currency)
     .bind(invoice.total_minor)
     .bind(invoice.tax_minor)
     .bind(invoice.tax_rate_bp)
+    .bind(invoice.prices_include_tax)
+    .bind(invoice.credited_minor)
     .bind(invoice.supplier_legal_name.clone())
     .bind(invoice.supplier_trading_name.clone())
     .bind(invoice.supplier_vat_number.clone())
@@ -177,14 +184,14 @@ pub async fn insert_line(
     Ok(())
 }
 
-/// Writes what changes when a locked invoice is paid: status, number, times, and the customer as of now.
+/// Writes what changes of a locked invoice: status, number, what was credited, times, and the customer as of now.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn update(tx: &mut Tx, invoice: &Invoice) -> Result<(), db::Error> {
     tx.sql(
         "UPDATE invoices SET number = $3, status = $4, issued_at = $5, paid_at = $6, customer_name = $7,
-                customer_vat_number = $8, customer_address = $9
+                customer_vat_number = $8, customer_address = $9, credited_minor = $10
          WHERE id = $2 AND organization_id IS NOT DISTINCT FROM $1",
     )
     .bind(invoice.organization_id)
@@ -196,26 +203,28 @@ pub async fn update(tx: &mut Tx, invoice: &Invoice) -> Result<(), db::Error> {
     .bind(invoice.customer_name.clone())
     .bind(invoice.customer_vat_number.clone())
     .bind(invoice.customer_address.clone())
+    .bind(invoice.credited_minor)
     .execute()
     .await?;
     Ok(())
 }
 
-/// Voids the open invoices of an organisation's payments that were superseded.
+/// Voids those of these invoices that are open and were never issued: what a checkout made and nobody pays.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn void_open(
+pub async fn void_unissued(
     tx: &mut Tx,
     organization_id: OrganizationId,
     invoices: impl IntoIterator<Item = InvoiceId>,
 ) -> Result<u64, db::Error> {
     tx.sql(
         "UPDATE invoices SET status = $1
-         WHERE status = $2 AND organization_id IS NOT DISTINCT FROM $3 AND id IN $list",
+         WHERE status = $2 AND origin = $3 AND organization_id IS NOT DISTINCT FROM $4 AND id IN $list",
     )
     .bind(InvoiceStatus::Void)
     .bind(InvoiceStatus::Open)
+    .bind(InvoiceOrigin::Checkout)
     .bind(organization_id)
     .list(invoices)
     .execute()

@@ -50,11 +50,11 @@ pub async fn lock(tx: &mut Tx, id: PaymentId) -> Result<Payment, db::Error> {
     .await
 }
 
-/// The payment of an organisation's invoice. The organisation's billing profile is locked.
+/// The newest payment of an organisation's invoice. The organisation's billing profile is locked.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn of_invoice(
+pub async fn newest_of_invoice(
     tx: &mut Tx,
     organization_id: OrganizationId,
     invoice_id: InvoiceId,
@@ -62,7 +62,8 @@ pub async fn of_invoice(
     tx.sql(
         "SELECT id, organization_id, account_id, invoice_id, provider, status, plan_id, billing_cycle, currency,
                 amount_minor, fee_minor, provider_payment_id, test, created_at, updated_at, settled_at
-         FROM payments WHERE organization_id = $1 AND invoice_id = $2",
+         FROM payments WHERE organization_id IS NOT DISTINCT FROM $1 AND invoice_id = $2
+         ORDER BY created_at DESC, id DESC LIMIT 1",
     )
     .bind(organization_id)
     .bind(invoice_id)
@@ -101,7 +102,7 @@ pub async fn insert(tx: &mut Tx, payment: &Payment) -> Result<(), db::Error> {
     Ok(())
 }
 
-/// Writes what changes when a locked payment leaves pending.
+/// Writes what changes of a locked payment.
 ///
 /// # Errors
 /// What the database refuses.
@@ -122,8 +123,8 @@ pub async fn update(tx: &mut Tx, payment: &Payment) -> Result<(), db::Error> {
     Ok(())
 }
 
-/// Closes the organisation's other open payments for subscriptions, and names their invoices. The organisation's
-/// billing profile is locked, so nobody else touches these rows.
+/// Closes the organisation's other payments for subscriptions that are alive, and names their invoices. The
+/// organisation's billing profile is locked, so nobody else touches these rows.
 ///
 /// # Errors
 /// What the database refuses.
@@ -136,14 +137,15 @@ pub async fn supersede_others(
     let rows: Vec<(InvoiceId,)> = tx
         .sql(
             "UPDATE payments SET status = $3, updated_at = $4
-             WHERE organization_id = $1 AND id <> $2 AND status = $5
-               AND plan_id IN (SELECT id FROM plans WHERE kind = $6)
+             WHERE organization_id = $1 AND id <> $2 AND status IN ($5, $6)
+               AND plan_id IN (SELECT id FROM plans WHERE kind = $7)
              RETURNING invoice_id",
         )
         .bind(organization_id)
         .bind(paid)
         .bind(PaymentStatus::Superseded)
         .bind(now)
+        .bind(PaymentStatus::Created)
         .bind(PaymentStatus::Pending)
         .bind(PlanKind::Subscription)
         .all()
@@ -151,11 +153,11 @@ pub async fn supersede_others(
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
-/// Whether the organisation has started at least `limit` payments since `since` that are still pending.
+/// Whether the organisation has started at least `limit` payments since `since` of which nothing was heard.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn pending_since(
+pub async fn unheard_since(
     conn: &mut impl Conn,
     organization_id: OrganizationId,
     since: Timestamp,
@@ -169,9 +171,28 @@ pub async fn pending_since(
         )
         .bind(organization_id)
         .bind(since)
-        .bind(PaymentStatus::Pending)
+        .bind(PaymentStatus::Created)
         .bind(limit)
         .one()
         .await?;
     Ok(count >= limit)
+}
+
+/// Payments that were started before `before` and of which nothing was heard, whoever's they are: the oldest first.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn unheard_before(
+    conn: &mut impl Conn,
+    before: Timestamp,
+    limit: i64,
+) -> Result<Vec<(PaymentId, OrganizationId)>, db::Error> {
+    conn.sql(
+        "SELECT id, organization_id FROM payments WHERE status = $1 AND created_at < $2 ORDER BY created_at LIMIT $3",
+    )
+    .bind(PaymentStatus::Created)
+    .bind(before)
+    .bind(limit)
+    .all()
+    .await
 }

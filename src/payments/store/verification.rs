@@ -68,22 +68,45 @@ pub async fn incomplete(
     .await
 }
 
-/// Invoices that disagree with the ledger: what a paid one should have earned, or 0 for one that is not paid, and what
-/// the ledger says that it earned, tax included.
+/// Invoices that disagree with the ledger about what they earned: what an issued one should have, or 0 for one that is
+/// not issued, and what the ledger says, tax included.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn invoices(conn: &mut impl Conn, limit: i64) -> Result<Vec<(InvoiceId, i64, i64)>, db::Error> {
+pub async fn issued(conn: &mut impl Conn, limit: i64) -> Result<Vec<(InvoiceId, i64, i64)>, db::Error> {
     conn.sql(
         "SELECT id, expected, booked FROM (
              SELECT invoice.id AS id,
-                    CASE WHEN invoice.status = 'paid' THEN invoice.total_minor ELSE 0 END AS expected,
+                    CASE WHEN invoice.number IS NULL THEN 0 ELSE invoice.total_minor END AS expected,
                     CAST(coalesce(-sum(entry.amount_minor), 0) AS bigint) AS booked
              FROM invoices AS invoice
-             LEFT JOIN ledger_transactions AS head ON head.invoice_id = invoice.id AND head.kind = 'settlement'
+             LEFT JOIN ledger_transactions AS head ON head.invoice_id = invoice.id AND head.kind = 'invoice_issued'
              LEFT JOIN ledger_entries AS entry
                     ON entry.transaction_id = head.id AND entry.account_id IN ('revenue', 'vat_output')
-             GROUP BY invoice.id, invoice.status, invoice.total_minor
+             GROUP BY invoice.id, invoice.number, invoice.total_minor
+         ) AS compared WHERE expected <> booked ORDER BY id LIMIT $1",
+    )
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Invoices that disagree with the ledger about what is owed on them: what should be, which is something only while one
+/// is issued and open, and what the ledger says.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn owed(conn: &mut impl Conn, limit: i64) -> Result<Vec<(InvoiceId, i64, i64)>, db::Error> {
+    conn.sql(
+        "SELECT id, expected, booked FROM (
+             SELECT invoice.id AS id,
+                    CASE WHEN invoice.status = 'open' AND invoice.number IS NOT NULL
+                         THEN invoice.total_minor - invoice.credited_minor ELSE 0 END AS expected,
+                    CAST(coalesce(sum(entry.amount_minor), 0) AS bigint) AS booked
+             FROM invoices AS invoice
+             LEFT JOIN ledger_transactions AS head ON head.invoice_id = invoice.id
+             LEFT JOIN ledger_entries AS entry ON entry.transaction_id = head.id AND entry.account_id = 'receivable'
+             GROUP BY invoice.id, invoice.status, invoice.number, invoice.total_minor, invoice.credited_minor
          ) AS compared WHERE expected <> booked ORDER BY id LIMIT $1",
     )
     .bind(limit)

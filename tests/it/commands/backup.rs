@@ -138,7 +138,7 @@ on_both! {
         let admin = t.admin().await;
         assert_eq!(events(&admin).await.len(), 2);
         let books = ledger(&admin).await;
-        assert_eq!((books.balanced, books.transaction_count), (true, 2));
+        assert_eq!((books.balanced, books.transaction_count), (true, 4));
         // The chain goes on where the backup left it.
         t.seal().await;
         let whole = auth::VerifyAuditLogRequest { organization_id: "-".to_owned(), ..Default::default() };

@@ -435,6 +435,10 @@ pub const REQUESTS: &[Request] = &[
     ("/capecontrol.payments.v1.PaymentsService/GetBillingProfile", |p| {
         payments::GetBillingProfileRequest { organization_id: p.organization_id.clone() }.encode_to_vec()
     }),
+    ("/capecontrol.payments.v1.PaymentsService/CancelPayment", |p| {
+        payments::CancelPaymentRequest { payment_id: p.payment_id.clone(), ..Default::default() }
+            .encode_to_vec()
+    }),
     ("/capecontrol.payments.v1.PaymentsService/GetPayment", |p| {
         payments::GetPaymentRequest { payment_id: p.payment_id.clone() }.encode_to_vec()
     }),

@@ -11,6 +11,7 @@ use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::auth::v1::auth_service_client::AuthServiceClient;
 use capecontrol::proto::capecontrol::chat::v1 as chat;
 use capecontrol::proto::capecontrol::chat::v1::chat_service_client::ChatServiceClient;
+use capecontrol::proto::capecontrol::marketplace::v1 as marketplace;
 use capecontrol::proto::capecontrol::payments::v1 as payments;
 use capecontrol::proto::capecontrol::payments::v1::invoice_service_client::InvoiceServiceClient;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -109,7 +110,41 @@ async fn listed(person: &Person) -> Vec<auth::ApiKey> {
     answer.into_inner().api_keys
 }
 
+/// Asks an agent of the person's for a plan, with a key or as the person; tells how many payments there are then.
+async fn asked_for_a_plan(t: &App, ada: &Person, listing_id: &str, key: Option<&str>) -> i64 {
+    let create = chat::CreateThreadRequest { listing_id: listing_id.to_owned(), ..Default::default() };
+    let thread = ada.chat().create_thread(create).await.unwrap().into_inner().thread.unwrap();
+    let message = chat::SendMessageRequest {
+        thread_id: thread.id.clone(),
+        client_message_id: t.world.id::<()>().to_string(),
+        text: "I want the pro plan monthly".to_owned(),
+    };
+    let message = match key {
+        Some(key) => keyed(key, message),
+        None => with("authorization", &format!("Bearer {}", ada.token), message),
+    };
+    ChatServiceClient::new(t.channel()).send_message(message).await.unwrap();
+    t.run_jobs().await;
+    let read = ada.chat().get_thread(chat::GetThreadRequest { thread_id: thread.id }).await.unwrap();
+    // The message and the answer; for the person the tool's call too.
+    assert_eq!(read.into_inner().thread.unwrap().last_seq, if key.is_some() { 2 } else { 3 });
+    let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
+    let (count,): (i64,) = conn.sql("SELECT count(*) FROM payments").one().await.unwrap();
+    count
+}
+
 on_both! {
+    async fn an_agent_does_nothing_for_a_program_that_its_key_is_not_good_for(t: App) {
+        let ada = t.register("ada@example.com").await;
+        let listing_id = "0195b3a0-0000-7000-8000-000000000001";
+        let install = marketplace::InstallListingRequest { listing_id: listing_id.to_owned(), ..Default::default() };
+        ada.market().install_listing(install).await.unwrap();
+        let (_, key) = made(&ada, wanted(&["chat.write"])).await;
+        let prepared = asked_for_a_plan(&t, &ada, listing_id, Some(&key)).await;
+        assert_eq!(prepared, 0, "a key for messages prepared a checkout");
+        assert_eq!(asked_for_a_plan(&t, &ada, listing_id, None).await, 1);
+    }
+
     async fn a_key_is_shown_once_and_works_in_its_organisation(t: App) {
         let ada = t.register("ada@example.com").await;
         let home = team(&ada).await;

@@ -319,7 +319,7 @@ on_both! {
         assert!(answer.text.contains(payment_id) && answer.text.contains("R529.00"), "{}", answer.text);
         // It is there, and nothing is paid.
         let payment = payment(&ada, payment_id).await;
-        assert_eq!((payment.status(), payment.amount.unwrap().units), (PaymentStatus::Pending, 529));
+        assert_eq!((payment.status(), payment.amount.unwrap().units), (PaymentStatus::Created, 529));
         // From the thread to the provider's page: the invoice is gone on with, and nothing new is made.
         let request =
             CreateCheckoutRequest { item: Some(Item::InvoiceId(invoice_id.to_owned())), ..Default::default() };

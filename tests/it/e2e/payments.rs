@@ -15,6 +15,9 @@ use wire::subscription_service_client::SubscriptionServiceClient;
 use crate::support::app::{App, Person};
 use crate::support::on_both;
 
+/// The transactions of one sale: an invoice was issued, and paid.
+const SOLD: i64 = 2;
+
 fn wish(plan_id: &str, cycle: wire::BillingCycle) -> wire::CreateCheckoutRequest {
     let plan = wire::PlanItem { plan_id: plan_id.to_owned(), billing_cycle: cycle.into() };
     wire::CreateCheckoutRequest { item: Some(Item::Plan(plan)), ..wire::CreateCheckoutRequest::default() }
@@ -140,7 +143,7 @@ on_both! {
         assert_eq!(names.last(), Some(&"signature"));
         let destination = press(&t, &checkout, &[("simulator_action", "pay")]).await;
         assert_eq!(destination, format!("{}/", t.url));
-        assert_eq!(payment(&ada, &checkout.payment_id).await.unwrap().status(), wire::PaymentStatus::Pending);
+        assert_eq!(payment(&ada, &checkout.payment_id).await.unwrap().status(), wire::PaymentStatus::Created);
         t.run_jobs().await;
 
         let paid = payment(&ada, &checkout.payment_id).await.unwrap();
@@ -166,7 +169,7 @@ on_both! {
         assert_eq!((&events[0].payment_id, events[0].peer.as_str()), (&checkout.payment_id, "127.0.0.1"));
         let report = ledger(&admin).await;
         assert!(report.balanced, "{report:?}");
-        assert_eq!((report.transaction_count, report.entry_count), (1, 4));
+        assert_eq!((report.transaction_count, report.entry_count), (SOLD, 6));
     }
 
     async fn doubled_and_late_notifications_have_one_effect(t: App) {
@@ -175,14 +178,14 @@ on_both! {
         let controls = [("simulator_action", "pay"), ("simulator_deliveries", "3"), ("simulator_delay_seconds", "300")];
         press(&t, &checkout, &controls).await;
         t.run_jobs().await;
-        assert_eq!(payment(&ada, &checkout.payment_id).await.unwrap().status(), wire::PaymentStatus::Pending);
+        assert_eq!(payment(&ada, &checkout.payment_id).await.unwrap().status(), wire::PaymentStatus::Created);
         t.advance(Duration::from_secs(301));
         t.run_jobs().await;
         assert_eq!(payment(&ada, &checkout.payment_id).await.unwrap().status(), wire::PaymentStatus::Succeeded);
         let admin = t.admin().await;
         let events = events(&admin).await;
         assert_eq!((events.len(), events[0].deliveries), (1, 3));
-        assert_eq!(ledger(&admin).await.transaction_count, 1);
+        assert_eq!(ledger(&admin).await.transaction_count, SOLD);
     }
 
     async fn a_buyer_who_turns_back_pays_nothing(t: App) {
@@ -195,7 +198,7 @@ on_both! {
         let destination = press(&t, &checkout, &[("simulator_action", "cancel")]).await;
         assert_eq!(destination, "https://app.example.com/back?from=payfast");
         t.run_jobs().await;
-        assert_eq!(payment(&ada, &checkout.payment_id).await.unwrap().status(), wire::PaymentStatus::Pending);
+        assert_eq!(payment(&ada, &checkout.payment_id).await.unwrap().status(), wire::PaymentStatus::Created);
         assert!(events(&t.admin().await).await.is_empty());
     }
 
@@ -278,7 +281,7 @@ on_both! {
         let get = t.http.get(format!("{}/payfast/itn", t.url)).send().await.unwrap();
         assert_eq!(get.status().as_u16(), 405);
         t.run_jobs().await;
-        assert_eq!(payment(&ada, &checkout.payment_id).await.unwrap().status(), wire::PaymentStatus::Pending);
+        assert_eq!(payment(&ada, &checkout.payment_id).await.unwrap().status(), wire::PaymentStatus::Created);
         assert_eq!(post_itn(&t, genuine).await.0, 200);
         t.run_jobs().await;
         assert_eq!(payment(&ada, &checkout.payment_id).await.unwrap().status(), wire::PaymentStatus::Succeeded);
@@ -303,7 +306,7 @@ on_both! {
         }
         assert_eq!(payment(&ada, &checkout.payment_id).await.unwrap().status(), wire::PaymentStatus::Succeeded);
         let ledger = ledger(&t.admin().await).await;
-        assert_eq!((ledger.balanced, ledger.transaction_count), (true, 1));
+        assert_eq!((ledger.balanced, ledger.transaction_count), (true, SOLD));
     }
 
     async fn a_hundred_notifications_at_once_over_http(t: App) {
@@ -314,7 +317,7 @@ on_both! {
         assert!(answers.iter().all(|answer| *answer == (200, "OK".to_owned())), "{answers:?}");
         t.run_jobs().await;
         let admin = t.admin().await;
-        assert_eq!(ledger(&admin).await.transaction_count, 1);
+        assert_eq!(ledger(&admin).await.transaction_count, SOLD);
         assert_eq!(events(&admin).await[0].deliveries, 100);
     }
 
@@ -327,7 +330,7 @@ on_both! {
         let ada = t.sign_in("ada@example.com", crate::support::app::PASSWORD).await;
         assert_eq!(payment(&ada, &checkout.payment_id).await.unwrap().status(), wire::PaymentStatus::Succeeded);
         assert_eq!(t.run_jobs().await, 0);
-        assert_eq!(ledger(&t.admin().await).await.transaction_count, 1);
+        assert_eq!(ledger(&t.admin().await).await.transaction_count, SOLD);
     }
 
     async fn what_belongs_to_others_does_not_exist(t: App) {

@@ -123,7 +123,7 @@ on_both! {
         let id = pay(&t, &ada, json!({ "seed": 0, "first": [["late"]], "late_seconds": 500 })).await;
         t.advance(Duration::from_secs(499));
         t.run_jobs().await;
-        assert_eq!(status(&ada, &id).await, Payment::Pending);
+        assert_eq!(status(&ada, &id).await, Payment::Created);
         assert_eq!(deliveries(&t, &id).await[0]["sends"], 0);
         t.advance(Duration::from_secs(1));
         t.run_jobs().await;
@@ -138,7 +138,7 @@ on_both! {
         let admin = t.admin().await;
         assert_eq!(decided(&admin, &id).await[0].2, 2);
         assert_eq!(deliveries(&t, &id).await[0]["sends"], 2);
-        assert_eq!(ledger(&admin).await.transaction_count, 1);
+        assert_eq!(ledger(&admin).await.transaction_count, 2, "an invoice was issued, and paid");
     }
 
     async fn never_means_never_paid(t: App) {
@@ -147,7 +147,7 @@ on_both! {
         t.advance(Duration::from_hours(7 * 24));
         assert_eq!(t.run_jobs().await, 0);
         let ada = t.sign_in(&ada.email, PASSWORD).await;
-        assert_eq!(status(&ada, &id).await, Payment::Pending);
+        assert_eq!(status(&ada, &id).await, Payment::Created);
         assert_eq!(decided(&t.admin().await, &id).await, []);
         let sent = deliveries(&t, &id).await;
         assert_eq!((&sent[0]["faults"], &sent[0]["sends"]), (&json!(["never"]), &json!(0)));
@@ -170,7 +170,7 @@ on_both! {
     async fn what_payfast_disowns_is_not_booked(t: App) {
         let ada = t.register("ada@example.com").await;
         let id = meeting(&t, &ada, "invalid").await;
-        assert_eq!(status(&ada, &id).await, Payment::Pending);
+        assert_eq!(status(&ada, &id).await, Payment::Created);
         let admin = t.admin().await;
         let decided = decided(&admin, &id).await;
         assert!(decided[0].0 == Event::Refused && decided[0].1.contains("did not send"), "{decided:?}");
@@ -187,7 +187,7 @@ on_both! {
         let t = t.kill_and_restart().await;
         let ada = t.sign_in(&ada.email, PASSWORD).await;
         let mut attempts = 1;
-        while status(&ada, &id).await == Payment::Pending {
+        while status(&ada, &id).await == Payment::Created {
             assert_eq!(deliveries(&t, &id).await[0]["confirmations"], attempts);
             t.advance(Duration::from_mins(1));
             t.run_jobs().await;
@@ -204,7 +204,7 @@ on_both! {
         let mut plan = json!({ "seed": 0, "first": [["confirmation_slow"]], "confirmation_failures": 1 });
         plan["slow_seconds"] = json!(60);
         let id = pay(&t, &ada, plan).await;
-        assert_eq!(status(&ada, &id).await, Payment::Pending);
+        assert_eq!(status(&ada, &id).await, Payment::Created);
         t.advance(Duration::from_mins(1));
         t.run_jobs().await;
         assert_eq!(status(&ada, &id).await, Payment::Succeeded);
@@ -213,7 +213,7 @@ on_both! {
     async fn a_cent_short_is_booked_and_buys_nothing(t: App) {
         let ada = t.register("ada@example.com").await;
         let id = meeting(&t, &ada, "short").await;
-        assert_eq!(status(&ada, &id).await, Payment::Pending);
+        assert_eq!(status(&ada, &id).await, Payment::Created);
         let admin = t.admin().await;
         let decided = decided(&admin, &id).await;
         assert!(decided[0].0 == Event::Unapplied && decided[0].1.contains("499 cents"), "{decided:?}");
@@ -224,7 +224,7 @@ on_both! {
     async fn what_is_for_another_merchant_is_refused(t: App) {
         let ada = t.register("ada@example.com").await;
         let id = meeting(&t, &ada, "other_merchant").await;
-        assert_eq!(status(&ada, &id).await, Payment::Pending);
+        assert_eq!(status(&ada, &id).await, Payment::Created);
         let admin = t.admin().await;
         let decided = decided(&admin, &id).await;
         assert!(decided[0].0 == Event::Refused && decided[0].1.contains("merchant_id is not ours"), "{decided:?}");

@@ -49,6 +49,12 @@ struct Order {
     status: PaymentStatus,
 }
 
+impl Order {
+    fn is_alive(&self) -> bool {
+        self.status.is_alive()
+    }
+}
+
 /// What ought to be.
 #[derive(Default)]
 struct Model {
@@ -74,16 +80,20 @@ struct Notice {
 
 impl Model {
     fn apply(&mut self, notice: Notice, now: Timestamp) {
-        if !matches!(notice.word, "COMPLETE" | "CANCELLED")
-            || !self.effects.insert((notice.provider_id, notice.word))
-        {
+        if !self.effects.insert((notice.provider_id, notice.word)) {
             return;
         }
-        let open = notice.payment.and_then(|id| self.orders.get_mut(&id));
-        let open = open.filter(|order| order.status == PaymentStatus::Pending);
-        match (open, notice.word) {
-            (Some(order), "CANCELLED") => order.status = PaymentStatus::Cancelled,
-            (Some(order), _) if PLANS[order.plan].2 == notice.amount => {
+        let order = notice.payment.and_then(|id| self.orders.get_mut(&id));
+        let exact = order.as_ref().is_some_and(|order| PLANS[order.plan].2 == notice.amount);
+        // A failed attempt may still succeed: the buyer takes another card.
+        let payable = order.filter(|order| order.is_alive() || order.status == PaymentStatus::Failed);
+        match (payable, notice.word) {
+            (Some(order), "CANCELLED") if order.is_alive() => order.status = PaymentStatus::Cancelled,
+            (Some(order), "FAILED") if exact && order.is_alive() => order.status = PaymentStatus::Failed,
+            (Some(order), "PENDING") if exact && order.status == PaymentStatus::Created => {
+                order.status = PaymentStatus::Pending;
+            }
+            (Some(order), "COMPLETE") if exact => {
                 order.status = PaymentStatus::Succeeded;
                 let (buyer, plan) = (order.buyer, order.plan);
                 self.fees += FEE;
@@ -91,7 +101,7 @@ impl Model {
                 self.paid += 1;
                 self.give(buyer, plan, now);
             }
-            (_, "CANCELLED") => {}
+            (_, "CANCELLED" | "FAILED" | "PENDING") => {}
             _ => {
                 self.fees += FEE;
                 self.held += notice.amount;
@@ -113,7 +123,7 @@ impl Model {
         self.subscriptions.insert(buyer, bought);
         let others = self.orders.values_mut().filter(|order| order.buyer == buyer);
         for other in others.filter(|order| PLANS[order.plan].0 != "live-verification") {
-            if other.status == PaymentStatus::Pending {
+            if other.is_alive() {
                 other.status = PaymentStatus::Superseded;
             }
         }
@@ -166,7 +176,7 @@ impl<'t> Run<'t> {
         let (plan_id, cycle, _) = PLANS[plan];
         let checkout =
             self.service.create_checkout(&self.buyers[buyer], wish(plan_id, cycle), None).await.unwrap();
-        self.model.orders.insert(checkout.payment_id, Order { buyer, plan, status: PaymentStatus::Pending });
+        self.model.orders.insert(checkout.payment_id, Order { buyer, plan, status: PaymentStatus::Created });
     }
 
     async fn notify(&mut self) {
@@ -175,7 +185,7 @@ impl<'t> Run<'t> {
             if ids.is_empty() || self.roll(12) == 0 { None } else { Some(ids[self.roll(ids.len())]) };
         let price = payment.map_or(1_000, |id| PLANS[self.model.orders[&id].plan].2);
         let amount = if self.roll(8) == 0 { price + 1 } else { price };
-        let word = ["COMPLETE", "COMPLETE", "COMPLETE", "CANCELLED", "FAILED"][self.roll(5)];
+        let word = ["COMPLETE", "COMPLETE", "COMPLETE", "CANCELLED", "FAILED", "PENDING"][self.roll(6)];
         // The provider's ids collide at times, which they never should.
         let provider_id = self.dice.below(200);
         self.send(Notice { payment, provider_id, word, amount }).await;

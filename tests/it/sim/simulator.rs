@@ -161,7 +161,7 @@ async fn run(mut t: Fixture, ids: u64) -> Vec<PaymentStatus> {
         let end = end(&plan.fate(number));
         *ends.entry(end).or_default() += 1;
         let payment = service.get_payment(&buyer, *id).await.unwrap();
-        let expected = if end == End::Settled { PaymentStatus::Succeeded } else { PaymentStatus::Pending };
+        let expected = if end == End::Settled { PaymentStatus::Succeeded } else { PaymentStatus::Created };
         assert_eq!(payment.status, expected, "payment {number}: {:?}", plan.fate(number).faults);
         statuses.push(payment.status);
     }

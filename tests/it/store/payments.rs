@@ -13,7 +13,8 @@ use capecontrol::jobs::Worker;
 use capecontrol::payments::model::ledger::Account;
 use capecontrol::payments::model::period::Cycle;
 use capecontrol::payments::model::{
-    AlarmKind, Checkout, EventStatus, InvoiceStatus, PaymentId, PaymentStatus, SubscriptionStatus,
+    AlarmKind, Checkout, EventStatus, InvoiceId, InvoiceStatus, PaymentId, PaymentStatus, ReceiptStatus,
+    SubscriptionStatus,
 };
 use capecontrol::payments::payfast::confirmation::Confirmation;
 use capecontrol::payments::payfast::itn::{Itn, signed_body};
@@ -21,7 +22,10 @@ use capecontrol::payments::provider::Confirm;
 use capecontrol::payments::service::{
     CreateCheckout, Incoming, Item, ProfileChange, Receipt, UpdateBillingProfile,
 };
-use capecontrol::payments::{Error, Options, PLAN_IS_FREE, Service, register, store};
+use capecontrol::payments::{
+    BILLING_DETAILS_REQUIRED, Error, INVOICE_NOT_OPEN, Options, PAYMENT_OVER, PAYMENT_UNDER_WAY,
+    PLAN_IS_FREE, Service, register, store,
+};
 
 use crate::support::{Fixture, START, audit_log, on_both, somebody};
 
@@ -120,11 +124,27 @@ async fn jobs_left(t: &Fixture) -> i64 {
 pub async fn balances(service: &Service) -> Vec<(Account, i64)> {
     let report = service.verify_ledger(&Caller::system("test")).await.unwrap();
     assert!(report.balanced(), "{report:?}");
-    report.balances.into_iter().map(|(account, balance)| (account, balance.minor)).collect()
+    let balances = report.balances.into_iter().map(|(account, balance)| (account, balance.minor));
+    balances.filter(|(_, minor)| *minor != 0).collect()
 }
 
 async fn status(service: &Service, caller: &Caller, id: PaymentId) -> PaymentStatus {
     service.get_payment(caller, id).await.unwrap().status
+}
+
+/// Says who is invoiced, as the law wants it of invoices above R5 000.
+async fn name_recipient(service: &Service, caller: &Caller) {
+    let change = ProfileChange {
+        name: Some("Ada Ltd".to_owned()),
+        address: Some("1 Long Street, Cape Town".to_owned()),
+        ..ProfileChange::default()
+    };
+    let command = UpdateBillingProfile { organization_id: None, change, version: None };
+    service.update_billing_profile(caller, command, None).await.unwrap();
+}
+
+fn again(invoice_id: InvoiceId) -> CreateCheckout {
+    CreateCheckout { item: Item::Invoice(invoice_id), ..wish("pro", Cycle::Monthly) }
 }
 
 on_both! {
@@ -136,7 +156,7 @@ on_both! {
 
         let checkout = checkout(&service, &ada, "pro", Cycle::Monthly).await;
         let pending = service.get_payment(&ada, checkout.payment_id).await.unwrap();
-        assert_eq!((pending.status, pending.amount_minor), (PaymentStatus::Pending, 52_900));
+        assert_eq!((pending.status, pending.amount_minor), (PaymentStatus::Created, 52_900));
         t.clock.advance(Duration::from_secs(60));
         deliver(&service, &worker, itn(&checkout.payment_id.to_string(), "1089250", "COMPLETE", "529.00")).await;
 
@@ -172,6 +192,7 @@ on_both! {
     async fn a_year_is_a_year_and_a_verification_gives_nothing(t: Fixture) {
         let (service, worker) = plain(&t);
         let ada = somebody(&t, "ada@example.com").await;
+        name_recipient(&service, &ada).await;
         let year = checkout(&service, &ada, "enterprise", Cycle::Yearly).await;
         deliver(&service, &worker, itn(&year.payment_id.to_string(), "1", "COMPLETE", "17190.00")).await;
         let small = checkout(&service, &ada, "live-verification", Cycle::Monthly).await;
@@ -197,19 +218,105 @@ on_both! {
             t.clock.advance(Duration::from_secs(1));
             deliver(&service, &worker, itn(&id, provider_id, status, amount)).await;
         }
-        assert_eq!(status(&service, &ada, checkout.payment_id).await, PaymentStatus::Pending);
+        assert_eq!(status(&service, &ada, checkout.payment_id).await, PaymentStatus::Failed);
         let statuses: Vec<_> = events(&service).await.into_iter().map(|(status, _)| status).collect();
-        let (ignored, refused, unapplied) = (EventStatus::Ignored, EventStatus::Refused, EventStatus::Unapplied);
-        assert_eq!(statuses, [ignored, ignored, ignored, refused, unapplied]);
+        let (applied, refused) = (EventStatus::Applied, EventStatus::Refused);
+        assert_eq!(statuses, [EventStatus::Ignored, applied, applied, refused, EventStatus::Unapplied]);
         // The cent too little arrived all the same: it is held for the payer.
         let held = balances(&service).await;
         assert!(held.contains(&(Account::UnappliedReceipts, -52_899)), "{held:?}");
         let kinds: BTreeSet<_> = alarms(&t).await.into_iter().map(|(kind, _)| kind).collect();
         assert_eq!(kinds, BTreeSet::from([AlarmKind::AmountDiffers, AlarmKind::StatusUnknown]));
-        // The right amount still settles it.
+        // The right amount still settles it: the buyer has taken another card.
         deliver(&service, &worker, itn(&id, "6", "COMPLETE", "529.00")).await;
         assert_eq!(status(&service, &ada, checkout.payment_id).await, PaymentStatus::Succeeded);
         balances(&service).await;
+    }
+
+    async fn an_attempt_that_failed_is_followed_by_another(t: Fixture) {
+        let (service, worker) = plain(&t);
+        let ada = somebody(&t, "ada@example.com").await;
+        let first = checkout(&service, &ada, "pro", Cycle::Monthly).await;
+        // While an attempt is alive, it is the one; its form is the same.
+        assert_eq!(service.create_checkout(&ada, again(first.invoice_id), None).await.unwrap(), first);
+        let id = first.payment_id.to_string();
+        deliver(&service, &worker, itn(&id, "1", "PENDING", "529.00")).await;
+        assert_eq!(status(&service, &ada, first.payment_id).await, PaymentStatus::Pending);
+        let refused = service.create_checkout(&ada, again(first.invoice_id), None).await.unwrap_err();
+        assert_eq!(refused.reason(), &PAYMENT_UNDER_WAY);
+        let refused = service.cancel_payment(&ada, first.payment_id, None).await.unwrap_err();
+        assert_eq!(refused.reason(), &PAYMENT_UNDER_WAY);
+        deliver(&service, &worker, itn(&id, "1", "FAILED", "529.00")).await;
+        t.clock.advance(Duration::from_secs(1));
+        let second = service.create_checkout(&ada, again(first.invoice_id), None).await.unwrap();
+        assert_ne!(second.payment_id, first.payment_id);
+        assert_eq!(second.invoice_id, first.invoice_id);
+        // The same form but for the attempt's id and so the signature.
+        let differing = first.fields.iter().zip(&second.fields).filter(|(one, two)| one != two);
+        let differing: Vec<_> = differing.map(|(field, _)| field.name.as_str()).collect();
+        assert_eq!(differing, ["m_payment_id", "signature"]);
+        deliver(&service, &worker, itn(&second.payment_id.to_string(), "2", "COMPLETE", "529.00")).await;
+        assert_eq!(status(&service, &ada, second.payment_id).await, PaymentStatus::Succeeded);
+        assert_eq!(service.get_subscription(&ada, None).await.unwrap().plan.id, "pro");
+        // The first card's money comes after all: it is the payer's.
+        deliver(&service, &worker, itn(&id, "1", "COMPLETE", "529.00")).await;
+        let books = balances(&service).await;
+        assert!(books.contains(&(Account::UnappliedReceipts, -52_900)), "{books:?}");
+        let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
+        for (payment, expected) in
+            [(first.payment_id, ReceiptStatus::Unapplied), (second.payment_id, ReceiptStatus::Applied)]
+        {
+            let receipts = store::receipt::of_payment(&mut conn, payment).await.unwrap();
+            let told: Vec<_> = receipts.iter().map(|receipt| (receipt.status, receipt.gross_minor)).collect();
+            assert_eq!(told, [(expected, 52_900)]);
+        }
+    }
+
+    async fn what_is_given_up_or_not_heard_of_ends(t: Fixture) {
+        let (service, worker) = plain(&t);
+        let (ada, bob) = (somebody(&t, "ada@example.com").await, somebody(&t, "bob@example.com").await);
+        let first = checkout(&service, &ada, "pro", Cycle::Monthly).await;
+        let foreign = service.cancel_payment(&bob, first.payment_id, None).await.unwrap_err();
+        assert_eq!(foreign.reason(), &NOT_FOUND);
+        let ended = service.cancel_payment(&ada, first.payment_id, None).await.unwrap();
+        assert_eq!(ended.status, PaymentStatus::Cancelled);
+        let void = service.get_invoice(&ada, first.invoice_id).await.unwrap().invoice;
+        assert_eq!((void.status, void.number), (InvoiceStatus::Void, None));
+        let twice = service.cancel_payment(&ada, first.payment_id, None).await.unwrap_err();
+        assert_eq!(twice.reason(), &PAYMENT_OVER);
+        // Of the second nothing is heard for a week; the third is younger.
+        let second = checkout(&service, &ada, "pro", Cycle::Monthly).await;
+        t.clock.advance(Duration::from_hours(24));
+        let third = checkout(&service, &ada, "pro", Cycle::Monthly).await;
+        t.clock.advance(Duration::from_hours(6 * 24));
+        assert_eq!(service.expire_payments(10).await.unwrap(), 0);
+        t.clock.advance(Duration::from_secs(1));
+        assert_eq!(service.expire_payments(10).await.unwrap(), 1);
+        assert_eq!(status(&service, &ada, second.payment_id).await, PaymentStatus::Expired);
+        assert_eq!(status(&service, &ada, third.payment_id).await, PaymentStatus::Created);
+        let refused = service.create_checkout(&ada, again(second.invoice_id), None).await.unwrap_err();
+        assert_eq!(refused.reason(), &INVOICE_NOT_OPEN);
+        deliver(&service, &worker, itn(&second.payment_id.to_string(), "1", "COMPLETE", "529.00")).await;
+        let books = balances(&service).await;
+        assert!(books.contains(&(Account::UnappliedReceipts, -52_900)), "{books:?}");
+    }
+
+    async fn a_large_invoice_names_its_recipient(t: Fixture) {
+        let (service, worker) = plain(&t);
+        let ada = somebody(&t, "ada@example.com").await;
+        let large = wish("enterprise", Cycle::Yearly);
+        let refused = service.create_checkout(&ada, large.clone(), None).await.unwrap_err();
+        assert_eq!(refused.reason(), &BILLING_DETAILS_REQUIRED);
+        name_recipient(&service, &ada).await;
+        let made = service.create_checkout(&ada, large, None).await.unwrap();
+        // A profile that is emptied afterwards takes nothing off the document.
+        let change = ProfileChange { address: Some(String::new()), ..ProfileChange::default() };
+        let command = UpdateBillingProfile { organization_id: None, change, version: None };
+        service.update_billing_profile(&ada, command, None).await.unwrap();
+        deliver(&service, &worker, itn(&made.payment_id.to_string(), "1", "COMPLETE", "17190.00")).await;
+        let paid = service.get_invoice(&ada, made.invoice_id).await.unwrap().invoice;
+        assert_eq!((paid.status, paid.customer_name.as_str()), (InvoiceStatus::Paid, "Ada Ltd"));
+        assert_eq!(paid.customer_address, "1 Long Street, Cape Town");
     }
 
     async fn forgeries_are_kept_aside_with_one_alarm(t: Fixture) {
@@ -239,7 +346,7 @@ on_both! {
         t.clock.advance(Duration::from_secs(3_600));
         post(&service, b"x=1".to_vec()).await;
         assert_eq!(alarms(&t).await.len(), 2);
-        assert_eq!(status(&service, &ada, checkout.payment_id).await, PaymentStatus::Pending);
+        assert_eq!(status(&service, &ada, checkout.payment_id).await, PaymentStatus::Created);
         deliver(&service, &worker, genuine).await;
         assert_eq!(status(&service, &ada, checkout.payment_id).await, PaymentStatus::Succeeded);
     }
@@ -346,6 +453,7 @@ on_both! {
         assert_eq!(service.get_subscription(&ada, None).await.unwrap().bought, None);
 
         let first = checkout(&service, &ada, "pro", Cycle::Monthly).await;
+        name_recipient(&service, &ada).await;
         let second = checkout(&service, &ada, "enterprise", Cycle::Yearly).await;
         deliver(&service, &worker, itn(&second.payment_id.to_string(), "2", "COMPLETE", "17190.00")).await;
         assert_eq!(status(&service, &ada, first.payment_id).await, PaymentStatus::Superseded);
@@ -373,7 +481,7 @@ on_both! {
             checkout
         };
         let (service, worker) = plain(&t);
-        assert_eq!(status(&service, &ada, checkout.payment_id).await, PaymentStatus::Pending);
+        assert_eq!(status(&service, &ada, checkout.payment_id).await, PaymentStatus::Created);
         worker.run_due().await.unwrap();
         assert_eq!(status(&service, &ada, checkout.payment_id).await, PaymentStatus::Succeeded);
         assert_eq!((worker.run_due().await.unwrap(), jobs_left(&t).await), (0, 0));
@@ -400,7 +508,7 @@ on_both! {
         deliver(&service, &worker, itn(&checkout.payment_id.to_string(), "1", "COMPLETE", "529.00")).await;
         assert_eq!(events(&service).await[0].0, EventStatus::Received);
         for _ in 0..2 {
-            assert_eq!(status(&service, &ada, checkout.payment_id).await, PaymentStatus::Pending);
+            assert_eq!(status(&service, &ada, checkout.payment_id).await, PaymentStatus::Created);
             t.clock.advance(Duration::from_secs(10));
             worker.run_due().await.unwrap();
         }
@@ -414,7 +522,7 @@ on_both! {
         deliver(&service, &worker, itn(&checkout.payment_id.to_string(), "1", "COMPLETE", "529.00")).await;
         assert_eq!(events(&service).await[0].0, EventStatus::Refused);
         assert_eq!(alarms(&t).await, [(AlarmKind::ConfirmationInvalid, 1)]);
-        assert_eq!(status(&service, &ada, checkout.payment_id).await, PaymentStatus::Pending);
+        assert_eq!(status(&service, &ada, checkout.payment_id).await, PaymentStatus::Created);
         assert_eq!(balances(&service).await, []);
     }
 

@@ -1,0 +1,190 @@
+//! Invoices: what was asked for, where it stands, and the tax in it.
+
+use serde::Serialize;
+
+use super::period::Cycle;
+use super::{Impossible, InvoiceId};
+use crate::base::money::MoneyError;
+use crate::base::{Currency, Money, OrganizationId, Timestamp};
+use crate::db::words;
+
+/// South African value-added tax since 2018-04-01, in percent.
+pub const VAT_PERCENT: i64 = 15;
+/// From above this total on a tax invoice must name its recipient: R5 000, tax included (VAT Act, section 20(4) and
+/// (5)).
+pub const RECIPIENT_REQUIRED_ABOVE_MINOR: i64 = 500_000;
+
+words! {
+    /// Where an invoice stands.
+    pub enum InvoiceStatus {
+        /// Being written; nobody can pay it.
+        Draft = "draft",
+        /// To be paid. One of a checkout has no number before it is paid, any other has.
+        Open = "open",
+        /// Paid, numbered, never changed again.
+        Paid = "paid",
+        /// Given up: as a draft, as a checkout that nobody paid, or because credit notes took all of it.
+        Void = "void",
+        /// Issued, and given up for lost.
+        Uncollectible = "uncollectible",
+    }
+}
+
+impl InvoiceStatus {
+    /// From `self` to another, where that is allowed.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn change_to(self, to: Self) -> Result<Self, Impossible> {
+        let allowed = match to {
+            Self::Draft => false,
+            Self::Open => self == Self::Draft,
+            Self::Paid | Self::Uncollectible => self == Self::Open,
+            Self::Void => matches!(self, Self::Draft | Self::Open),
+        };
+        if allowed {
+            Ok(to)
+        } else {
+            Err(Impossible { thing: "the invoice", from: self.as_str(), to: to.as_str() })
+        }
+    }
+}
+
+words! {
+    /// Where an invoice comes from.
+    pub enum InvoiceOrigin {
+        /// A checkout: it is issued by being paid, so that what nobody pays takes no number.
+        Checkout = "checkout",
+        /// The platform's staff: it is issued first and paid then.
+        Staff = "staff",
+    }
+}
+
+/// An invoice without its lines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, crate::db::Row)]
+pub struct Invoice {
+    /// Its id.
+    pub id: InvoiceId,
+    /// Whose it is.
+    pub organization_id: OrganizationId,
+    /// Where it comes from.
+    pub origin: InvoiceOrigin,
+    /// Gapless in its series; given when it is issued.
+    pub number: Option<String>,
+    /// Where it stands.
+    pub status: InvoiceStatus,
+    /// Its currency.
+    pub currency: Currency,
+    /// The whole, tax included.
+    pub total_minor: i64,
+    /// The tax in it.
+    pub tax_minor: i64,
+    /// The rate of the tax, in hundredths of a percent.
+    pub tax_rate_bp: i64,
+    /// Whether the prices of its lines include the tax.
+    pub prices_include_tax: bool,
+    /// What credit notes have taken off it, tax included.
+    pub credited_minor: i64,
+    /// The supplier's legal name at the time.
+    pub supplier_legal_name: String,
+    /// The supplier's trading name at the time.
+    pub supplier_trading_name: String,
+    /// The supplier's tax number at the time.
+    pub supplier_vat_number: String,
+    /// The supplier's address at the time.
+    pub supplier_address: String,
+    /// The customer's name at the time.
+    pub customer_name: String,
+    /// The customer's tax number at the time.
+    pub customer_vat_number: String,
+    /// The customer's address at the time.
+    pub customer_address: String,
+    /// True when no real money moves; such an invoice has its own series.
+    pub test: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was numbered.
+    pub issued_at: Option<Timestamp>,
+    /// When it was paid.
+    pub paid_at: Option<Timestamp>,
+}
+
+impl Invoice {
+    /// What is left to pay while it is open.
+    #[must_use]
+    pub const fn due_minor(&self) -> i64 {
+        self.total_minor.saturating_sub(self.credited_minor)
+    }
+
+    /// Whether the law wants its recipient named: with a name and an address, which it may lack.
+    #[must_use]
+    pub const fn requires_recipient(&self) -> bool {
+        self.total_minor > RECIPIENT_REQUIRED_ABOVE_MINOR
+    }
+}
+
+/// What is charged for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, crate::db::Row)]
+pub struct InvoiceLine {
+    /// The invoice.
+    pub invoice_id: InvoiceId,
+    /// Its place, from 1.
+    pub position: i64,
+    /// For people.
+    pub description: String,
+    /// How many.
+    pub quantity: i64,
+    /// The price of one, with or without tax as the invoice says.
+    pub unit_minor: i64,
+    /// The price of all.
+    pub total_minor: i64,
+    /// The plan that it is for, when it is for one.
+    pub plan_id: Option<String>,
+    /// The cycle that it is for.
+    pub billing_cycle: Option<Cycle>,
+    /// From when it serves; known once paid.
+    pub period_start: Option<Timestamp>,
+    /// Until when it serves; known once paid.
+    pub period_end: Option<Timestamp>,
+}
+
+/// The tax contained in a tax-inclusive price: 15/115 of it, half away from zero.
+///
+/// # Errors
+/// When the amount is too large to compute with.
+pub fn tax_included(total: Money) -> Result<Money, MoneyError> {
+    total.tax_included(rust_decimal::Decimal::from(VAT_PERCENT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use InvoiceStatus::{Draft, Open, Paid, Uncollectible, Void};
+
+    #[test]
+    fn every_way_and_no_other() {
+        let all = [Draft, Open, Paid, Void, Uncollectible];
+        let of = |from: InvoiceStatus| {
+            all.into_iter().filter(move |to| from.change_to(*to).is_ok()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(Draft), [Open, Void]);
+        assert_eq!(of(Open), [Paid, Void, Uncollectible]);
+        for closed in [Paid, Void, Uncollectible] {
+            assert!(of(closed).is_empty());
+        }
+        assert_eq!(
+            Paid.change_to(Void).unwrap_err().to_string(),
+            "the invoice is paid and cannot become void"
+        );
+    }
+
+    #[test]
+    fn the_tax_of_the_price_list() {
+        let tax = |minor| tax_included(Money::new(minor, Currency::Zar)).unwrap().minor;
+        assert_eq!(tax(52_900), 6_900);
+        assert_eq!(tax(499_000), 65_087);
+        assert_eq!(tax(179_900), 23_465);
+        assert_eq!(tax(1_719_000), 224_217);
+        assert_eq!(tax(500), 65);
+    }
+}

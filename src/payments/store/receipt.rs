@@ -1,0 +1,63 @@
+//! Receipts: money that arrived.
+
+use crate::db::{self, Conn, Tx};
+use crate::payments::model::{PaymentId, Receipt, ReceiptId};
+
+/// Stores that money arrived.
+///
+/// # Errors
+/// What the database refuses, a second receipt for the same payment at the provider among it.
+pub async fn insert(tx: &mut Tx, receipt: &Receipt) -> Result<(), db::Error> {
+    tx.sql(
+        "INSERT INTO receipts (id, organization_id, payment_id, invoice_id, event_id, provider, provider_payment_id,
+                status, currency, gross_minor, fee_minor, returned_minor, test, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+    )
+    .bind(receipt.id)
+    .bind(receipt.organization_id)
+    .bind(receipt.payment_id)
+    .bind(receipt.invoice_id)
+    .bind(receipt.event_id)
+    .bind(receipt.provider)
+    .bind(receipt.provider_payment_id.clone())
+    .bind(receipt.status)
+    .bind(receipt.currency)
+    .bind(receipt.gross_minor)
+    .bind(receipt.fee_minor)
+    .bind(receipt.returned_minor)
+    .bind(receipt.test)
+    .bind(receipt.created_at)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// What arrived for a payment, the first first: more than one when it was paid more than once. For the platform.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn of_payment(conn: &mut impl Conn, payment_id: PaymentId) -> Result<Vec<Receipt>, db::Error> {
+    conn.sql(
+        "SELECT id, organization_id, payment_id, invoice_id, event_id, provider, provider_payment_id, status, currency,
+                gross_minor, fee_minor, returned_minor, test, created_at
+         FROM receipts WHERE payment_id = $1 ORDER BY created_at, id",
+    )
+    .bind(payment_id)
+    .all()
+    .await
+}
+
+/// A receipt, locked.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn lock(tx: &mut Tx, id: ReceiptId) -> Result<Receipt, db::Error> {
+    tx.sql(db::lock!(
+        "SELECT id, organization_id, payment_id, invoice_id, event_id, provider, provider_payment_id, status, currency,
+                gross_minor, fee_minor, returned_minor, test, created_at
+         FROM receipts WHERE id = $1"
+    ))
+    .bind(id)
+    .one()
+    .await
+}
