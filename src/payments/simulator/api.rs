@@ -345,6 +345,15 @@ mod tests {
         assert_eq!((object(br#"{"a":{}}"#), object(b"[]"), form(b"a=%FF")), (None, None, None));
     }
 
+    #[test]
+    fn what_has_no_body_must_say_so() {
+        let asked =
+            |headers| Asked { method: "PUT", path: "/subscriptions/1/cancel", query: "", headers, body: b"" };
+        assert_eq!(read(&asked(BTreeMap::new())).err().map(|reply| reply.status), Some(411));
+        let call = read(&asked(BTreeMap::from([("content-length", "0".to_owned())]))).ok().unwrap();
+        assert_eq!(call.parts, ["subscriptions", "1", "cancel"]);
+    }
+
     proptest! {
         #[test]
         fn any_call_is_read_or_refused(path in "\\PC{0,40}", query in "\\PC{0,40}", body in proptest::collection::vec(any::<u8>(), 0..60), json in any::<bool>()) {
