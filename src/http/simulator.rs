@@ -1,5 +1,5 @@
-//! `/simulator/payfast/…`: the built-in PayFast's pages, its confirmation, its API, and the switches of its faults. Only
-//! mounted in simulator mode.
+//! `/simulator/payfast/…`: the built-in PayFast's pages, its confirmation, its API, and the switches of its faults.
+//! Only mounted in simulator mode.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -356,7 +356,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_call_is_read_or_refused(path in "\\PC{0,40}", query in "\\PC{0,40}", body in proptest::collection::vec(any::<u8>(), 0..60), json in any::<bool>()) {
+        fn any_call_is_read_or_refused(
+            path in "\\PC{0,40}",
+            query in "\\PC{0,40}",
+            body in proptest::collection::vec(any::<u8>(), 0..60),
+            json in any::<bool>(),
+        ) {
             let kind = if json { "application/json" } else { "application/x-www-form-urlencoded" };
             let headers = BTreeMap::from([("content-type", kind.to_owned())]);
             let _ = read(&Asked { method: "POST", path: &path, query: &query, headers, body: &body });

@@ -53,8 +53,10 @@ impl Simulator {
         let field = |name: &str| made.fields.get(name).cloned().unwrap_or_default();
         let method = field("payment_method").to_uppercase();
         let funding = if method.is_empty() { CARD.to_owned() } else { method };
+        account::open(tx, BALANCE_MINOR).await?;
         let payment = Payment {
             id: self.world.id(),
+            position: account::count_payment(tx).await?,
             provider_payment_id: made.provider_id.to_owned(),
             payment_reference: field("m_payment_id"),
             token: made.token.map(|token| token.token.clone()).unwrap_or_default(),
@@ -98,9 +100,11 @@ impl Simulator {
         (amount_minor, reason): (i64, &str),
         due_at: Timestamp,
     ) -> Result<(), db::Error> {
+        let (_, before) = payment::refunded(tx, payment.id).await?;
         let refund = Refund {
             id: self.world.id(),
             payment_id: payment.id,
+            position: before.saturating_add(1),
             amount_minor,
             reason: reason.to_owned(),
             due_at,

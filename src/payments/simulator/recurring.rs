@@ -86,8 +86,8 @@ impl Simulator {
         Ok(Some(token))
     }
 
-    /// Has a subscription's next run date come: charges it, or skips a cycle, or fails, as it stands and as its fate is.
-    /// None when there is no such subscription.
+    /// Has a subscription's next run date come: charges it, or skips a cycle, or fails, as it stands and as its fate
+    /// is. None when there is no such subscription.
     ///
     /// # Errors
     /// What the database refuses.

@@ -25,7 +25,7 @@ use time::Date;
 use time::macros::date;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::payments::press;
+use super::payments::{checkout, events, press};
 use super::simulator::{deliveries, faults};
 use crate::support::app::App;
 use crate::support::{START, Start, on_both};
@@ -152,9 +152,9 @@ fn refused<T: std::fmt::Debug>(outcome: Outcome<T>) -> (RefusalKind, Option<Stri
 /// The notifications that the platform stored, the last to come first, without those that are not about `reference`.
 async fn notifications(t: &App, reference: &str) -> Vec<Itn> {
     let mut found = Vec::new();
-    let events = super::payments::events(&t.admin().await).await;
+    let stored = events(&t.admin().await).await;
     let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
-    for event in events {
+    for event in stored {
         let id = event.id.parse().unwrap();
         let (body, _) = store::event::body(&mut conn, id).await.unwrap().unwrap();
         let itn = Itn::parse(&body).unwrap();
@@ -487,9 +487,9 @@ on_both! {
         meet(&t, json!([["never"], ["invalid"], ["other_merchant"], ["short"]])).await;
         let mut ids = Vec::new();
         for _ in 0..4 {
-            let checkout = super::payments::checkout(&ada, "live-verification").await;
-            press(&t, &checkout, &[("simulator_action", "pay")]).await;
-            ids.push(checkout.payment_id);
+            let order = checkout(&ada, "live-verification").await;
+            press(&t, &order, &[("simulator_action", "pay")]).await;
+            ids.push(order.payment_id);
         }
         // What the notification hid or got wrong the history tells as it is.
         let expected = [(ids[0].clone(), 500), (ids[3].clone(), 500)];

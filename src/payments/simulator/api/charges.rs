@@ -40,7 +40,8 @@ impl Simulator {
             Some(token) => self.charge_token(&mut tx, token, &wish, &fate).await?,
         };
         tx.commit().await?;
-        tracing::info!(reference = wish.reference, number = fate.payment, faults = ?fate.faults, "a simulated charge was asked for");
+        let (reference, faults) = (&wish.reference, &fate.faults);
+        tracing::info!(reference, number = fate.payment, ?faults, "a simulated charge was asked for");
         Ok(Outcome { reply: outcome.reply.met(&fate), ..outcome })
     }
 

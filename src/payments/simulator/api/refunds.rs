@@ -24,7 +24,7 @@ impl Simulator {
     pub(super) async fn refund_terms(&self, id: &str) -> Result<Reply, db::Error> {
         let mut tx = self.db.begin(SCOPE).await?;
         let Some(payment) = payment::find(&mut tx, id).await? else { return Ok(not_found()) };
-        let refunded = payment::refunded(&mut tx, payment.id).await?;
+        let (refunded, _) = payment::refunded(&mut tx, payment.id).await?;
         let available =
             if payment.status == "COMPLETE" { payment.gross_minor.saturating_sub(refunded) } else { 0 };
         let (status, errors) = match available {
@@ -86,7 +86,7 @@ impl Simulator {
         fate: &Fate,
     ) -> Result<Reply, db::Error> {
         self.complete_refunds(tx).await?;
-        let refunded = payment::refunded(tx, payment.id).await?;
+        let (refunded, _) = payment::refunded(tx, payment.id).await?;
         if payment.status != "COMPLETE" || amount > payment.gross_minor.saturating_sub(refunded) {
             return Ok(Reply::failure(400, "The amount is more than is available for refund"));
         }

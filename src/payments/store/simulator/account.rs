@@ -53,25 +53,14 @@ pub struct Entry {
 /// What the database refuses.
 pub async fn open(tx: &mut Tx, balance_minor: i64) -> Result<(), db::Error> {
     tx.sql(
-        "INSERT INTO simulator_account (id, balance_minor, entries, wrong_signatures) VALUES (1, $1, 0, 0)
+        "INSERT INTO simulator_account (id, balance_minor, entries, payments, wrong_signatures)
+         VALUES (1, $1, 0, 0, 0)
          ON CONFLICT (id) DO NOTHING",
     )
     .bind(balance_minor)
     .execute()
     .await?;
     Ok(())
-}
-
-/// The account, if it was opened.
-///
-/// # Errors
-/// What the database refuses.
-pub async fn get(conn: &mut impl Conn) -> Result<Option<Account>, db::Error> {
-    conn.sql(
-        "SELECT balance_minor, entries, wrong_signatures, blocked_until FROM simulator_account WHERE id = 1",
-    )
-    .optional()
-    .await
 }
 
 /// The account, locked until the transaction ends.
@@ -97,6 +86,18 @@ pub async fn note_signatures(tx: &mut Tx, wrong: i64, until: Option<Timestamp>) 
         .execute()
         .await?;
     Ok(())
+}
+
+/// Counts a payment: its place, from 1. Two at the same time get two places.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn count_payment(tx: &mut Tx) -> Result<i64, db::Error> {
+    let (payments,): (i64,) = tx
+        .sql("UPDATE simulator_account SET payments = payments + 1 WHERE id = 1 RETURNING payments")
+        .one()
+        .await?;
+    Ok(payments)
 }
 
 /// Moves money: the account as it stands then, and the entry of it. Two at the same time get two places.

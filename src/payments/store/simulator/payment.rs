@@ -18,6 +18,8 @@ pub type RefundId = Id<RefundMark>;
 pub struct Payment {
     /// Which.
     pub id: PaymentId,
+    /// Its place, from 1.
+    pub position: i64,
     /// The id that the shop is told.
     pub provider_payment_id: String,
     /// The shop's reference.
@@ -49,6 +51,8 @@ pub struct Refund {
     pub id: RefundId,
     /// Of which payment.
     pub payment_id: PaymentId,
+    /// Its place among those of the payment, from 1.
+    pub position: i64,
     /// How much, in cents.
     pub amount_minor: i64,
     /// Why.
@@ -65,11 +69,12 @@ pub struct Refund {
 /// What the database refuses.
 pub async fn insert(tx: &mut Tx, payment: Payment) -> Result<(), db::Error> {
     tx.sql(
-        "INSERT INTO simulator_payments (id, provider_payment_id, payment_reference, token, item_name, funding, status,
-                bank_code, gross_minor, fate, queries, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        "INSERT INTO simulator_payments (id, position, provider_payment_id, payment_reference, token, item_name,
+                funding, status, bank_code, gross_minor, fate, queries, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(payment.id)
+    .bind(payment.position)
     .bind(payment.provider_payment_id)
     .bind(payment.payment_reference)
     .bind(payment.token)
@@ -92,8 +97,8 @@ pub async fn insert(tx: &mut Tx, payment: Payment) -> Result<(), db::Error> {
 /// What the database refuses.
 pub async fn find(conn: &mut impl Conn, provider_payment_id: &str) -> Result<Option<Payment>, db::Error> {
     conn.sql(
-        "SELECT id, provider_payment_id, payment_reference, token, item_name, funding, status, bank_code, gross_minor,
-                fate, queries, created_at
+        "SELECT id, position, provider_payment_id, payment_reference, token, item_name, funding, status, bank_code,
+                gross_minor, fate, queries, created_at
          FROM simulator_payments WHERE provider_payment_id = $1",
     )
     .bind(provider_payment_id.to_owned())
@@ -107,8 +112,8 @@ pub async fn find(conn: &mut impl Conn, provider_payment_id: &str) -> Result<Opt
 /// What the database refuses.
 pub async fn lock(tx: &mut Tx, provider_payment_id: &str) -> Result<Option<Payment>, db::Error> {
     tx.sql(lock!(
-        "SELECT id, provider_payment_id, payment_reference, token, item_name, funding, status, bank_code, gross_minor,
-                fate, queries, created_at
+        "SELECT id, position, provider_payment_id, payment_reference, token, item_name, funding, status, bank_code,
+                gross_minor, fate, queries, created_at
          FROM simulator_payments WHERE provider_payment_id = $1"
     ))
     .bind(provider_payment_id.to_owned())
@@ -122,8 +127,8 @@ pub async fn lock(tx: &mut Tx, provider_payment_id: &str) -> Result<Option<Payme
 /// What the database refuses; [`db::Error::NotFound`].
 pub async fn get(conn: &mut impl Conn, id: PaymentId) -> Result<Payment, db::Error> {
     conn.sql(
-        "SELECT id, provider_payment_id, payment_reference, token, item_name, funding, status, bank_code, gross_minor,
-                fate, queries, created_at
+        "SELECT id, position, provider_payment_id, payment_reference, token, item_name, funding, status, bank_code,
+                gross_minor, fate, queries, created_at
          FROM simulator_payments WHERE id = $1",
     )
     .bind(id)
@@ -137,9 +142,9 @@ pub async fn get(conn: &mut impl Conn, id: PaymentId) -> Result<Payment, db::Err
 /// What the database refuses.
 pub async fn newest_of(conn: &mut impl Conn, token: &str) -> Result<Option<Payment>, db::Error> {
     conn.sql(
-        "SELECT id, provider_payment_id, payment_reference, token, item_name, funding, status, bank_code, gross_minor,
-                fate, queries, created_at
-         FROM simulator_payments WHERE token = $1 ORDER BY id DESC LIMIT 1",
+        "SELECT id, position, provider_payment_id, payment_reference, token, item_name, funding, status, bank_code,
+                gross_minor, fate, queries, created_at
+         FROM simulator_payments WHERE token = $1 ORDER BY position DESC LIMIT 1",
     )
     .bind(token.to_owned())
     .optional()
@@ -166,7 +171,7 @@ pub async fn count_query(tx: &mut Tx, id: PaymentId) -> Result<i64, db::Error> {
 pub async fn prune(tx: &mut Tx, keep: i64) -> Result<(), db::Error> {
     tx.sql(
         "DELETE FROM simulator_payments WHERE id IN (
-             SELECT id FROM simulator_payments ORDER BY id DESC LIMIT 1000 OFFSET $1
+             SELECT id FROM simulator_payments ORDER BY position DESC LIMIT 1000 OFFSET $1
          )",
     )
     .bind(keep)
@@ -181,11 +186,12 @@ pub async fn prune(tx: &mut Tx, keep: i64) -> Result<(), db::Error> {
 /// What the database refuses.
 pub async fn insert_refund(tx: &mut Tx, refund: &Refund) -> Result<(), db::Error> {
     tx.sql(
-        "INSERT INTO simulator_refunds (id, payment_id, amount_minor, reason, due_at, completed_at)
-         VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO simulator_refunds (id, payment_id, position, amount_minor, reason, due_at, completed_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(refund.id)
     .bind(refund.payment_id)
+    .bind(refund.position)
     .bind(refund.amount_minor)
     .bind(refund.reason.clone())
     .bind(refund.due_at)
@@ -201,8 +207,8 @@ pub async fn insert_refund(tx: &mut Tx, refund: &Refund) -> Result<(), db::Error
 /// What the database refuses.
 pub async fn refunds(conn: &mut impl Conn, payment: PaymentId, limit: i64) -> Result<Vec<Refund>, db::Error> {
     conn.sql(
-        "SELECT id, payment_id, amount_minor, reason, due_at, completed_at
-         FROM simulator_refunds WHERE payment_id = $1 ORDER BY id LIMIT $2",
+        "SELECT id, payment_id, position, amount_minor, reason, due_at, completed_at
+         FROM simulator_refunds WHERE payment_id = $1 ORDER BY position LIMIT $2",
     )
     .bind(payment)
     .bind(limit)
@@ -210,19 +216,17 @@ pub async fn refunds(conn: &mut impl Conn, payment: PaymentId, limit: i64) -> Re
     .await
 }
 
-/// What of a payment was refunded or is to be, in cents.
+/// What of a payment was refunded or is to be, in cents, and in how many refunds.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn refunded(conn: &mut impl Conn, payment: PaymentId) -> Result<i64, db::Error> {
-    let (sum,): (i64,) = conn
-        .sql(
-            "SELECT CAST(COALESCE(SUM(amount_minor), 0) AS BIGINT) FROM simulator_refunds WHERE payment_id = $1",
-        )
-        .bind(payment)
-        .one()
-        .await?;
-    Ok(sum)
+pub async fn refunded(conn: &mut impl Conn, payment: PaymentId) -> Result<(i64, i64), db::Error> {
+    conn.sql(
+        "SELECT CAST(COALESCE(SUM(amount_minor), 0) AS BIGINT), COUNT(*) FROM simulator_refunds WHERE payment_id = $1",
+    )
+    .bind(payment)
+    .one()
+    .await
 }
 
 /// Takes the next refund that is due and not done, and notes that it is.
@@ -232,8 +236,9 @@ pub async fn refunded(conn: &mut impl Conn, payment: PaymentId) -> Result<i64, d
 pub async fn complete_due(tx: &mut Tx, now: Timestamp) -> Result<Option<Refund>, db::Error> {
     let due: Option<Refund> = tx
         .sql(lock!(
-            "SELECT id, payment_id, amount_minor, reason, due_at, completed_at
-             FROM simulator_refunds WHERE completed_at IS NULL AND due_at <= $1 ORDER BY due_at, id LIMIT 1"
+            "SELECT id, payment_id, position, amount_minor, reason, due_at, completed_at
+             FROM simulator_refunds WHERE completed_at IS NULL AND due_at <= $1
+             ORDER BY due_at, payment_id, position LIMIT 1"
         ))
         .bind(now)
         .optional()

@@ -58,8 +58,8 @@ pub struct Token {
 /// What the database refuses.
 pub async fn insert(tx: &mut Tx, token: &Token) -> Result<(), db::Error> {
     tx.sql(
-        "INSERT INTO simulator_tokens (token, kind, status, provider_payment_id, fields, amount_minor, frequency, cycles,
-                cycles_complete, cycles_paused, failures, run_date, created_at)
+        "INSERT INTO simulator_tokens (token, kind, status, provider_payment_id, fields, amount_minor, frequency,
+                cycles, cycles_complete, cycles_paused, failures, run_date, created_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(token.token.clone())
