@@ -7,6 +7,7 @@
 mod checkout;
 mod ending;
 mod estate;
+mod gateway;
 mod inbox;
 mod ledger;
 mod profile;
@@ -31,7 +32,7 @@ pub use settlement::ApplyEvent;
 
 pub use super::model::report::{Fault, FaultKind, Report};
 use super::options::Options;
-use super::provider::Confirm;
+use super::provider::{Confirm, Nowhere, Transport};
 use super::store::alarm::{self, Alarm};
 use super::throttle::Throttle;
 use inbox::{ARRIVALS_MAX, Signed};
@@ -45,6 +46,7 @@ pub struct Service {
     world: World,
     options: Options,
     confirm: Arc<dyn Confirm>,
+    transport: Arc<dyn Transport>,
     audit: audit::Log,
     ledger: Ledger,
     throttle: Mutex<Throttle>,
@@ -63,14 +65,29 @@ impl Service {
         audit: audit::Log,
         ledger: Ledger,
     ) -> Self {
-        let arrivals = Batcher::new(ARRIVALS_MAX);
-        Self { db, world, options, confirm, audit, ledger, throttle: Mutex::default(), arrivals }
+        Self {
+            db,
+            world,
+            options,
+            confirm,
+            transport: Arc::new(Nowhere),
+            audit,
+            ledger,
+            throttle: Mutex::default(),
+            arrivals: Batcher::new(ARRIVALS_MAX),
+        }
     }
 
     /// The ledger as a whole.
     #[must_use]
     pub const fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// The same domain, with a way to the provider's API.
+    #[must_use]
+    pub fn over(self, transport: Arc<dyn Transport>) -> Self {
+        Self { transport, ..self }
     }
 
     /// What the domain was told at start.
