@@ -23,4 +23,4 @@ pub use error::{
     PAYMENT_UNDER_WAY, PLAN_IS_FREE, REASONS, TOO_MANY_CHECKOUTS,
 };
 pub use options::{Mode, Options, Supplier};
-pub use service::{Service, register};
+pub use service::{Ledger, LedgerOptions, Service, register};

@@ -17,14 +17,18 @@ pub fn optional_line(violations: &mut Violations, field: &str, text: &str, chars
     let text = text.trim();
     // A line ends at these two as well, wherever the text is shown.
     let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
-    violations.check(!text.chars().any(breaks), field, "must be one line without control characters");
+    if text.chars().any(breaks) {
+        violations.add_hostile(field, "must be one line without control characters");
+    }
     bounded(violations, field, text, chars_max)
 }
 
 /// Checks text of several lines: no control characters but line breaks and tabs, at most `chars_max` characters.
 pub fn paragraphs(violations: &mut Violations, field: &str, text: &str, chars_max: usize) -> String {
     let printable = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
-    violations.check(text.chars().all(printable), field, "must not contain control characters");
+    if !text.chars().all(printable) {
+        violations.add_hostile(field, "must not contain control characters");
+    }
     bounded(violations, field, text, chars_max)
 }
 
@@ -46,7 +50,7 @@ pub fn optional_id<T>(violations: &mut Violations, field: &str, text: &str) -> O
 
 fn bounded(violations: &mut Violations, field: &str, text: &str, chars_max: usize) -> String {
     if text.chars().nth(chars_max).is_some() {
-        violations.add(field, format!("must have at most {chars_max} characters"));
+        violations.add_hostile(field, format!("must have at most {chars_max} characters"));
     }
     text.to_owned()
 }
@@ -78,5 +82,7 @@ mod tests {
         line(&mut violations, "name", "a\u{2028}b", 3);
         line(&mut violations, "name", "a\u{2029}b", 3);
         assert_eq!(violations.len(), 5);
+        let hostile: Vec<_> = violations.as_slice().iter().map(|violation| violation.hostile).collect();
+        assert_eq!(hostile, [true, false, true, true, true], "people leave names empty");
     }
 }

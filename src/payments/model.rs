@@ -2,6 +2,7 @@
 //!
 //! Pure: times and ids are arguments. Nothing here knows PayFast's wire or a table.
 
+pub mod balance;
 pub mod credit_note;
 pub mod draft;
 pub mod invoice;
@@ -9,7 +10,9 @@ pub mod ledger;
 pub mod listing;
 pub mod payment;
 pub mod period;
+pub mod posted;
 pub mod receipt;
+pub mod report;
 pub mod subscription;
 
 use serde::{Deserialize, Serialize};

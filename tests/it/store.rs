@@ -8,6 +8,7 @@ mod idempotency;
 mod invoices;
 mod jobs;
 mod ledger;
+pub mod ledger_chain;
 mod mail;
 mod market;
 pub mod payments;
