@@ -5,7 +5,9 @@
 //! [`crate::auth`] only, and nothing of chat or the marketplace.
 
 pub mod address;
+pub mod document;
 mod error;
+pub mod letter;
 pub mod model;
 pub mod options;
 pub mod payfast;
