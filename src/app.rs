@@ -212,7 +212,8 @@ impl App {
             auth.audit().clone(),
             ledger,
         );
-        let payments = Arc::new(payments.over(Arc::new(Api::new(&options, world.clone())?)));
+        let payments = payments.over(Arc::new(Api::new(&options, world.clone())?));
+        let payments = Arc::new(payments.writing(mail::Outbox::new(world.clone(), root.clone())));
         auth.ask_before_closing(payments.clone());
         let outside = chat::Outside {
             auth: Arc::clone(&auth),

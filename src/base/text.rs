@@ -4,11 +4,12 @@ use super::{Id, Violations};
 
 const NOT_AN_ID: &str = "must be a UUID such as 0198c0de-0000-7000-8000-000000000000";
 
-/// Checks a line that people type (a name, a title): not blank, no control characters, at most `chars_max` characters
-/// (Unicode scalar values). Returns it without surrounding white space.
+/// Checks a line that people type (a name, a title): something of it is seen, no control characters, at most
+/// `chars_max` characters (Unicode scalar values). Returns it without surrounding white space.
 pub fn line(violations: &mut Violations, field: &str, text: &str, chars_max: usize) -> String {
     let text = text.trim();
-    violations.check(!text.is_empty(), field, "must not be empty");
+    let seen = text.chars().any(|c| !c.is_whitespace() && !is_hidden(c));
+    violations.check(seen, field, "must not be empty");
     optional_line(violations, field, text, chars_max)
 }
 
@@ -87,10 +88,11 @@ mod tests {
         line(&mut violations, "name", "Adas", 3);
         line(&mut violations, "name", " ", 3);
         line(&mut violations, "name", "a\nb", 3);
+        line(&mut violations, "name", "\u{200b}", 3);
         line(&mut violations, "name", "a\u{2028}b", 3);
         line(&mut violations, "name", "a\u{2029}b", 3);
-        assert_eq!(violations.len(), 5);
+        assert_eq!(violations.len(), 6);
         let hostile: Vec<_> = violations.as_slice().iter().map(|violation| violation.hostile).collect();
-        assert_eq!(hostile, [true, false, true, true, true], "people leave names empty");
+        assert_eq!(hostile, [true, false, true, false, true, true], "people leave names empty");
     }
 }

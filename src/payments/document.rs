@@ -66,7 +66,7 @@ pub struct Document {
     pub payments: Vec<Payment>,
     /// True when no real money moves. Such a document says so on every page, and is none for the tax office.
     pub test: bool,
-    /// True when the original was handed out before: the law wants later ones marked.
+    /// True for any but the one original: the law wants others marked.
     pub copy: bool,
 }
 

@@ -50,6 +50,9 @@ pub enum Error {
     /// What was never issued is nobody's debt.
     #[error("The invoice was not issued, so there is nothing to write off: void it.")]
     InvoiceNotIssued,
+    /// What was not issued has no document.
+    #[error("The invoice was not issued, so there is no document of it yet.")]
+    NoDocument,
     /// The invoice is over.
     #[error("The invoice is {0}, so there is nothing to give up.")]
     InvoiceClosed(&'static str),
@@ -145,11 +148,11 @@ pub static INVOICE_ISSUED: Reason = Reason::new(
     "INVOICE_ISSUED",
     "An invoice that was issued keeps its number and cannot be void; take it back with CreateCreditNote.",
 );
-/// An invoice that was never issued was to be written off.
+/// An invoice that was never issued has no document, and is not written off.
 pub static INVOICE_NOT_ISSUED: Reason = Reason::new(
     Code::FailedPrecondition,
     "INVOICE_NOT_ISSUED",
-    "Only an invoice that was issued can be written off; call VoidInvoice without `uncollectible`.",
+    "Only an invoice that was issued has a document, and can be written off; VoidInvoice gives up one that was not.",
 );
 /// An invoice that is over was to be given up.
 pub static INVOICE_CLOSED: Reason = Reason::new(
@@ -203,7 +206,7 @@ impl Fault for Error {
             Self::PaymentNotFound | Self::InvoiceNotFound | Self::CreditNoteNotFound => &fault::NOT_FOUND,
             Self::InvoiceNotDraft(_) => &INVOICE_NOT_DRAFT,
             Self::InvoiceIssued => &INVOICE_ISSUED,
-            Self::InvoiceNotIssued => &INVOICE_NOT_ISSUED,
+            Self::InvoiceNotIssued | Self::NoDocument => &INVOICE_NOT_ISSUED,
             Self::InvoiceClosed(_) => &INVOICE_CLOSED,
             Self::InvoiceNotCreditable(_) => &INVOICE_NOT_CREDITABLE,
             Self::CreditExceedsInvoice(_) => &CREDIT_EXCEEDS_INVOICE,

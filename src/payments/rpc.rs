@@ -187,6 +187,16 @@ impl wire::invoice_service_server::InvoiceService for Rpc {
         Ok(Response::new(wire::CreateCreditNoteResponse { credit_note: Some(invoices::credit_note(note)) }))
     }
 
+    async fn get_invoice_document(
+        &self,
+        request: Request<wire::GetInvoiceDocumentRequest>,
+    ) -> Result<Response<wire::GetInvoiceDocumentResponse>, Status> {
+        let (caller, request) = rpc::open(request)?;
+        let subject = invoices::subject(&request)?;
+        let drawn = self.service.get_document(&caller, subject).await?;
+        Ok(Response::new(invoices::document(drawn)))
+    }
+
     async fn get_credit_note(
         &self,
         request: Request<wire::GetCreditNoteRequest>,

@@ -6,6 +6,7 @@
 
 mod checkout;
 mod crediting;
+mod documents;
 mod drafting;
 mod ending;
 mod estate;
@@ -22,13 +23,17 @@ mod voiding;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use crate::audit;
 use crate::base::{Timestamp, World};
 use crate::db::{Batcher, Db, Tx};
 use crate::jobs;
+use crate::mail::Outbox;
 
 pub use checkout::{CreateCheckout, Item};
 pub use crediting::CreateCreditNote;
+pub use documents::{Drawn, MailDocument, Subject};
 pub use drafting::CreateInvoice;
 pub use inbox::{Incoming, Receipt};
 pub use ledger::{Ledger, Options as LedgerOptions, Rebuilt, Standing};
@@ -56,6 +61,10 @@ pub struct Service {
     audit: audit::Log,
     ledger: Ledger,
     throttle: Mutex<Throttle>,
+    /// Where letters go; none when the domain writes none.
+    outbox: Option<Outbox>,
+    /// How many documents may still be drawn now.
+    drawing: Arc<Semaphore>,
     /// Notifications that come at the same time are stored together.
     arrivals: Batcher<Signed, Receipt>,
 }
@@ -80,6 +89,8 @@ impl Service {
             audit,
             ledger,
             throttle: Mutex::default(),
+            outbox: None,
+            drawing: Arc::new(Semaphore::new(documents::DRAWN_AT_ONCE_MAX)),
             arrivals: Batcher::new(ARRIVALS_MAX),
         }
     }
@@ -94,6 +105,12 @@ impl Service {
     #[must_use]
     pub fn over(self, transport: Arc<dyn Transport>) -> Self {
         Self { transport, ..self }
+    }
+
+    /// The same domain, which mails invoices and credit notes when they are issued.
+    #[must_use]
+    pub fn writing(self, outbox: Outbox) -> Self {
+        Self { outbox: Some(outbox), ..self }
     }
 
     /// What the domain was told at start.
@@ -128,9 +145,14 @@ fn window(at: Timestamp) -> String {
 
 /// Has the domain's jobs run.
 pub fn register(registry: &mut jobs::Registry, service: &Arc<Service>) {
-    let service = Arc::clone(service);
+    let applying = Arc::clone(service);
     registry.on::<ApplyEvent, _>(move |job, lease| {
-        let service = Arc::clone(&service);
+        let service = Arc::clone(&applying);
         async move { service.apply_event(job, lease).await }
+    });
+    let mailing = Arc::clone(service);
+    registry.on::<MailDocument, _>(move |job, lease| {
+        let service = Arc::clone(&mailing);
+        async move { service.mail_document(job, lease).await }
     });
 }

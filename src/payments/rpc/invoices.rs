@@ -4,7 +4,7 @@ use crate::base::{Currency, Money, Timestamp, Violations, text};
 use crate::payments::model::draft::{DraftLine, LINES_MAX, TaxRate};
 use crate::payments::model::listing::{Listing, Order, PREFIX_CHARS_MAX, Span, customer_key};
 use crate::payments::model::{CreditNote, InvoiceStatus};
-use crate::payments::service::{CreateCreditNote, CreateInvoice};
+use crate::payments::service::{CreateCreditNote, CreateInvoice, Drawn, Subject};
 use crate::proto::capecontrol::payments::v1 as wire;
 use crate::rpc::{decode, encode};
 
@@ -40,6 +40,25 @@ pub(super) fn credit(request: wire::CreateCreditNoteRequest) -> Result<CreateCre
     let invoice_id = decode::id(&mut v, "invoice_id", &request.invoice_id);
     let amount = decode::optional_money(&mut v, "amount", request.amount.as_ref());
     v.finish().map(|()| CreateCreditNote { invoice_id, amount, reason: request.reason })
+}
+
+/// What a document is wanted of.
+pub(super) fn subject(request: &wire::GetInvoiceDocumentRequest) -> Result<Subject, Violations> {
+    use wire::get_invoice_document_request::Subject as Named;
+    match &request.subject {
+        Some(Named::InvoiceId(id)) => decode::only_id("invoice_id", id).map(Subject::Invoice),
+        Some(Named::CreditNoteId(id)) => decode::only_id("credit_note_id", id).map(Subject::CreditNote),
+        None => Err(Violations::one("subject", "must name an invoice or a credit note")),
+    }
+}
+
+pub(super) fn document(drawn: Drawn) -> wire::GetInvoiceDocumentResponse {
+    wire::GetInvoiceDocumentResponse {
+        content: drawn.bytes,
+        media_type: "application/pdf".to_owned(),
+        file_name: drawn.file_name,
+        digest: drawn.digest.to_vec(),
+    }
 }
 
 /// What a list is to show. A range that the order does not sort by is refused by its name.

@@ -13,6 +13,7 @@ use crate::payments::store;
 use crate::payments::store::ledger::Head;
 
 use super::Service;
+use super::documents::Subject;
 use super::drafting::{Begun, Opened};
 use super::reading::{Cursor, LOCATE, administrator, readable, visible};
 
@@ -133,6 +134,7 @@ impl Service {
         invoice.credited_minor = credit.credited_minor;
         store::invoice::update(tx, invoice).await?;
         let mut note = self.note_of(caller, invoice, &credit, new);
+        self.send(tx, note.organization_id, Subject::CreditNote(note.id)).await?;
         // Last, for the counter is everybody's.
         let series = if invoice.test { "TESTCN" } else { "CN" };
         let number = store::invoice::take_number(tx, &invoice.supplier_legal_name, series).await?;

@@ -13,8 +13,8 @@ use crate::payments::model::draft::{
 use crate::payments::model::{BillingProfile, Invoice, InvoiceId, InvoiceLine, InvoiceOrigin, InvoiceStatus};
 use crate::payments::store;
 
-use super::Service;
 use super::reading::{InvoiceWithLines, LOCATE, administrator};
+use super::{Service, documents};
 
 /// A wish to charge an organisation.
 #[derive(Clone, Debug)]
@@ -112,6 +112,7 @@ impl Service {
         let entry = entry.on("invoice", id).risk(Risk::Medium).changed(&before, &invoice);
         self.audit.record(&mut tx, entry).await?;
         let issued = self.with_lines(&mut tx, invoice).await?;
+        documents::complete(&issued)?;
         slot.store(&mut tx, &issued).await?;
         tx.commit().await?;
         Ok(issued)

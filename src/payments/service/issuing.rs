@@ -9,10 +9,11 @@ use crate::payments::store;
 use crate::payments::store::ledger::Head;
 
 use super::Service;
+use super::documents::Subject;
 
 impl Service {
-    /// Issues an invoice: copies who is invoiced, books that it is owed, and gives it its number, last. The invoice is
-    /// written by who asks.
+    /// Issues an invoice: copies who is invoiced, books that it is owed, has it mailed, and gives it its number, last.
+    /// The invoice is written by who asks.
     pub(super) async fn issue(
         &self,
         tx: &mut Tx,
@@ -38,6 +39,7 @@ impl Service {
             at: self.world.now(),
         };
         store::ledger::post(tx, &head, &books.map_err(Error::internal)?).await?;
+        self.send(tx, invoice.organization_id, Subject::Invoice(invoice.id)).await?;
         invoice.number = Some(self.number(tx, invoice).await?);
         invoice.issued_at = Some(self.world.now());
         Ok(())

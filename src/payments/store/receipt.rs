@@ -1,7 +1,7 @@
 //! Receipts: money that arrived.
 
 use crate::db::{self, Conn, Tx};
-use crate::payments::model::{PaymentId, Receipt, ReceiptId};
+use crate::payments::model::{InvoiceId, PaymentId, Receipt, ReceiptId};
 
 /// Stores that money arrived.
 ///
@@ -43,6 +43,21 @@ pub async fn of_payment(conn: &mut impl Conn, payment_id: PaymentId) -> Result<V
          FROM receipts WHERE payment_id = $1 ORDER BY created_at, id",
     )
     .bind(payment_id)
+    .all()
+    .await
+}
+
+/// What paid an invoice, the first first.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn of_invoice(conn: &mut impl Conn, invoice_id: InvoiceId) -> Result<Vec<Receipt>, db::Error> {
+    conn.sql(
+        "SELECT id, organization_id, payment_id, invoice_id, event_id, provider, provider_payment_id, status, currency,
+                gross_minor, fee_minor, returned_minor, test, created_at
+         FROM receipts WHERE invoice_id = $1 ORDER BY created_at, id",
+    )
+    .bind(invoice_id)
     .all()
     .await
 }

@@ -488,6 +488,14 @@ pub const REQUESTS: &[Request] = &[
     ("/capecontrol.payments.v1.InvoiceService/GetInvoice", |p| {
         payments::GetInvoiceRequest { invoice_id: p.invoice_id.clone() }.encode_to_vec()
     }),
+    ("/capecontrol.payments.v1.InvoiceService/GetInvoiceDocument", |p| {
+        let of = payments::get_invoice_document_request::Subject::InvoiceId(p.issued_invoice_id.clone());
+        payments::GetInvoiceDocumentRequest { subject: Some(of) }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.InvoiceService/GetInvoiceDocument", |p| {
+        let of = payments::get_invoice_document_request::Subject::CreditNoteId(p.credit_note_id.clone());
+        payments::GetInvoiceDocumentRequest { subject: Some(of) }.encode_to_vec()
+    }),
     ("/capecontrol.payments.v1.InvoiceService/ListCreditNotes", |p| {
         payments::ListCreditNotesRequest {
             organization_id: p.organization_id.clone(),

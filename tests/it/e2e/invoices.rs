@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use capecontrol::proto::capecontrol::payments::v1 as wire;
 use capecontrol::proto::google::r#type::Money;
+use sha2::Digest as _;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use wire::create_checkout_request::Item;
+use wire::get_invoice_document_request::Subject;
 
 use super::payments::{ledger, press};
 use crate::support::app::{App, Person};
@@ -52,6 +54,11 @@ async fn pay(t: &App, person: &Person, invoice: &str) {
     t.run_jobs().await;
 }
 
+async fn document(person: &Person, subject: Subject) -> Result<wire::GetInvoiceDocumentResponse, Status> {
+    let request = wire::GetInvoiceDocumentRequest { subject: Some(subject) };
+    Ok(person.invoices().get_invoice_document(request).await?.into_inner())
+}
+
 fn fields(status: &Status) -> Vec<String> {
     let details = status.get_error_details();
     let told = details.bad_request().map(|told| told.field_violations.clone()).unwrap_or_default();
@@ -85,11 +92,62 @@ on_both! {
         assert_eq!((paid.status(), paid.credited), (wire::InvoiceStatus::Paid, Some(rand(575))));
         let request = wire::GetCreditNoteRequest { credit_note_id: note.id.clone() };
         let hers = ada.invoices().get_credit_note(request).await.unwrap().into_inner().credit_note.unwrap();
-        assert_eq!((hers.invoice_number.as_str(), hers.reason.as_str()), ("TEST-000001", "The second day was cancelled."));
+        assert_eq!(hers.invoice_number, "TEST-000001");
+        assert_eq!(hers.reason, "The second day was cancelled.");
         let listed = ada.invoices().list_credit_notes(wire::ListCreditNotesRequest::default()).await.unwrap();
         assert_eq!(listed.into_inner().credit_notes, [hers]);
         let report = ledger(&admin).await;
         assert!(report.balanced, "{report:?}");
+    }
+
+    async fn documents_are_mailed_once_and_fetched_again(t: App) {
+        let (ada, admin) = (t.register("ada@example.com").await, t.admin().await);
+        t.run_jobs().await;
+        let before = t.letters().len();
+        // Nobody said where invoices go: nothing is mailed, and there is a document all the same.
+        let unsent = issue(&admin, draft(&admin, &ada, &[rand(100)]).await).await;
+        t.run_jobs().await;
+        assert_eq!(t.letters().len(), before);
+        let profile = wire::BillingProfile { email: "books@example.com".to_owned(), ..Default::default() };
+        let update = wire::UpdateBillingProfileRequest {
+            billing_profile: Some(profile),
+            update_mask: Some(prost_types::FieldMask { paths: vec!["email".to_owned()] }),
+            ..Default::default()
+        };
+        ada.payments().update_billing_profile(update).await.unwrap();
+        let issued = issue(&admin, draft(&admin, &ada, &[rand(100)]).await).await;
+        let credit = wire::CreateCreditNoteRequest {
+            invoice_id: issued.id.clone(),
+            amount: Some(rand(15)),
+            reason: "An hour less".to_owned(),
+            ..Default::default()
+        };
+        let note = admin.invoices().create_credit_note(credit).await.unwrap().into_inner().credit_note.unwrap();
+        for _ in 0..2 {
+            t.run_jobs().await;
+            let letters = t.letters().split_off(before);
+            let subjects: Vec<bool> = letters.iter().map(|letter| letter.contains("books@example.com")).collect();
+            assert_eq!(subjects, [true, true]);
+            assert!(letters.iter().any(|letter| letter.contains(&issued.number)));
+            assert!(letters.iter().any(|letter| letter.contains(&note.number)));
+            assert!(letters.iter().all(|letter| letter.contains("application/pdf")));
+        }
+        let of = |id: &str| Subject::InvoiceId(id.to_owned());
+        let first = document(&ada, of(&issued.id)).await.unwrap();
+        assert!(first.content.starts_with(b"%PDF-") && first.file_name.ends_with(".pdf"), "{}", first.file_name);
+        assert_eq!(first.digest, sha2::Sha256::digest(&first.content).to_vec());
+        // What is paid and credited later changes nothing of what was issued.
+        pay(&t, &ada, &issued.id).await;
+        assert_eq!(document(&ada, of(&issued.id)).await.unwrap(), first);
+        assert_ne!(document(&admin, of(&issued.id)).await.unwrap().digest, first.digest);
+        assert!(document(&ada, of(&unsent.id)).await.is_ok());
+        let credited = document(&ada, Subject::CreditNoteId(note.id)).await.unwrap();
+        assert!(credited.file_name.contains(&note.number), "{}", credited.file_name);
+        let early = draft(&admin, &ada, &[rand(1)]).await;
+        let refused = document(&ada, of(&early.id)).await.unwrap_err();
+        assert_eq!(reason(&refused), "INVOICE_NOT_ISSUED");
+        let bob = t.register("bob@example.com").await;
+        assert_eq!(document(&bob, of(&issued.id)).await.unwrap_err().code(), Code::NotFound);
     }
 
     async fn what_was_issued_is_credited_and_not_void(t: App) {
