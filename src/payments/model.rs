@@ -2,11 +2,14 @@
 //!
 //! Pure: times and ids are arguments. Nothing here knows PayFast's wire or a table.
 
+pub mod balance;
 pub mod invoice;
 pub mod ledger;
 pub mod payment;
 pub mod period;
+pub mod posted;
 pub mod receipt;
+pub mod report;
 pub mod subscription;
 
 use serde::{Deserialize, Serialize};

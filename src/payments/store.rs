@@ -2,6 +2,7 @@
 
 pub mod alarm;
 pub mod answer;
+pub mod balance;
 pub mod event;
 pub mod invoice;
 pub mod ledger;
@@ -10,6 +11,7 @@ pub mod plan;
 pub mod profile;
 pub mod quarantine;
 pub mod receipt;
+pub mod seal;
 pub mod simulator;
 pub mod subscription;
 pub mod verification;

@@ -2,6 +2,7 @@
 
 mod administration;
 mod api_keys;
+pub mod attacks;
 mod audit;
 mod auth;
 mod chat;
