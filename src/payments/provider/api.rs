@@ -11,7 +11,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 
 use super::Transport;
-use crate::base::breaker::{Breaker, Circuit, Limits, Permit};
+use crate::base::breaker::{Breaker, Limits, Permit};
 use crate::base::{Timestamp, World};
 use crate::payments::options::{Mode, Options};
 use crate::payments::payfast::api::answer::{RawAnswer, Unanswered};
@@ -175,20 +175,6 @@ impl Transport for Api {
 impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Api").field("base", &self.base).finish_non_exhaustive()
-    }
-}
-
-impl Api {
-    /// Whether PayFast's API serves, as far as this node knows.
-    #[must_use]
-    pub fn circuit(&self) -> Circuit {
-        self.serving.circuit(self.world.now())
-    }
-
-    /// Whether PayFast takes our signature, as far as this node knows.
-    #[must_use]
-    pub fn authorised(&self) -> Circuit {
-        self.signature.circuit(self.world.now())
     }
 }
 
