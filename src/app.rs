@@ -200,17 +200,10 @@ impl App {
         auth.prepare().await?;
         let market = Arc::new(market::Service::new(db.clone(), world.clone(), auth.audit().clone()));
         let operations = Arc::new(operators(&config, db.clone(), world.clone(), Arc::clone(&auth)));
-        let ledger = payments::Ledger::new(db.clone(), world.clone(), auth.audit().clone(), &root);
         let options = payments_options(&config);
         let provider = Arc::new(Http::new(&options)?);
-        let payments = Arc::new(payments::Service::new(
-            db.clone(),
-            world.clone(),
-            options.clone(),
-            provider.clone(),
-            auth.audit().clone(),
-            ledger,
-        ));
+        let ledger = payments::Ledger::new(db.clone(), world.clone(), auth.audit().clone(), &root);
+        let payments = till(db.clone(), world.clone(), options.clone(), provider.clone(), &auth, ledger);
         auth.ask_before_closing(payments.clone());
         let outside = chat::Outside {
             auth: Arc::clone(&auth),
@@ -463,6 +456,18 @@ fn operators(config: &Config, db: Db, world: World, auth: Arc<auth::Service>) ->
     };
     let audit = auth.audit().clone();
     operations::Service::new(db, world, auth, audit, options)
+}
+
+fn till(
+    db: Db,
+    world: World,
+    options: payments::Options,
+    provider: Arc<Http>,
+    auth: &auth::Service,
+    ledger: payments::Ledger,
+) -> Arc<payments::Service> {
+    let audit = auth.audit().clone();
+    Arc::new(payments::Service::new(db, world, options, provider, audit, ledger))
 }
 
 fn payments_options(config: &Config) -> payments::Options {
