@@ -18,13 +18,14 @@ use crate::config::Config;
 use crate::db::{self, Db};
 use crate::jobs::{Registry, Worker};
 use crate::keyring::RootKey;
-use crate::payments::provider::Http;
+use crate::payments::provider::{Api, Http};
 use crate::payments::simulator::{self, Simulator};
 use crate::rpc::metrics::Metrics;
 use crate::rpc::policy::{self, Policies};
 use crate::rpc::{Pages, health, server};
 use crate::{ai, audit, auth, chat, mail, market, operations, payments, proto, tools};
 
+mod alarms;
 mod console;
 mod descriptors;
 mod maintenance;
@@ -202,8 +203,7 @@ impl App {
         let operations = Arc::new(operators(&config, db.clone(), world.clone(), Arc::clone(&auth)));
         let options = payments_options(&config);
         let provider = Arc::new(Http::new(&options)?);
-        let ledger = payments::Ledger::new(db.clone(), world.clone(), auth.audit().clone(), &root);
-        let payments = till(db.clone(), world.clone(), options.clone(), provider.clone(), &auth, ledger);
+        let payments = till(db.clone(), world.clone(), &options, provider.clone(), &auth, &root)?;
         auth.ask_before_closing(payments.clone());
         let outside = chat::Outside {
             auth: Arc::clone(&auth),
@@ -454,20 +454,23 @@ fn operators(config: &Config, db: Db, world: World, auth: Arc<auth::Service>) ->
         payment_mode: config.payfast.mode.as_str(),
         registration: config.auth.registration.as_str(),
     };
-    let audit = auth.audit().clone();
-    operations::Service::new(db, world, auth, audit, options)
+    let alarms = Box::new(alarms::OfPayments::new(db.clone()));
+    operations::Service::new(db, world, auth, alarms, options)
 }
 
 fn till(
     db: Db,
     world: World,
-    options: payments::Options,
+    options: &payments::Options,
     provider: Arc<Http>,
     auth: &auth::Service,
-    ledger: payments::Ledger,
-) -> Arc<payments::Service> {
+    root: &RootKey,
+) -> Result<Arc<payments::Service>, Error> {
     let audit = auth.audit().clone();
-    Arc::new(payments::Service::new(db, world, options, provider, audit, ledger))
+    let ledger = payments::Ledger::new(db.clone(), world.clone(), audit.clone(), root);
+    let api = Arc::new(Api::new(options, world.clone())?);
+    let payments = payments::Service::new(db, world, options.clone(), provider, audit, ledger);
+    Ok(Arc::new(payments.over(api)))
 }
 
 fn payments_options(config: &Config) -> payments::Options {
@@ -481,5 +484,6 @@ fn payments_options(config: &Config) -> payments::Options {
         return_origins: origins.filter_map(|origin| origin.to_str().ok()).map(str::to_owned).collect(),
         supplier: config.supplier.clone(),
         confirmation_max: config.bounds.confirmation_max,
+        api_max: config.bounds.api_max,
     }
 }

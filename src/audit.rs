@@ -20,7 +20,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use crate::chain::{Fault, GENESIS, Head, Known, Options};
-pub use archive::{Archive, Batch, Filter, Link, Place, Reach, Report, Seen};
+pub use archive::{Archive, Batch, Filter, Link, Place, Reach, Report, Seen, TAIL_MAX, Tail};
 pub use model::chain::{Bad, KIND};
 pub use model::event::{Event, EventId, Personal, Remembered};
 pub use model::{Actor, ActorKind, Entry, Outcome, Risk, Subject};
@@ -155,7 +155,7 @@ impl Log {
             created_at: at,
         };
         store::insert(tx, &event).await?;
-        store::chain::enqueue(tx, id, event.digest(&mut Vec::new())).await
+        store::chain::enqueue(tx, id, event.digest(&mut Vec::new()), self.inner.world.now()).await
     }
 
     fn digest(&self, state: Option<&str>) -> Option<Vec<u8>> {

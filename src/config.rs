@@ -68,6 +68,8 @@ pub struct Bounds {
     pub ledger: payments::LedgerOptions,
     /// How long the payment provider may take to confirm a notification.
     pub confirmation_max: Duration,
+    /// How long the payment provider's API may take to answer.
+    pub api_max: Duration,
 }
 
 impl Default for Bounds {
@@ -80,6 +82,7 @@ impl Default for Bounds {
             audit: audit::Options::default(),
             ledger: payments::LedgerOptions::default(),
             confirmation_max: payments::Options::default().confirmation_max,
+            api_max: payments::Options::default().api_max,
         }
     }
 }

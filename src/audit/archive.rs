@@ -20,6 +20,8 @@ use crate::db::{self, Db, Scope};
 const LINKS_AT_ONCE: i64 = 1_000;
 /// How many entries are looked at in one statement for one without a place.
 const UNCHAINED_AT_ONCE: i64 = 20_000;
+/// How many waiting entries are counted. A sealer that works leaves none for longer than a second.
+pub const TAIL_MAX: i64 = 10_000;
 const BEFORE_ALL: EventId = EventId::from_uuid(Uuid::nil());
 
 /// How much of the log is looked at.
@@ -104,6 +106,17 @@ pub struct Report {
     pub head: Option<Head>,
     /// The first bad entry.
     pub bad: Option<Bad>,
+}
+
+/// The end of the log: what is sealed, and what waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// How many entries wait for a place, counted up to one more than [`TAIL_MAX`].
+    pub unsealed: i64,
+    /// Since when the first of them waits.
+    pub oldest: Option<Timestamp>,
+    /// The last signed head.
+    pub head: Option<Head>,
 }
 
 /// The log, to be read.
@@ -207,6 +220,17 @@ impl Archive {
             None => Link::Others { position: seal.position, digest: seal.digest },
         };
         Ok(Some(Batch { links: seals.into_iter().map(link).collect(), head }))
+    }
+
+    /// How the log ends: cheap, and no verification.
+    ///
+    /// # Errors
+    /// What the database refuses.
+    pub async fn tail(&self) -> Result<Tail, db::Error> {
+        let mut conn = self.db.conn(SCOPE).await?;
+        let (unsealed, oldest) = store::chain::waiting(&mut conn, TAIL_MAX.saturating_add(1)).await?;
+        let head = store::chain::last_head(&mut conn).await?;
+        Ok(Tail { unsealed, oldest, head })
     }
 
     /// Follows the chain from its beginning, recomputes the entries within reach, and compares everything with

@@ -7,6 +7,7 @@
 mod checkout;
 mod ending;
 mod estate;
+mod gateway;
 mod inbox;
 mod ledger;
 mod profile;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use crate::audit;
 use crate::base::{Timestamp, World};
-use crate::db::{Db, Tx};
+use crate::db::{Batcher, Db, Tx};
 use crate::jobs;
 
 pub use checkout::{CreateCheckout, Item};
@@ -31,9 +32,10 @@ pub use settlement::ApplyEvent;
 
 pub use super::model::report::{Fault, FaultKind, Report};
 use super::options::Options;
-use super::provider::Confirm;
+use super::provider::{Confirm, Nowhere, Transport};
 use super::store::alarm::{self, Alarm};
 use super::throttle::Throttle;
+use inbox::{ARRIVALS_MAX, Signed};
 
 /// How long an alarm of what comes from outside counts up before the next one is raised.
 const ALARM_WINDOW: Duration = Duration::from_hours(1);
@@ -44,9 +46,12 @@ pub struct Service {
     world: World,
     options: Options,
     confirm: Arc<dyn Confirm>,
+    transport: Arc<dyn Transport>,
     audit: audit::Log,
     ledger: Ledger,
     throttle: Mutex<Throttle>,
+    /// Notifications that come at the same time are stored together.
+    arrivals: Batcher<Signed, Receipt>,
 }
 
 impl Service {
@@ -60,13 +65,29 @@ impl Service {
         audit: audit::Log,
         ledger: Ledger,
     ) -> Self {
-        Self { db, world, options, confirm, audit, ledger, throttle: Mutex::default() }
+        Self {
+            db,
+            world,
+            options,
+            confirm,
+            transport: Arc::new(Nowhere),
+            audit,
+            ledger,
+            throttle: Mutex::default(),
+            arrivals: Batcher::new(ARRIVALS_MAX),
+        }
     }
 
     /// The ledger as a whole.
     #[must_use]
     pub const fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// The same domain, with a way to the provider's API.
+    #[must_use]
+    pub fn over(self, transport: Arc<dyn Transport>) -> Self {
+        Self { transport, ..self }
     }
 
     /// What the domain was told at start.

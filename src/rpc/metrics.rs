@@ -68,6 +68,7 @@ struct Inner {
     jobs: Family<InState, Gauge<i64, AtomicI64>>,
     letters: Family<Outcome, Counter>,
     circuit: Family<InState, Gauge<i64, AtomicI64>>,
+    forwarding: Counter,
     ledger: LedgerGauges,
 }
 
@@ -133,6 +134,12 @@ impl Default for Metrics {
             "Whether the mail server is asked: 1 for the present state",
             circuit.clone(),
         );
+        let forwarding = Counter::default();
+        registry.register(
+            "http_forwarding_refused",
+            "Requests with a forwarding header from an address that is no trusted proxy",
+            forwarding.clone(),
+        );
         let ledger = LedgerGauges::register(&mut registry);
         Self(Arc::new(Inner {
             registry,
@@ -143,6 +150,7 @@ impl Default for Metrics {
             jobs,
             letters,
             circuit,
+            forwarding,
             ledger,
         }))
     }
@@ -170,6 +178,17 @@ impl Metrics {
             self.0.refusals.get_or_create(&Refused { method: Arc::clone(method), reason }).inc();
         }
         status.code()
+    }
+
+    /// Counts the refusal of something that was said on a stream.
+    pub fn count_reason(&self, method: &Arc<str>, reason: &str) {
+        let reason = reason.to_owned();
+        self.0.refusals.get_or_create(&Refused { method: Arc::clone(method), reason }).inc();
+    }
+
+    /// Counts a request whose forwarding header is not believed.
+    pub fn count_forwarding(&self) {
+        self.0.forwarding.inc();
     }
 
     /// Notes how many jobs are in a state.

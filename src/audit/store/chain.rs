@@ -1,6 +1,7 @@
 //! The chain: what waits for a place in it, its links, its heads and its end.
 
 use crate::audit::model::event::EventId;
+use crate::base::Timestamp;
 use crate::chain::{End, Head, Seal};
 use crate::db::{self, Conn, Tx, lock};
 
@@ -8,10 +9,16 @@ use crate::db::{self, Conn, Tx, lock};
 ///
 /// # Errors
 /// What the database refuses.
-pub(in crate::audit) async fn enqueue(tx: &mut Tx, id: EventId, digest: [u8; 32]) -> Result<(), db::Error> {
-    tx.shared_sql("INSERT INTO audit_unsealed (event_id, digest) VALUES ($1, $2)")
+pub(in crate::audit) async fn enqueue(
+    tx: &mut Tx,
+    id: EventId,
+    digest: [u8; 32],
+    at: Timestamp,
+) -> Result<(), db::Error> {
+    tx.shared_sql("INSERT INTO audit_unsealed (event_id, digest, waits_since) VALUES ($1, $2, $3)")
         .bind(id)
         .bind(digest.to_vec())
+        .bind(at)
         .execute()
         .await?;
     Ok(())
@@ -25,6 +32,37 @@ pub(in crate::audit) async fn is_waiting(conn: &mut impl Conn) -> Result<bool, d
     let first: Option<(EventId,)> =
         conn.shared_sql("SELECT event_id FROM audit_unsealed ORDER BY event_id LIMIT 1").optional().await?;
     Ok(first.is_some())
+}
+
+/// How many entries wait, of at most `limit`, and since when the first of them does.
+///
+/// # Errors
+/// What the database refuses.
+pub(in crate::audit) async fn waiting(
+    conn: &mut impl Conn,
+    limit: i64,
+) -> Result<(i64, Option<Timestamp>), db::Error> {
+    conn.shared_sql(
+        "SELECT count(*), min(waits_since) FROM (
+            SELECT waits_since FROM audit_unsealed ORDER BY event_id LIMIT $1
+         ) AS waiting",
+    )
+    .bind(limit)
+    .one()
+    .await
+}
+
+/// The last signed head.
+///
+/// # Errors
+/// What the database refuses.
+pub(in crate::audit) async fn last_head(conn: &mut impl Conn) -> Result<Option<Head>, db::Error> {
+    conn.shared_sql(
+        "SELECT position, previous_position, hash, public_key, signature, signed_at FROM audit_heads
+         ORDER BY position DESC LIMIT 1",
+    )
+    .optional()
+    .await
 }
 
 /// Where the chain ends. Until the transaction ends nobody else seals.
