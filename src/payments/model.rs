@@ -7,6 +7,7 @@ pub mod ledger;
 pub mod payment;
 pub mod period;
 pub mod receipt;
+pub mod refund;
 pub mod subscription;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ use period::Cycle;
 pub use invoice::{Invoice, InvoiceLine, InvoiceOrigin, InvoiceStatus, VAT_PERCENT, tax_included};
 pub use payment::{Payment, PaymentStatus};
 pub use receipt::{Receipt, ReceiptStatus};
+pub use refund::{Refund, RefundDestination, RefundStatus};
 pub use subscription::{Subscription, SubscriptionStatus};
 
 /// Marks the id of a payment; it is also PayFast's `m_payment_id`.
@@ -30,6 +32,8 @@ pub enum SubscriptionMark {}
 pub enum EventMark {}
 /// Marks the id of a receipt.
 pub enum ReceiptMark {}
+/// Marks the id of a refund.
+pub enum RefundMark {}
 
 /// The id of a payment.
 pub type PaymentId = Id<PaymentMark>;
@@ -41,6 +45,8 @@ pub type SubscriptionId = Id<SubscriptionMark>;
 pub type EventId = Id<EventMark>;
 /// The id of a receipt.
 pub type ReceiptId = Id<ReceiptMark>;
+/// The id of a refund.
+pub type RefundId = Id<RefundMark>;
 
 /// The plan that every organisation has until it buys another.
 pub const FREE_PLAN: &str = "free";
@@ -228,5 +234,9 @@ words! {
         FeeUnreadable = "fee_unreadable",
         /// A status that we do not know came.
         StatusUnknown = "status_unknown",
+        /// A refund was approved, and the provider does not do it.
+        RefundFailed = "refund_failed",
+        /// Nobody knows what became of a refund, and the provider was asked as often as it is asked by itself.
+        RefundUnknown = "refund_unknown",
     }
 }

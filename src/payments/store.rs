@@ -9,6 +9,7 @@ pub mod plan;
 pub mod profile;
 pub mod quarantine;
 pub mod receipt;
+pub mod refund;
 pub mod simulator;
 pub mod subscription;
 pub mod verification;

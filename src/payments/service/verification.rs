@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::auth::Caller;
 use crate::base::{Currency, Money};
-use crate::db::Scope;
+use crate::db::{Conn, Scope};
 use crate::payments::Error;
 use crate::payments::model::ledger::Account;
 use crate::payments::store::verification as store;
@@ -26,6 +26,10 @@ pub enum FaultKind {
     Invoice,
     /// A payment disagrees with the ledger.
     Payment,
+    /// A receipt disagrees with the ledger, or with its refunds.
+    Receipt,
+    /// A refund disagrees with the ledger.
+    Refund,
 }
 
 /// Something wrong with the books.
@@ -96,8 +100,31 @@ impl Service {
             let detail = disagreement(expected, booked);
             faults.push(Fault { kind: FaultKind::Payment, subject: id.to_string(), detail });
         }
+        faults.extend(given_back(&mut conn).await?);
         Ok(Report { transactions, entries, totals: totals(&balances), balances, faults })
     }
+}
+
+/// Compares receipts and refunds with the ledger and with each other.
+async fn given_back(conn: &mut impl Conn) -> Result<Vec<Fault>, Error> {
+    let mut faults = Vec::new();
+    for (id, expected, booked) in store::receipts(conn, FAULTS_MAX).await? {
+        let detail = disagreement(expected, booked);
+        faults.push(Fault { kind: FaultKind::Receipt, subject: id.to_string(), detail });
+    }
+    for (id, expected, returned) in store::returned(conn, FAULTS_MAX).await? {
+        let detail = format!("its refunds take {expected} minor units and {returned} are set aside");
+        faults.push(Fault { kind: FaultKind::Receipt, subject: id.to_string(), detail });
+    }
+    for (id, expected, booked) in store::refunds(conn, FAULTS_MAX).await? {
+        let detail = disagreement(expected, booked);
+        faults.push(Fault { kind: FaultKind::Refund, subject: id.to_string(), detail });
+    }
+    for (id,) in store::refunds_of_nobody(conn, FAULTS_MAX).await? {
+        let detail = "is a refund's and no refund knows it".to_owned();
+        faults.push(Fault { kind: FaultKind::Refund, subject: id.to_string(), detail });
+    }
+    Ok(faults)
 }
 
 fn disagreement(expected: i64, booked: i64) -> String {
