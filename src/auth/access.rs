@@ -68,6 +68,28 @@ pub async fn is_member(
     Ok(store::membership(conn, organization, account).await?.is_some())
 }
 
+/// Whether a person has a hand in the organisation: as a member, or as the maker of a program in it that still stands.
+/// Whoever decides about others' money must not.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn has_hand_in(
+    conn: &mut impl Conn,
+    organization: OrganizationId,
+    person: AccountId,
+) -> Result<bool, Error> {
+    Ok(is_member(conn, organization, person).await?
+        || store::service_account::has_program_of(conn, organization, person).await?)
+}
+
+/// The person behind an account: whoever made it when it is a program's, else its own.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn person_behind(conn: &mut impl Conn, account: AccountId) -> Result<AccountId, Error> {
+    Ok(store::service_account::maker_of(conn, account).await?.unwrap_or(account))
+}
+
 /// That the caller owns or administers the organisation, and which of the two.
 ///
 /// # Errors
