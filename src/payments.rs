@@ -5,6 +5,7 @@
 //! [`crate::auth`] only, and nothing of chat or the marketplace.
 
 pub mod address;
+pub mod crash;
 mod error;
 pub mod model;
 pub mod options;

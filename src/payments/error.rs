@@ -6,6 +6,7 @@ use crate::auth;
 use crate::base::Money;
 use crate::base::fault::{self, Code, Fault, Reason, Violation, Violations};
 use crate::db;
+use crate::jobs::Failure;
 
 /// Why something was not done. The text is what the caller reads.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +95,17 @@ impl Error {
     /// Marks a fault of ours, whose cause is logged and not told.
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Internal(cause.into())
+    }
+}
+
+/// In a job a refusal is for good, and the database may answer another time.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Db(error) => error.into(),
+            Error::Internal(cause) => Self::dead(cause),
+            error => Self::dead(error),
+        }
     }
 }
 

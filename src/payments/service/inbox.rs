@@ -12,7 +12,8 @@ use crate::base::Timestamp;
 use crate::db::{Scope, Tx};
 use crate::jobs;
 use crate::payments::Error;
-use crate::payments::model::AlarmKind;
+use crate::payments::crash::CrashPoint;
+use crate::payments::model::{AlarmKind, EventId};
 use crate::payments::payfast::itn::Itn;
 use crate::payments::store::alarm::Alarm;
 use crate::payments::store::event::{self, Arrival};
@@ -75,6 +76,9 @@ impl Service {
             Err(error) => self.quarantine(&mut tx, incoming, listed, &error.to_string()).await?,
         };
         tx.commit().await?;
+        if receipt == Receipt::Stored {
+            self.crash.reach(CrashPoint::EventStored).await;
+        }
         Ok(receipt)
     }
 
@@ -85,7 +89,13 @@ impl Service {
         itn: &Itn,
         listed: bool,
     ) -> Result<Receipt, Error> {
-        let arrival = arrival(self.world.id(), incoming, itn, self.world.now());
+        let envelope = Envelope {
+            body: incoming.body.clone(),
+            peer: peer_text(incoming.peer),
+            headers: headers_json(&incoming.headers),
+            at: self.world.now(),
+        };
+        let arrival = arrival(self.world.id(), envelope, itn);
         let new = event::insert(tx, &arrival).await?;
         if new {
             jobs::push(tx, &self.world, None, &ApplyEvent { event_id: arrival.id }).await?;
@@ -136,7 +146,19 @@ fn outside(kind: AlarmKind, peer: &str, at: Timestamp, detail: &str) -> Alarm {
     }
 }
 
-fn arrival(id: crate::payments::model::EventId, incoming: &Incoming, itn: &Itn, at: Timestamp) -> Arrival {
+/// A notification as it came, beside what it says.
+pub(super) struct Envelope {
+    /// The bytes.
+    pub(super) body: Vec<u8>,
+    /// The address that it came from.
+    pub(super) peer: String,
+    /// The headers that are kept, as JSON.
+    pub(super) headers: String,
+    /// When.
+    pub(super) at: Timestamp,
+}
+
+pub(super) fn arrival(id: EventId, envelope: Envelope, itn: &Itn) -> Arrival {
     let word = |name: &str| -> String {
         let value = String::from_utf8_lossy(itn.get(name).unwrap_or_default());
         // PostgreSQL stores no NUL in a text; the bytes themselves are kept beside.
@@ -144,14 +166,14 @@ fn arrival(id: crate::payments::model::EventId, incoming: &Incoming, itn: &Itn, 
     };
     Arrival {
         id,
-        body: incoming.body.clone(),
-        body_hash: Sha256::digest(&incoming.body).to_vec(),
-        peer: peer_text(incoming.peer),
-        headers: headers_json(&incoming.headers),
+        body_hash: Sha256::digest(&envelope.body).to_vec(),
+        body: envelope.body,
+        peer: envelope.peer,
+        headers: envelope.headers,
         payment_status: word("payment_status"),
         provider_payment_id: word("pf_payment_id"),
         payment_reference: word("m_payment_id"),
-        at,
+        at: envelope.at,
     }
 }
 

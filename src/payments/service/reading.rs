@@ -8,9 +8,9 @@ use crate::auth::{self, Caller, access};
 use crate::base::{Id, OrganizationId, Timestamp};
 use crate::db::{self, Conn, Scope};
 use crate::payments::Error;
+use crate::payments::model::refund::Refunded;
 use crate::payments::model::{
-    EventStatus, FREE_PLAN, Invoice, InvoiceId, InvoiceLine, Payment, PaymentId, Plan, ProviderEvent,
-    Subscription, SubscriptionStatus,
+    FREE_PLAN, Invoice, InvoiceId, InvoiceLine, Payment, PaymentId, Plan, Subscription, SubscriptionStatus,
 };
 use crate::payments::store;
 
@@ -32,9 +32,16 @@ impl Cursor {
     /// Before every item.
     const START: Self = Self { at: Timestamp::from_micros(FAR_FUTURE_MICROS), id: uuid::Uuid::max() };
 
-    fn place<T>(after: Option<Self>) -> (Timestamp, Id<T>) {
+    pub(super) fn place<T>(after: Option<Self>) -> (Timestamp, Id<T>) {
         let Self { at, id } = after.unwrap_or(Self::START);
         (at, Id::from_uuid(id))
+    }
+
+    /// The place in the list of what came before a time, or the one after `after` when that is later in it.
+    pub(super) fn place_before<T>(until: Option<Timestamp>, after: Option<Self>) -> (Timestamp, Id<T>) {
+        let Self { at, id } = after.unwrap_or(Self::START);
+        let first = until.map_or((at, id), |until| (until, uuid::Uuid::nil()).min((at, id)));
+        (first.0, Id::from_uuid(first.1))
     }
 }
 
@@ -48,6 +55,15 @@ pub struct InvoiceWithLines {
     pub invoice: Invoice,
     /// Its lines, in order.
     pub lines: Vec<InvoiceLine>,
+}
+
+/// A payment, and what was given back of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaymentWithRefunds {
+    /// The payment.
+    pub payment: Payment,
+    /// What was given back of it.
+    pub refunded: Refunded,
 }
 
 /// What an organisation may use now.
@@ -71,7 +87,7 @@ impl Service {
     }
 
     /// A payment of an organisation that the caller belongs to.
-    pub async fn get_payment(&self, caller: &Caller, id: PaymentId) -> Result<Payment, Error> {
+    pub async fn get_payment(&self, caller: &Caller, id: PaymentId) -> Result<PaymentWithRefunds, Error> {
         caller.account()?;
         let mut conn = self.db.conn(LOCATE).await?;
         let home = store::payment::organization_of(&mut conn, id).await?.ok_or(Error::PaymentNotFound)?;
@@ -80,7 +96,9 @@ impl Service {
         if !visible(&mut conn, caller, home).await? {
             return Err(Error::PaymentNotFound);
         }
-        store::payment::get(&mut conn, id).await?.ok_or(Error::PaymentNotFound)
+        let payment = store::payment::get(&mut conn, id).await?.ok_or(Error::PaymentNotFound)?;
+        let mut refunded = store::refund::of_payments(&mut conn, home, [id]).await?;
+        Ok(PaymentWithRefunds { payment, refunded: refunded.remove(&id).unwrap_or_default() })
     }
 
     /// An invoice of an organisation that the caller belongs to.
@@ -141,23 +159,6 @@ impl Service {
         };
         let plan = store::plan::get(&mut conn, plan_id).await?.ok_or(db::Error::NotFound)?;
         Ok(CurrentSubscription { organization_id, bought, status, plan })
-    }
-
-    /// Notifications that providers sent, the newest first, for platform administrators.
-    pub async fn list_provider_events(
-        &self,
-        caller: &Caller,
-        status: Option<EventStatus>,
-        after: Option<Cursor>,
-        limit: i64,
-    ) -> Result<Vec<ProviderEvent>, Error> {
-        administrator(caller)?;
-        let mut conn = self.db.conn(Scope::System("payments.list_provider_events")).await?;
-        let after = Cursor::place(after);
-        Ok(match status {
-            Some(status) => store::event::page_of(&mut conn, status, after, limit).await?,
-            None => store::event::page(&mut conn, after, limit).await?,
-        })
     }
 }
 

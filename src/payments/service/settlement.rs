@@ -11,6 +11,7 @@ use crate::auth::Caller;
 use crate::base::{Currency, Money};
 use crate::db::{self, Scope, Tx};
 use crate::jobs::{Failure, Job, Lease};
+use crate::payments::crash::CrashPoint;
 use crate::payments::model::ledger::{self, Balanced, Kind};
 use crate::payments::model::{
     AlarmKind, BillingProfile, EventId, EventStatus, Invoice, InvoiceStatus, Payment, PaymentId,
@@ -80,6 +81,7 @@ impl Service {
                 return self.conclude(job.event_id, lease, outcome).await;
             }
         };
+        self.crash.reach(CrashPoint::EventUnconfirmed).await;
         // Asked outside any transaction, and only when the answer matters.
         let confirmation = match facts.status {
             Said::Complete | Said::Cancelled | Said::Failed | Said::Pending => {
@@ -87,6 +89,7 @@ impl Service {
             }
             Said::Unknown(_) => Confirmation::Valid,
         };
+        self.crash.reach(CrashPoint::EventConfirmed).await;
         match confirmation {
             Confirmation::Retry => Err(Failure::retry("the provider has not confirmed the notification yet")),
             Confirmation::Invalid => {
@@ -140,7 +143,9 @@ impl Service {
         }
         store::event::decide(&mut tx, event, status, &detail, self.world.now()).await?;
         lease.complete(&mut tx).await?;
+        self.crash.reach(CrashPoint::EffectWritten).await;
         tx.commit().await?;
+        self.crash.reach(CrashPoint::EffectCommitted).await;
         tracing::info!(event = %event, status = status.as_str(), detail, "a notification was decided");
         Ok(())
     }
@@ -157,6 +162,7 @@ impl Service {
         if !store::event::take_effect(tx, &key, word, event, self.world.now()).await? {
             return self.again(tx, event, itn, facts).await;
         }
+        self.crash.reach(CrashPoint::EffectTaken).await;
         let Some(order) = self.order_of(tx, event, facts).await? else {
             return self.unknown(tx, event, facts).await;
         };

@@ -5,6 +5,7 @@ use crate::base::Money;
 use crate::db::{self, Tx};
 use crate::payments::Error;
 use crate::payments::model::ledger::{self, Account, Kind};
+use crate::payments::model::period::Period;
 use crate::payments::model::{
     AlarmKind, BillingProfile, Invoice, Payment, Receipt, ReceiptStatus, Refund, RefundDestination, RefundId,
     RefundStatus,
@@ -14,6 +15,7 @@ use crate::payments::store::alarm::Alarm;
 use crate::payments::store::ledger::Head;
 
 use super::{Service, about};
+use crate::payments::service::crediting::NewCreditNote;
 
 /// Everything that a refund touches, locked in the order that everything here keeps.
 pub(super) struct Books {
@@ -140,7 +142,8 @@ impl Service {
         let Some(current) = store::subscription::get(tx, payment.organization_id).await? else { return Ok(()) };
         for line in lines {
             let (Some(plan), Some(cycle)) = (&line.plan_id, line.billing_cycle) else { continue };
-            let Some(period) = line.period() else { continue };
+            let bounds = line.period_start.zip(line.period_end);
+            let Some(period) = bounds.map(|(start, end)| Period { start, end }) else { continue };
             if let Some(shorter) = current.take_back(plan, cycle, period, self.world.now()) {
                 store::subscription::put(tx, &shorter).await?;
                 let entry = Caller::system("payments.refunds").entry("payments.take_back_period");
@@ -149,6 +152,21 @@ impl Service {
                 return Ok(());
             }
         }
+        Ok(())
+    }
+
+    /// Undoes the sale that the money paid, with a credit note. What a credit note took off before is the customer's credit
+    /// already, and goes from there.
+    async fn undo_sale(&self, tx: &mut Tx, books: &mut Books) -> Result<(), Error> {
+        let Some(invoice) = &mut books.invoice else { return Ok(()) };
+        let refund = &books.refund;
+        let minor = refund.amount_minor.min(invoice.due_minor());
+        if minor <= 0 {
+            return Ok(());
+        }
+        let amount = Money::new(minor, refund.currency);
+        let note = NewCreditNote { amount, reason: &refund.reason, refund_id: Some(refund.id) };
+        self.issue_credit_note(tx, &Caller::system("payments.refunds"), invoice, note).await?;
         Ok(())
     }
 
