@@ -38,6 +38,12 @@ pub enum Error {
         "An invoice above R5 000 must name its recipient: give the billing profile a name and an address first."
     )]
     BillingDetailsRequired,
+    /// Nothing can be taken off an invoice that was not issued, or was given up.
+    #[error("The invoice is {0}: a credit note takes from one that was issued and is open or paid.")]
+    InvoiceNotCreditable(&'static str),
+    /// More than is left of the invoice.
+    #[error("The credit is more than is left of the invoice: {0}.")]
+    CreditExceedsInvoice(Money),
     /// Too many checkouts were started and not paid.
     #[error("Too many checkouts were started for this organisation; pay one of them, or wait a day.")]
     TooManyCheckouts,
@@ -139,6 +145,18 @@ pub static BILLING_DETAILS_REQUIRED: Reason = Reason::new(
     "BILLING_DETAILS_REQUIRED",
     "A tax invoice above R5 000 must name its recipient; set the name and address with UpdateBillingProfile.",
 );
+/// A credit note on an invoice from which nothing can be taken.
+pub static INVOICE_NOT_CREDITABLE: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "INVOICE_NOT_CREDITABLE",
+    "A credit note takes from an invoice that was issued and is open or paid; give up any other with VoidInvoice.",
+);
+/// A credit note that takes more than there is.
+pub static CREDIT_EXCEEDS_INVOICE: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "CREDIT_EXCEEDS_INVOICE",
+    "All credit notes of an invoice together take at most its total, in its currency; credit what is left of it.",
+);
 /// Too many unpaid checkouts.
 pub static TOO_MANY_CHECKOUTS: Reason = Reason::new(
     Code::ResourceExhausted,
@@ -195,6 +213,8 @@ pub static REASONS: &[&Reason] = &[
     &PAYMENT_UNDER_WAY,
     &PAYMENT_OVER,
     &BILLING_DETAILS_REQUIRED,
+    &INVOICE_NOT_CREDITABLE,
+    &CREDIT_EXCEEDS_INVOICE,
     &TOO_MANY_CHECKOUTS,
     &NOTHING_TO_REFUND,
     &REFUND_EXCEEDS_RECEIPT,
@@ -223,6 +243,8 @@ impl Fault for Error {
             Self::RefundDecided(_) => &REFUND_DECIDED,
             Self::EventApplied => &PROVIDER_EVENT_APPLIED,
             Self::SignatureStillWrong => &SIGNATURE_STILL_WRONG,
+            Self::InvoiceNotCreditable(_) => &INVOICE_NOT_CREDITABLE,
+            Self::CreditExceedsInvoice(_) => &CREDIT_EXCEEDS_INVOICE,
             Self::TooManyCheckouts => &TOO_MANY_CHECKOUTS,
             Self::NotAnAdministrator => &fault::PERMISSION_DENIED,
             Self::EtagMismatch => &fault::ETAG_MISMATCH,

@@ -2,6 +2,7 @@
 //!
 //! Pure: times and ids are arguments. Nothing here knows PayFast's wire or a table.
 
+pub mod credit_note;
 pub mod invoice;
 pub mod ledger;
 pub mod payment;
@@ -16,6 +17,7 @@ use crate::base::{Currency, Id, Money, OrganizationId, Timestamp};
 use crate::db::words;
 use period::Cycle;
 
+pub use credit_note::CreditNote;
 pub use invoice::{Invoice, InvoiceLine, InvoiceOrigin, InvoiceStatus, VAT_PERCENT, tax_included};
 pub use payment::{Payment, PaymentStatus};
 pub use receipt::{Receipt, ReceiptStatus};
@@ -32,6 +34,8 @@ pub enum SubscriptionMark {}
 pub enum EventMark {}
 /// Marks the id of a receipt.
 pub enum ReceiptMark {}
+/// Marks the id of a credit note.
+pub enum CreditNoteMark {}
 /// Marks the id of a refund.
 pub enum RefundMark {}
 
@@ -45,6 +49,8 @@ pub type SubscriptionId = Id<SubscriptionMark>;
 pub type EventId = Id<EventMark>;
 /// The id of a receipt.
 pub type ReceiptId = Id<ReceiptMark>;
+/// The id of a credit note.
+pub type CreditNoteId = Id<CreditNoteMark>;
 /// The id of a refund.
 pub type RefundId = Id<RefundMark>;
 
@@ -187,7 +193,7 @@ words! {
 }
 
 /// A stored notification, as operators see it. The raw bytes are not among it.
-#[derive(Debug, Clone, PartialEq, Eq, crate::db::Row)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, crate::db::Row)]
 pub struct ProviderEvent {
     /// Its id.
     pub id: EventId,

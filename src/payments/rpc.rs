@@ -1,6 +1,8 @@
 //! The wire of this domain: requests in, answers out, nothing decided.
 
 mod answer;
+mod inbox;
+mod refund;
 
 use std::sync::Arc;
 
@@ -10,8 +12,8 @@ use crate::base::{Violations, text};
 use crate::proto::capecontrol::payments::v1 as wire;
 use crate::rpc::{self, Pages, decode};
 
-use super::model::EventStatus;
 use super::model::period::Cycle;
+use super::model::refund::Refunded;
 use super::service::{CreateCheckout, Cursor, Item, ProfileChange, UpdateBillingProfile};
 use super::{Error, Service};
 
@@ -19,7 +21,6 @@ rpc::status_from!(Error);
 
 const LIST_PLANS: &str = "payments.ListPlans";
 const LIST_INVOICES: &str = "payments.ListInvoices";
-const LIST_PROVIDER_EVENTS: &str = "payments.ListProviderEvents";
 
 /// The services `PaymentsService`, `InvoiceService`, `SubscriptionService` and `PaymentOperationsService`.
 #[derive(Clone)]
@@ -70,7 +71,36 @@ impl wire::payments_service_server::PaymentsService for Rpc {
         let (caller, key, request) = rpc::open_mutation(request)?;
         let id = decode::only_id("payment_id", &request.payment_id)?;
         let cancelled = self.service.cancel_payment(&caller, id, key.as_deref()).await?;
-        Ok(Response::new(wire::CancelPaymentResponse { payment: Some(answer::payment(cancelled)) }))
+        let payment = answer::payment(cancelled, Refunded::default());
+        Ok(Response::new(wire::CancelPaymentResponse { payment: Some(payment) }))
+    }
+
+    async fn refund_payment(
+        &self,
+        request: Request<wire::RefundPaymentRequest>,
+    ) -> Result<Response<wire::RefundPaymentResponse>, Status> {
+        self.propose_refund(request).await
+    }
+
+    async fn approve_refund(
+        &self,
+        request: Request<wire::ApproveRefundRequest>,
+    ) -> Result<Response<wire::ApproveRefundResponse>, Status> {
+        self.decide_refund(request).await
+    }
+
+    async fn get_refund(
+        &self,
+        request: Request<wire::GetRefundRequest>,
+    ) -> Result<Response<wire::GetRefundResponse>, Status> {
+        self.refund(request).await
+    }
+
+    async fn list_refunds(
+        &self,
+        request: Request<wire::ListRefundsRequest>,
+    ) -> Result<Response<wire::ListRefundsResponse>, Status> {
+        self.refunds(request).await
     }
 
     async fn get_payment(
@@ -79,8 +109,9 @@ impl wire::payments_service_server::PaymentsService for Rpc {
     ) -> Result<Response<wire::GetPaymentResponse>, Status> {
         let (caller, request) = rpc::open(request)?;
         let id = decode::only_id("payment_id", &request.payment_id)?;
-        let found = self.service.get_payment(&caller, id).await?;
-        Ok(Response::new(wire::GetPaymentResponse { payment: Some(answer::payment(found)) }))
+        let found = self.service.get_payment_with_refunds(&caller, id).await?;
+        let payment = answer::payment(found.payment, found.refunded);
+        Ok(Response::new(wire::GetPaymentResponse { payment: Some(payment) }))
     }
 
     async fn get_billing_profile(
@@ -184,24 +215,28 @@ impl wire::payment_operations_service_server::PaymentOperationsService for Rpc {
         &self,
         request: Request<wire::ListProviderEventsRequest>,
     ) -> Result<Response<wire::ListProviderEventsResponse>, Status> {
-        let (caller, request) = rpc::open(request)?;
-        let status = event_status(request.status)?;
-        let question = status.map(EventStatus::as_str);
-        let page = self.pages.open::<Cursor>(
-            &caller,
-            LIST_PROVIDER_EVENTS,
-            &question,
-            request.page_size,
-            &request.page_token,
-        )?;
-        let mut rows = self.service.list_provider_events(&caller, status, page.after, page.probe()).await?;
-        let next = self.pages.cut(&caller, LIST_PROVIDER_EVENTS, &question, page.size, &mut rows, |row| {
-            Cursor { at: row.received_at, id: row.id.uuid() }
-        });
-        Ok(Response::new(wire::ListProviderEventsResponse {
-            provider_events: rows.into_iter().map(answer::event).collect(),
-            next_page_token: next,
-        }))
+        self.provider_events(request).await
+    }
+
+    async fn get_provider_event(
+        &self,
+        request: Request<wire::GetProviderEventRequest>,
+    ) -> Result<Response<wire::GetProviderEventResponse>, Status> {
+        self.provider_event(request).await
+    }
+
+    async fn replay_provider_event(
+        &self,
+        request: Request<wire::ReplayProviderEventRequest>,
+    ) -> Result<Response<wire::ReplayProviderEventResponse>, Status> {
+        self.replay(request).await
+    }
+
+    async fn get_provider_status(
+        &self,
+        request: Request<wire::GetProviderStatusRequest>,
+    ) -> Result<Response<wire::GetProviderStatusResponse>, Status> {
+        self.provider_status(request).await
     }
 
     async fn verify_ledger(
@@ -219,18 +254,6 @@ fn cycle(plan: &wire::PlanItem) -> Option<Cycle> {
         wire::BillingCycle::Monthly => Some(Cycle::Monthly),
         wire::BillingCycle::Yearly => Some(Cycle::Yearly),
         wire::BillingCycle::Unspecified => None,
-    }
-}
-
-fn event_status(number: i32) -> Result<Option<EventStatus>, Violations> {
-    match wire::ProviderEventStatus::try_from(number) {
-        Ok(wire::ProviderEventStatus::Unspecified) => Ok(None),
-        Ok(wire::ProviderEventStatus::Received) => Ok(Some(EventStatus::Received)),
-        Ok(wire::ProviderEventStatus::Applied) => Ok(Some(EventStatus::Applied)),
-        Ok(wire::ProviderEventStatus::Ignored) => Ok(Some(EventStatus::Ignored)),
-        Ok(wire::ProviderEventStatus::Unapplied) => Ok(Some(EventStatus::Unapplied)),
-        Ok(wire::ProviderEventStatus::Refused) => Ok(Some(EventStatus::Refused)),
-        Err(_) => Err(Violations::one("status", "must be a known status")),
     }
 }
 

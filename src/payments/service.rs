@@ -5,10 +5,12 @@
 //! refund, and last the counter of numbers, in that order everywhere.
 
 mod checkout;
+mod crediting;
 mod ending;
 mod estate;
 mod gateway;
 mod inbox;
+mod issuing;
 mod operations;
 mod profile;
 mod reading;

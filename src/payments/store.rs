@@ -2,6 +2,7 @@
 
 pub mod alarm;
 pub mod answer;
+pub mod credit_note;
 pub mod event;
 pub mod invoice;
 pub mod ledger;

@@ -116,6 +116,17 @@ impl Invoice {
         self.total_minor.saturating_sub(self.credited_minor)
     }
 
+    /// The tax in the first `minor` of its total. The tax is split between them and the rest by the largest remainder,
+    /// so that parts that make up the total carry all of the tax and no more.
+    #[must_use]
+    pub fn tax_of_first(&self, minor: i64) -> i64 {
+        let total = i128::from(self.total_minor.max(1));
+        let product = i128::from(self.tax_minor).saturating_mul(i128::from(minor));
+        // Half a unit up is the larger remainder's unit; of two halves the first part has it.
+        let share = product.saturating_mul(2).saturating_add(total).div_euclid(total.saturating_mul(2));
+        i64::try_from(share).unwrap_or(self.tax_minor)
+    }
+
     /// Whether the law wants its recipient named: with a name and an address, which it may lack.
     #[must_use]
     pub const fn requires_recipient(&self) -> bool {
@@ -157,9 +168,44 @@ pub fn tax_included(total: Money) -> Result<Money, MoneyError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use InvoiceStatus::{Draft, Open, Paid, Uncollectible, Void};
+
+    /// An invoice that the staff issued and nobody has paid.
+    pub fn issued(total_minor: i64, tax_minor: i64) -> Invoice {
+        standing(Open, total_minor, tax_minor)
+    }
+
+    /// An invoice of the staff's.
+    pub fn standing(status: InvoiceStatus, total_minor: i64, tax_minor: i64) -> Invoice {
+        let now = Timestamp::from_seconds(0);
+        let numbered = status != Draft;
+        Invoice {
+            id: crate::base::Id::from_uuid(uuid::Uuid::from_u128(1)),
+            organization_id: crate::base::Id::from_uuid(uuid::Uuid::from_u128(2)),
+            origin: InvoiceOrigin::Staff,
+            number: numbered.then(|| "INV-000001".to_owned()),
+            status,
+            currency: Currency::Zar,
+            total_minor,
+            tax_minor,
+            tax_rate_bp: 1_500,
+            prices_include_tax: true,
+            credited_minor: 0,
+            supplier_legal_name: "Supplier CC".to_owned(),
+            supplier_trading_name: String::new(),
+            supplier_vat_number: String::new(),
+            supplier_address: String::new(),
+            customer_name: String::new(),
+            customer_vat_number: String::new(),
+            customer_address: String::new(),
+            test: false,
+            created_at: now,
+            issued_at: numbered.then_some(now),
+            paid_at: (status == Paid).then_some(now),
+        }
+    }
 
     #[test]
     fn every_way_and_no_other() {

@@ -138,6 +138,29 @@ pub fn invoice_issued(total: Money, tax: Money) -> Result<Balanced, Unbalanced> 
     ])
 }
 
+/// Books a credit note: the sale is undone, and `to` is who has the good of it: [`Account::Receivable`] while the
+/// invoice is owed, [`Account::CustomerCredit`] once it is paid.
+///
+/// # Errors
+/// When the parts do not fit together.
+pub fn credit_note(amount: Money, tax: Money, to: Account) -> Result<Balanced, Unbalanced> {
+    undone(Account::Refunds, amount, tax, to)
+}
+
+/// Books that what is owed on an invoice is given up for lost. The tax in it comes back: who accounts for tax by
+/// invoices deducts it when the debt is written off (VAT Act, section 22(1)).
+///
+/// # Errors
+/// When the parts do not fit together.
+pub fn write_off(due: Money, tax: Money) -> Result<Balanced, Unbalanced> {
+    undone(Account::BadDebts, due, tax, Account::Receivable)
+}
+
+fn undone(net_of: Account, amount: Money, tax: Money, to: Account) -> Result<Balanced, Unbalanced> {
+    let net = amount.checked_sub(tax).map_err(|_| Unbalanced::Amounts)?;
+    Balanced::new([debit(net_of, net), debit(Account::VatOutput, tax), credit(to, amount)?])
+}
+
 /// Books a payment of an invoice: PayFast holds the gross less its fee, and the customer owes as much less.
 ///
 /// # Errors
@@ -255,6 +278,18 @@ mod tests {
     }
 
     #[test]
+    fn a_sale_is_undone() {
+        let owed = credit_note(rand(11_500), rand(1_500), Account::Receivable).unwrap();
+        let expected = [(Account::Refunds, 10_000), (Account::VatOutput, 1_500), (Account::Receivable, -11_500)];
+        assert_eq!(amounts(&owed), expected);
+        let paid = credit_note(rand(100), rand(0), Account::CustomerCredit).unwrap();
+        assert_eq!(amounts(&paid), [(Account::Refunds, 100), (Account::CustomerCredit, -100)]);
+        let lost = write_off(rand(11_500), rand(1_500)).unwrap();
+        let expected = [(Account::BadDebts, 10_000), (Account::VatOutput, 1_500), (Account::Receivable, -11_500)];
+        assert_eq!(amounts(&lost), expected);
+    }
+
+    #[test]
     fn what_does_not_balance_is_refused() {
         let debit = Entry { account: Account::PayfastClearing, amount: rand(5) };
         assert_eq!(Balanced::new([debit]), Err(Unbalanced::TooFew));
@@ -271,7 +306,13 @@ mod tests {
             let gross = rand(gross);
             let fee = rand(fee.min(gross.minor));
             let tax = super::super::tax_included(gross).unwrap();
-            let all = [invoice_issued(gross, tax), settlement(gross, fee), unapplied_receipt(gross, fee)];
+            let all = [
+                invoice_issued(gross, tax),
+                settlement(gross, fee),
+                unapplied_receipt(gross, fee),
+                credit_note(gross, tax, Account::CustomerCredit),
+                write_off(gross, tax),
+            ];
             for books in all.map(Result::unwrap) {
                 prop_assert_eq!(books.entries().iter().map(|entry| entry.amount.minor).sum::<i64>(), 0);
             }
@@ -282,6 +323,8 @@ mod tests {
             let _ = invoice_issued(rand(gross), rand(tax));
             let _ = settlement(rand(gross), rand(fee));
             let _ = unapplied_receipt(rand(gross), rand(fee));
+            let _ = credit_note(rand(gross), rand(tax), Account::Receivable);
+            let _ = write_off(rand(gross), rand(tax));
         }
     }
 }

@@ -87,7 +87,16 @@ impl Service {
     }
 
     /// A payment of an organisation that the caller belongs to.
-    pub async fn get_payment(&self, caller: &Caller, id: PaymentId) -> Result<PaymentWithRefunds, Error> {
+    pub async fn get_payment(&self, caller: &Caller, id: PaymentId) -> Result<Payment, Error> {
+        Ok(self.get_payment_with_refunds(caller, id).await?.payment)
+    }
+
+    /// A payment of an organisation that the caller belongs to, and what was given back of it.
+    pub async fn get_payment_with_refunds(
+        &self,
+        caller: &Caller,
+        id: PaymentId,
+    ) -> Result<PaymentWithRefunds, Error> {
         caller.account()?;
         let mut conn = self.db.conn(LOCATE).await?;
         let home = store::payment::organization_of(&mut conn, id).await?.ok_or(Error::PaymentNotFound)?;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::auth::Caller;
 use crate::base::{Currency, Money};
-use crate::db::{Conn, Scope};
+use crate::db::{self, Conn, Scope};
 use crate::payments::Error;
+use crate::payments::model::InvoiceId;
 use crate::payments::model::ledger::Account;
 use crate::payments::store::verification as store;
 
@@ -90,12 +91,7 @@ impl Service {
             };
             faults.push(Fault { kind, subject: id.to_string(), detail });
         }
-        let issued = store::issued(&mut conn, FAULTS_MAX).await?.into_iter().map(|row| ("earned", row));
-        let owed = store::owed(&mut conn, FAULTS_MAX).await?.into_iter().map(|row| ("owed", row));
-        for (what, (id, expected, booked)) in issued.chain(owed) {
-            let detail = format!("{what}: {}", disagreement(expected, booked));
-            faults.push(Fault { kind: FaultKind::Invoice, subject: id.to_string(), detail });
-        }
+        faults.extend(invoices(&mut conn).await?);
         for (id, expected, booked) in store::payments(&mut conn, FAULTS_MAX).await? {
             let detail = disagreement(expected, booked);
             faults.push(Fault { kind: FaultKind::Payment, subject: id.to_string(), detail });
@@ -123,6 +119,28 @@ async fn given_back(conn: &mut impl Conn) -> Result<Vec<Fault>, Error> {
     for (id,) in store::refunds_of_nobody(conn, FAULTS_MAX).await? {
         let detail = "is a refund's and no refund knows it".to_owned();
         faults.push(Fault { kind: FaultKind::Refund, subject: id.to_string(), detail });
+    }
+    Ok(faults)
+}
+
+/// Where invoices disagree with the ledger, or with their credit notes.
+async fn invoices(conn: &mut impl Conn) -> Result<Vec<Fault>, db::Error> {
+    let compared = [
+        ("earned", store::issued(conn, FAULTS_MAX).await?),
+        ("owed", store::owed(conn, FAULTS_MAX).await?),
+        ("credited", store::credited(conn, FAULTS_MAX).await?),
+        ("tax credited", store::credited_tax(conn, FAULTS_MAX).await?),
+        ("written off", store::written_off(conn, FAULTS_MAX).await?),
+    ];
+    let fault = |id: InvoiceId, detail| Fault { kind: FaultKind::Invoice, subject: id.to_string(), detail };
+    let mut faults = Vec::new();
+    for (what, rows) in compared {
+        let told = |(id, expected, booked)| fault(id, format!("{what}: {}", disagreement(expected, booked)));
+        faults.extend(rows.into_iter().map(told));
+    }
+    for (id, expected, noted) in store::noted(conn, FAULTS_MAX).await? {
+        let detail = format!("credited: {expected} minor units, and its credit notes sum to {noted}");
+        faults.push(fault(id, detail));
     }
     Ok(faults)
 }

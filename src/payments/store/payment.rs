@@ -153,6 +153,31 @@ pub async fn supersede_others(
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
+/// Closes the attempts to pay an invoice that are alive, for less of it is due. The organisation's billing profile is
+/// locked, so nobody else touches these rows.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn supersede_of_invoice(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    invoice_id: InvoiceId,
+    now: Timestamp,
+) -> Result<u64, db::Error> {
+    tx.sql(
+        "UPDATE payments SET status = $3, updated_at = $4
+         WHERE organization_id IS NOT DISTINCT FROM $1 AND invoice_id = $2 AND status IN ($5, $6)",
+    )
+    .bind(organization_id)
+    .bind(invoice_id)
+    .bind(PaymentStatus::Superseded)
+    .bind(now)
+    .bind(PaymentStatus::Created)
+    .bind(PaymentStatus::Pending)
+    .execute()
+    .await
+}
+
 /// Whether the organisation has started at least `limit` payments since `since` of which nothing was heard.
 ///
 /// # Errors

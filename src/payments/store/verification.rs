@@ -114,6 +114,94 @@ pub async fn owed(conn: &mut impl Conn, limit: i64) -> Result<Vec<(InvoiceId, i6
     .await
 }
 
+/// Invoices that disagree with the ledger about what credit notes took off them, tax included.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn credited(conn: &mut impl Conn, limit: i64) -> Result<Vec<(InvoiceId, i64, i64)>, db::Error> {
+    conn.sql(
+        "SELECT id, expected, booked FROM (
+             SELECT invoice.id AS id, invoice.credited_minor AS expected,
+                    CAST(coalesce(sum(entry.amount_minor), 0) AS bigint) AS booked
+             FROM invoices AS invoice
+             LEFT JOIN ledger_transactions AS head ON head.invoice_id = invoice.id AND head.kind = 'credit_note'
+             LEFT JOIN ledger_entries AS entry
+                    ON entry.transaction_id = head.id AND entry.account_id IN ('refunds', 'vat_output')
+             GROUP BY invoice.id, invoice.credited_minor
+         ) AS compared WHERE expected <> booked ORDER BY id LIMIT $1",
+    )
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Invoices that disagree with their credit notes about what those took off them, tax included.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn noted(conn: &mut impl Conn, limit: i64) -> Result<Vec<(InvoiceId, i64, i64)>, db::Error> {
+    conn.sql(
+        "SELECT id, expected, noted FROM (
+             SELECT invoice.id AS id, invoice.credited_minor AS expected,
+                    CAST(coalesce(sum(note.amount_minor), 0) AS bigint) AS noted
+             FROM invoices AS invoice LEFT JOIN credit_notes AS note ON note.invoice_id = invoice.id
+             GROUP BY invoice.id, invoice.credited_minor
+         ) AS compared WHERE expected <> noted ORDER BY id LIMIT $1",
+    )
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Invoices whose credit notes disagree with the ledger about the tax that they gave back: what the notes say, and what
+/// the ledger says.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn credited_tax(
+    conn: &mut impl Conn,
+    limit: i64,
+) -> Result<Vec<(InvoiceId, i64, i64)>, db::Error> {
+    conn.sql(
+        "SELECT id, expected, booked FROM (
+             SELECT note.invoice_id AS id, CAST(sum(note.tax_minor) AS bigint) AS expected,
+                    (SELECT CAST(coalesce(sum(entry.amount_minor), 0) AS bigint)
+                     FROM ledger_transactions AS head
+                     JOIN ledger_entries AS entry
+                       ON entry.transaction_id = head.id AND entry.account_id = 'vat_output'
+                     WHERE head.invoice_id = note.invoice_id AND head.kind = 'credit_note') AS booked
+             FROM credit_notes AS note GROUP BY note.invoice_id
+         ) AS compared WHERE expected <> booked ORDER BY id LIMIT $1",
+    )
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Invoices that disagree with the ledger about what was given up for lost: what should be, which is something only for
+/// one that is uncollectible, and what the ledger says, tax included.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn written_off(conn: &mut impl Conn, limit: i64) -> Result<Vec<(InvoiceId, i64, i64)>, db::Error> {
+    conn.sql(
+        "SELECT id, expected, booked FROM (
+             SELECT invoice.id AS id,
+                    CASE WHEN invoice.status = 'uncollectible'
+                         THEN invoice.total_minor - invoice.credited_minor ELSE 0 END AS expected,
+                    CAST(coalesce(sum(entry.amount_minor), 0) AS bigint) AS booked
+             FROM invoices AS invoice
+             LEFT JOIN ledger_transactions AS head ON head.invoice_id = invoice.id AND head.kind = 'write_off'
+             LEFT JOIN ledger_entries AS entry
+                    ON entry.transaction_id = head.id AND entry.account_id IN ('bad_debts', 'vat_output')
+             GROUP BY invoice.id, invoice.status, invoice.total_minor, invoice.credited_minor
+         ) AS compared WHERE expected <> booked ORDER BY id LIMIT $1",
+    )
+    .bind(limit)
+    .all()
+    .await
+}
+
 /// Payments that disagree with the ledger: what a settled one should have brought, or 0 for one that is not settled,
 /// and what the ledger says that it brought, fee included; what was held for it before included.
 ///

@@ -7,7 +7,7 @@ use crate::payments::Error;
 use crate::payments::model::ledger::{self, Account, Kind};
 use crate::payments::model::period::Period;
 use crate::payments::model::{
-    AlarmKind, BillingProfile, Invoice, Payment, Receipt, ReceiptStatus, Refund, RefundDestination, RefundId,
+    AlarmKind, Invoice, Payment, Receipt, ReceiptStatus, Refund, RefundDestination, RefundId,
     RefundStatus,
 };
 use crate::payments::store;
@@ -19,7 +19,6 @@ use crate::payments::service::crediting::NewCreditNote;
 
 /// Everything that a refund touches, locked in the order that everything here keeps.
 pub(super) struct Books {
-    profile: Option<BillingProfile>,
     payment: Option<Payment>,
     invoice: Option<Invoice>,
     pub(super) receipt: Receipt,
@@ -60,10 +59,9 @@ impl Service {
     pub(super) async fn lock_refund(&self, tx: &mut Tx, id: RefundId) -> Result<Option<Books>, db::Error> {
         let Some(found) = store::refund::get(tx, id).await? else { return Ok(None) };
         let seen = store::receipt::get(tx, found.receipt_id).await?.ok_or(db::Error::NotFound)?;
-        let profile = match seen.organization_id {
-            Some(organization) => Some(store::profile::lock(tx, organization, self.world.now()).await?),
-            None => None,
-        };
+        if let Some(organization) = seen.organization_id {
+            store::profile::lock(tx, organization, self.world.now()).await?;
+        }
         let payment = match seen.payment_id {
             Some(payment) => Some(store::payment::lock(tx, payment).await?),
             None => None,
@@ -78,7 +76,7 @@ impl Service {
             return Err(db::Error::Failed);
         }
         let refund = store::refund::lock(tx, id).await?;
-        Ok(Some(Books { profile, payment, invoice, receipt, refund }))
+        Ok(Some(Books { payment, invoice, receipt, refund }))
     }
 
     /// Ends a refund whose money went: books it, and takes back what the payment bought when all of it went.
