@@ -3,11 +3,16 @@
 mod audit;
 mod auth;
 mod chat;
+mod crashes;
 mod db;
+mod faults;
 mod idempotency;
+mod inbox;
 mod jobs;
 mod ledger;
 mod mail;
 mod market;
 pub mod payments;
+pub mod refunds;
+mod replay;
 mod wall;

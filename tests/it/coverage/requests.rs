@@ -6,21 +6,27 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use capecontrol::auth::caller::Proof;
 use capecontrol::auth::keys::KeyPair;
 use capecontrol::auth::model::LinkPurpose;
 use capecontrol::auth::model::organization::Invitation;
 use capecontrol::auth::store::link::{self, NewLink};
-use capecontrol::auth::{Email, OrganizationRole, store};
+use capecontrol::auth::{Caller, Email, Origin, OrganizationRole, Role, store};
+use capecontrol::base::{Currency, Money, Timestamp};
 use capecontrol::db::{Conn as _, Scope};
 use capecontrol::jobs::JobId;
+use capecontrol::payments::service::EventFilter;
 use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::chat::v1 as chat;
 use capecontrol::proto::capecontrol::marketplace::v1 as marketplace;
 use capecontrol::proto::capecontrol::operations::v1 as operations;
 use capecontrol::proto::capecontrol::payments::v1 as payments;
+use capecontrol::rpc::encode;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
+use crate::store::payments::{itn, post};
+use crate::store::refunds::wish;
 use crate::support::app::PASSWORD;
 use crate::support::{App, Person, insert_account};
 
@@ -55,6 +61,13 @@ pub struct Party {
     pub session_id: String,
     /// A job that failed for good.
     pub job_id: String,
+    /// A payment of theirs that succeeded, and the provider's id of it.
+    pub paid_payment_id: String,
+    pub provider_payment_id: String,
+    /// A notification of money for nobody's order.
+    pub provider_event_id: String,
+    /// A refund that somebody else proposed.
+    pub refund_id: String,
 }
 
 impl Party {
@@ -81,6 +94,10 @@ impl Party {
             reset_token: String::new(),
             session_id: String::new(),
             job_id: dead_job(t).await,
+            paid_payment_id: String::new(),
+            provider_payment_id: String::new(),
+            provider_event_id: String::new(),
+            refund_id: String::new(),
         };
         party.verify_token = party.link(t, LinkPurpose::VerifyEmail).await;
         party.reset_token = party.link(t, LinkPurpose::ResetPassword).await;
@@ -98,7 +115,32 @@ impl Party {
         (party.payment_id, party.invoice_id) = (checkout.payment_id, checkout.invoice_id);
         party.found_a_team(t, name).await;
         party.get_programs(t, name).await;
+        party.pay(t, name).await;
         party
+    }
+
+    /// Money that came: for a payment of theirs, and for nobody's order; and the wish to give some of it back.
+    async fn pay(&mut self, t: &App, name: &str) {
+        let plan = payments::PlanItem { plan_id: "live-verification".to_owned(), billing_cycle: 1 };
+        let item = Some(payments::create_checkout_request::Item::Plan(plan));
+        let small = payments::CreateCheckoutRequest { item, ..create_checkout(self) };
+        let sold = self.person.payments().create_checkout(small).await.unwrap().into_inner();
+        let (service, number) = (&t.node.payments, t.world.below(1 << 60));
+        (self.paid_payment_id, self.provider_payment_id) = (sold.payment_id, format!("{name}{number}"));
+        let nobodys = format!("{name}{number}x");
+        post(service, itn(&self.paid_payment_id, &self.provider_payment_id, "COMPLETE", "5.00")).await;
+        post(service, itn("nobody's", &nobodys, "COMPLETE", "7.00")).await;
+        t.run_jobs().await;
+        let mut filter = EventFilter::default();
+        filter.wanted.provider_payment_id = Some(nobodys);
+        let found = service.list_provider_events(&Caller::system("test"), &filter, None, 1).await.unwrap();
+        self.provider_event_id = found[0].place().id.to_string();
+        let (account, personal) = insert_account(&t.db, &t.world, &format!("maker-for-{name}@example.org")).await;
+        let expires_at = Timestamp::from_micros(i64::MAX);
+        let proof = Proof { account, session: t.world.id(), role: Role::Admin, personal, expires_at };
+        let maker = Caller::signed_in(proof, Origin::default());
+        let wish = wish(self.paid_payment_id.parse().unwrap(), Some(100));
+        self.refund_id = service.refund_payment(&maker, wish, None).await.unwrap().id.to_string();
     }
 
     async fn found_a_team(&mut self, t: &App, name: &str) {
@@ -421,11 +463,28 @@ pub const REQUESTS: &[Request] = &[
         let organization_id = p.organization_id.clone();
         payments::ListInvoicesRequest { organization_id, ..Default::default() }.encode_to_vec()
     }),
-    ("/capecontrol.payments.v1.PaymentOperationsService/ListProviderEvents", |_| {
-        payments::ListProviderEventsRequest::default().encode_to_vec()
+    ("/capecontrol.payments.v1.PaymentOperationsService/GetProviderEvent", |p| {
+        payments::GetProviderEventRequest { provider_event_id: p.provider_event_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentOperationsService/GetProviderStatus", |_| {
+        payments::GetProviderStatusRequest {}.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentOperationsService/ListProviderEvents", |p| {
+        let (payment_id, provider_payment_id) = (p.paid_payment_id.clone(), p.provider_payment_id.clone());
+        payments::ListProviderEventsRequest { payment_id, provider_payment_id, ..Default::default() }
+            .encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentOperationsService/ReplayProviderEvent", |p| {
+        let provider_event_id = p.provider_event_id.clone();
+        payments::ReplayProviderEventRequest { provider_event_id, ..Default::default() }.encode_to_vec()
     }),
     ("/capecontrol.payments.v1.PaymentOperationsService/VerifyLedger", |_| {
         payments::VerifyLedgerRequest {}.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/ApproveRefund", |p| {
+        let (refund_id, note) = (p.refund_id.clone(), "they are right".to_owned());
+        let decision = payments::RefundDecision::Approve.into();
+        payments::ApproveRefundRequest { refund_id, decision, note, ..Default::default() }.encode_to_vec()
     }),
     ("/capecontrol.payments.v1.PaymentsService/CreateCheckout", |p| create_checkout(p).encode_to_vec()),
     ("/capecontrol.payments.v1.PaymentsService/CreateCheckout", |p| {
@@ -441,6 +500,22 @@ pub const REQUESTS: &[Request] = &[
     }),
     ("/capecontrol.payments.v1.PaymentsService/GetPayment", |p| {
         payments::GetPaymentRequest { payment_id: p.payment_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/GetRefund", |p| {
+        payments::GetRefundRequest { refund_id: p.refund_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/ListRefunds", |p| {
+        let payment_id = p.paid_payment_id.clone();
+        payments::ListRefundsRequest { payment_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/RefundPayment", |p| {
+        let source = payments::refund_payment_request::Source::PaymentId(p.paid_payment_id.clone());
+        let amount = Some(encode::money(Money::new(150, Currency::Zar)));
+        payments::RefundPaymentRequest { amount, ..refund(source) }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/RefundPayment", |p| {
+        let source = payments::refund_payment_request::Source::ProviderEventId(p.provider_event_id.clone());
+        refund(source).encode_to_vec()
     }),
     ("/capecontrol.payments.v1.PaymentsService/UpdateBillingProfile", |p| {
         let profile = payments::BillingProfile { name: "Ada (Pty) Ltd".to_owned(), ..Default::default() };
@@ -514,6 +589,11 @@ fn install(party: &Party) -> marketplace::InstallListingRequest {
         listing_id: SUPPORT.to_owned(),
         ..Default::default()
     }
+}
+
+fn refund(source: payments::refund_payment_request::Source) -> payments::RefundPaymentRequest {
+    let reason = "paid twice".to_owned();
+    payments::RefundPaymentRequest { source: Some(source), reason, ..Default::default() }
 }
 
 fn create_checkout(party: &Party) -> payments::CreateCheckoutRequest {
