@@ -56,6 +56,15 @@ pub async fn account_stands(conn: &mut impl Conn, account: AccountId) -> Result<
     Ok(store::account::stands(conn, account).await?)
 }
 
+/// Whether an account administers the platform at this moment, whatever its token says: a token is believed for some
+/// seconds after its account lost the role.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn administers(conn: &mut impl Conn, account: AccountId) -> Result<bool, Error> {
+    Ok(store::account::administers(conn, account).await?)
+}
+
 /// Whether an account belongs to the organisation.
 ///
 /// # Errors

@@ -115,7 +115,7 @@ fn money(v: &mut Violations, amount: &google::r#type::Money) -> Option<Money> {
     let minor = amount.units.checked_mul(scale).and_then(|units| units.checked_add(minor));
     let minor = minor.filter(|minor| amount.units >= 0 && *minor > 0);
     v.check(minor.is_some(), "amount.units", "must make an amount above nothing");
-    Some(Money::new(minor?, currency?))
+    Some(Money::new(minor.filter(|_| whole)?, currency?))
 }
 
 fn wanted_status(v: &mut Violations, number: i32) -> Option<RefundStatus> {

@@ -97,6 +97,7 @@ impl Service {
             Claim::Replay(answer) => return Ok(answer),
             Claim::New(slot) => slot,
         };
+        still_in_office(&mut tx, maker_id).await?;
         let receipt = self.receipt_of(&mut tx, command.source).await?;
         let same = command.amount.is_none_or(|amount| amount.currency == receipt.currency);
         violations.check(same, "amount.currency_code", format!("must be {}", receipt.currency.code()));
@@ -135,6 +136,7 @@ impl Service {
             Claim::Replay(answer) => return Ok(answer),
             Claim::New(slot) => slot,
         };
+        still_in_office(&mut tx, checker_id).await?;
         let mut books = self.lock_refund(&mut tx, command.refund_id).await?.ok_or(Error::RefundNotFound)?;
         if books.refund.maker_id == checker_id {
             return Err(Error::SamePerson);
@@ -277,6 +279,11 @@ fn person(caller: &Caller) -> Result<AccountId, Error> {
         return Err(Error::NotAnAdministrator);
     }
     Ok(caller.account()?)
+}
+
+/// That the person is an administrator at this moment.
+async fn still_in_office(tx: &mut Tx, person: AccountId) -> Result<(), Error> {
+    if access::administers(tx, person).await? { Ok(()) } else { Err(Error::NotAnAdministrator) }
 }
 
 /// That the person has nothing to do with whose money it is, and did not pay it.

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use capecontrol::auth::caller::Proof;
 use capecontrol::auth::keys::KeyPair;
 use capecontrol::auth::model::LinkPurpose;
 use capecontrol::auth::model::organization::Invitation;
 use capecontrol::auth::store::link::{self, NewLink};
-use capecontrol::auth::{Caller, Email, Origin, OrganizationRole, Role, store};
-use capecontrol::base::{Currency, Money, Timestamp};
+use capecontrol::auth::{Caller, Email, OrganizationRole, store};
+use capecontrol::base::{Currency, Money};
 use capecontrol::db::{Conn as _, Scope};
 use capecontrol::jobs::JobId;
 use capecontrol::payments::service::EventFilter;
@@ -26,7 +25,7 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::store::payments::{itn, post};
-use crate::store::refunds::wish;
+use crate::store::refunds::{promote, wish};
 use crate::support::app::PASSWORD;
 use crate::support::{App, Person, insert_account};
 
@@ -136,9 +135,7 @@ impl Party {
         let found = service.list_provider_events(&Caller::system("test"), &filter, None, 1).await.unwrap();
         self.provider_event_id = found[0].place().id.to_string();
         let (account, personal) = insert_account(&t.db, &t.world, &format!("maker-for-{name}@example.org")).await;
-        let expires_at = Timestamp::from_micros(i64::MAX);
-        let proof = Proof { account, session: t.world.id(), role: Role::Admin, personal, expires_at };
-        let maker = Caller::signed_in(proof, Origin::default());
+        let maker = promote(&t.db, &t.world, account, personal).await;
         let wish = wish(self.paid_payment_id.parse().unwrap(), Some(100));
         self.refund_id = service.refund_payment(&maker, wish, None).await.unwrap().id.to_string();
     }

@@ -8,8 +8,8 @@ use capecontrol::auth::caller::Proof;
 use capecontrol::auth::model::key::Grant;
 use capecontrol::auth::{Caller, Origin, OrganizationRole, Role};
 use capecontrol::base::fault::{Fault as _, NOT_FOUND, PERMISSION_DENIED};
-use capecontrol::base::{Currency, Money, Timestamp, World};
-use capecontrol::db::{Conn as _, Scope};
+use capecontrol::base::{AccountId, Currency, Money, OrganizationId, Timestamp, World};
+use capecontrol::db::{Conn as _, Db, Scope};
 use capecontrol::idempotency::RequestKey;
 use capecontrol::jobs::Worker;
 use capecontrol::payments::model::ledger::Account;
@@ -200,9 +200,22 @@ pub fn over(t: &Fixture, payfast: &Arc<Payfast>) -> (Arc<Service>, Worker) {
 /// An administrator of the platform.
 pub async fn staff(t: &Fixture, email: &str) -> Caller {
     let (account, personal) = insert_account(&t.db, &t.world, email).await;
+    promote(&t.db, &t.world, account, personal).await
+}
+
+/// Somebody's account, made an administrator's.
+pub async fn promote(db: &Db, world: &World, account: AccountId, personal: OrganizationId) -> Caller {
+    set_role(db, account, Role::Admin).await;
     let expires_at = Timestamp::from_micros(i64::MAX);
-    let proof = Proof { account, session: t.world.id(), role: Role::Admin, personal, expires_at };
+    let proof = Proof { account, session: world.id(), role: Role::Admin, personal, expires_at };
     Caller::signed_in(proof, Origin::default())
+}
+
+async fn set_role(db: &Db, account: AccountId, role: Role) {
+    let mut tx = db.begin(Scope::System("test")).await.unwrap();
+    let update = tx.shared_sql("UPDATE accounts SET role = $1 WHERE id = $2").bind(role).bind(account);
+    assert_eq!(update.execute().await.unwrap(), 1);
+    tx.commit().await.unwrap();
 }
 
 /// A payment of R529 that was made, and who can give it back.
@@ -344,17 +357,22 @@ on_both! {
         .execute().await.unwrap();
         tx.commit().await.unwrap();
         // The payer, made an administrator.
-        let payer = Caller { role: Role::Admin, ..shop.buyer.clone() };
+        let payer = promote(&t.db, &t.world, shop.buyer.account.unwrap(), shop.buyer.personal.unwrap()).await;
         for own in [&member, &left, &payer] {
             assert_eq!((by(own).await, propose(own).await), (OWN_ORGANIZATION.name, OWN_ORGANIZATION.name));
         }
         // A program has nobody's power, whoever made it, and neither has a job.
         let grant = Arc::new(Grant { organization, scopes: BTreeSet::new(), key: None });
         let program = Caller::program(shop.checker.account.unwrap(), Arc::clone(&grant), None, None, Origin::default());
-        let disguised = Caller { role: Role::Admin, ..program.clone() };
+        let mut disguised = program.clone();
+        disguised.role = Role::Admin;
         for nobody in [program, disguised, shop.buyer.clone(), Caller::system("test")] {
             assert_eq!((by(&nobody).await, propose(&nobody).await), (PERMISSION_DENIED.name, PERMISSION_DENIED.name));
         }
+        // Whoever lost the role a moment ago has a token that still says otherwise.
+        let former = staff(&t, "former@example.com").await;
+        set_role(&t.db, former.account.unwrap(), Role::Customer).await;
+        assert_eq!((by(&former).await, propose(&former).await), (PERMISSION_DENIED.name, PERMISSION_DENIED.name));
         assert_eq!(shop.now(&refund).await.status, RefundStatus::Proposed);
         let no = |note: &str| ApproveRefund { refund_id: refund.id, approved: false, note: note.to_owned() };
         let silent = shop.service.approve_refund(&shop.checker, no(""), None).await.unwrap_err();
