@@ -25,4 +25,4 @@ pub use error::{
     TOO_MANY_CHECKOUTS,
 };
 pub use options::{Mode, Options, Supplier};
-pub use service::{Service, register};
+pub use service::{Ledger, LedgerOptions, Service, register};

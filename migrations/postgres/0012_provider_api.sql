@@ -32,6 +32,7 @@ CREATE TABLE simulator_account (
     id bigint NOT NULL PRIMARY KEY,
     balance_minor bigint NOT NULL,
     entries bigint NOT NULL,
+    payments bigint NOT NULL,
     wrong_signatures bigint NOT NULL,
     blocked_until timestamptz,
     CONSTRAINT simulator_account_id_check CHECK (id = 1)
@@ -60,6 +61,8 @@ CREATE INDEX simulator_tokens_created_idx ON simulator_tokens (created_at, token
 
 CREATE TABLE simulator_payments (
     id uuid NOT NULL PRIMARY KEY,
+    -- In the order of being made, which ids of one moment do not keep.
+    position bigint NOT NULL,
     provider_payment_id text NOT NULL,
     payment_reference text NOT NULL,
     token text NOT NULL,
@@ -71,21 +74,23 @@ CREATE TABLE simulator_payments (
     fate jsonb NOT NULL,
     queries bigint NOT NULL,
     created_at timestamptz NOT NULL,
-    UNIQUE (provider_payment_id)
+    UNIQUE (provider_payment_id),
+    UNIQUE (position)
 );
-CREATE INDEX simulator_payments_token_idx ON simulator_payments (token, id);
+CREATE INDEX simulator_payments_token_idx ON simulator_payments (token, position);
 
 CREATE TABLE simulator_refunds (
     id uuid NOT NULL PRIMARY KEY,
     payment_id uuid NOT NULL REFERENCES simulator_payments (id) ON DELETE CASCADE,
+    position bigint NOT NULL,
     amount_minor bigint NOT NULL,
     reason text NOT NULL,
     due_at timestamptz NOT NULL,
     completed_at timestamptz,
+    UNIQUE (payment_id, position),
     CONSTRAINT simulator_refunds_amount_check CHECK (amount_minor > 0)
 );
-CREATE INDEX simulator_refunds_payment_idx ON simulator_refunds (payment_id, id);
-CREATE INDEX simulator_refunds_due_idx ON simulator_refunds (completed_at, due_at, id);
+CREATE INDEX simulator_refunds_due_idx ON simulator_refunds (completed_at, due_at, payment_id, position);
 
 CREATE TABLE simulator_history (
     position bigint NOT NULL PRIMARY KEY,

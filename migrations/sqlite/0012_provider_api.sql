@@ -32,6 +32,7 @@ CREATE TABLE simulator_account (
     id INTEGER NOT NULL PRIMARY KEY,
     balance_minor INTEGER NOT NULL,
     entries INTEGER NOT NULL,
+    payments INTEGER NOT NULL,
     wrong_signatures INTEGER NOT NULL,
     blocked_until INTEGER,
     CONSTRAINT simulator_account_id_check CHECK (id = 1)
@@ -60,6 +61,8 @@ CREATE INDEX simulator_tokens_created_idx ON simulator_tokens (created_at, token
 
 CREATE TABLE simulator_payments (
     id BLOB NOT NULL PRIMARY KEY,
+    -- In the order of being made, which ids of one moment do not keep.
+    position INTEGER NOT NULL,
     provider_payment_id TEXT NOT NULL,
     payment_reference TEXT NOT NULL,
     token TEXT NOT NULL,
@@ -71,21 +74,23 @@ CREATE TABLE simulator_payments (
     fate TEXT NOT NULL,
     queries INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
-    UNIQUE (provider_payment_id)
+    UNIQUE (provider_payment_id),
+    UNIQUE (position)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX simulator_payments_token_idx ON simulator_payments (token, id);
+CREATE INDEX simulator_payments_token_idx ON simulator_payments (token, position);
 
 CREATE TABLE simulator_refunds (
     id BLOB NOT NULL PRIMARY KEY,
     payment_id BLOB NOT NULL REFERENCES simulator_payments (id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
     amount_minor INTEGER NOT NULL,
     reason TEXT NOT NULL,
     due_at INTEGER NOT NULL,
     completed_at INTEGER,
+    UNIQUE (payment_id, position),
     CONSTRAINT simulator_refunds_amount_check CHECK (amount_minor > 0)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX simulator_refunds_payment_idx ON simulator_refunds (payment_id, id);
-CREATE INDEX simulator_refunds_due_idx ON simulator_refunds (completed_at, due_at, id);
+CREATE INDEX simulator_refunds_due_idx ON simulator_refunds (completed_at, due_at, payment_id, position);
 
 CREATE TABLE simulator_history (
     position INTEGER NOT NULL PRIMARY KEY,

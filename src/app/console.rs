@@ -9,7 +9,7 @@ use crate::base::World;
 use crate::config::Config;
 use crate::db::{self, Access, Db};
 use crate::keyring::RootKey;
-use crate::{auth, operations};
+use crate::{auth, operations, payments};
 
 /// How long a command waits for its turn to write. A node never holds a SQLite file for so long.
 const TURN_MAX: Duration = Duration::from_secs(30);
@@ -22,6 +22,8 @@ pub struct Console {
     pub auth: Arc<auth::Service>,
     /// Jobs that failed, and how the platform stands.
     pub operations: operations::Service,
+    /// The ledger.
+    pub ledger: payments::Ledger,
     /// Whether there are signing keys: not before the platform was served for the first time.
     pub has_keys: bool,
 }
@@ -52,11 +54,12 @@ impl Console {
             // Nothing was ever wrapped, and without signing keys nothing here wraps anything.
             None => RootKey::new(world.bytes()),
         };
-        let auth = auth::Service::new(db.clone(), world.clone(), auth_options(config), root)?;
+        let auth = auth::Service::new(db.clone(), world.clone(), auth_options(config), root.clone())?;
         let has_keys = auth.read_keys().await?;
         let auth = Arc::new(auth);
+        let ledger = payments::Ledger::new(db.clone(), world.clone(), auth.audit().clone(), &root);
         let operations = operators(config, db.clone(), world, Arc::clone(&auth));
-        Ok(Self { db, auth, operations, has_keys })
+        Ok(Self { db, auth, operations, ledger, has_keys })
     }
 }
 

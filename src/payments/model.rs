@@ -2,13 +2,16 @@
 //!
 //! Pure: times and ids are arguments. Nothing here knows PayFast's wire or a table.
 
+pub mod balance;
 pub mod credit_note;
 pub mod invoice;
 pub mod ledger;
 pub mod payment;
 pub mod period;
+pub mod posted;
 pub mod receipt;
 pub mod refund;
+pub mod report;
 pub mod subscription;
 
 use serde::{Deserialize, Serialize};

@@ -11,6 +11,7 @@ mod estate;
 mod gateway;
 mod inbox;
 mod issuing;
+mod ledger;
 mod operations;
 mod profile;
 mod reading;
@@ -23,23 +24,26 @@ use std::time::Duration;
 
 use crate::audit;
 use crate::base::{Timestamp, World};
-use crate::db::{Db, Tx};
+use crate::db::{Batcher, Db, Tx};
 use crate::jobs;
 
 pub use checkout::{CreateCheckout, Item};
 pub use inbox::{Incoming, Receipt};
+pub use ledger::{Ledger, Options as LedgerOptions, Rebuilt, Standing};
 pub use operations::{EventFilter, ProviderEventDetail, ProviderStatus, SeenEvent};
 pub use profile::{ProfileChange, UpdateBillingProfile};
 pub use reading::{CurrentSubscription, Cursor, InvoiceWithLines, PaymentWithRefunds};
 pub use refund::{ApproveRefund, BookRefundFee, RefundFilter, RefundPayment, RefundSource, SendRefund, SettleRefund};
 pub use settlement::ApplyEvent;
-pub use verification::{Fault, FaultKind, Report};
+
+pub use super::model::report::{Fault, FaultKind, Report};
 
 use super::crash::{Crash, Never};
 use super::options::Options;
 use super::provider::{Confirm, Nowhere, Transport};
 use super::store::alarm::{self, Alarm};
 use super::throttle::Throttle;
+use inbox::{ARRIVALS_MAX, Signed};
 
 /// How long an alarm of what comes from outside counts up before the next one is raised.
 const ALARM_WINDOW: Duration = Duration::from_hours(1);
@@ -53,15 +57,41 @@ pub struct Service {
     transport: Arc<dyn Transport>,
     crash: Arc<dyn Crash>,
     audit: audit::Log,
+    ledger: Ledger,
     throttle: Mutex<Throttle>,
+    /// Notifications that come at the same time are stored together.
+    arrivals: Batcher<Signed, Receipt>,
 }
 
 impl Service {
-    /// The domain over this database, with this provider, which writes down what is done.
+    /// The domain over this database, with this provider and these books, which writes down what is done.
     #[must_use]
-    pub fn new(db: Db, world: World, options: Options, confirm: Arc<dyn Confirm>, audit: audit::Log) -> Self {
-        let (transport, crash) = (Arc::new(Nowhere), Arc::new(Never));
-        Self { db, world, options, confirm, transport, crash, audit, throttle: Mutex::default() }
+    pub fn new(
+        db: Db,
+        world: World,
+        options: Options,
+        confirm: Arc<dyn Confirm>,
+        audit: audit::Log,
+        ledger: Ledger,
+    ) -> Self {
+        Self {
+            db,
+            world,
+            options,
+            confirm,
+            transport: Arc::new(Nowhere),
+            crash: Arc::new(Never),
+            audit,
+            ledger,
+            throttle: Mutex::default(),
+            arrivals: Batcher::new(ARRIVALS_MAX),
+        }
+    }
+
+    /// The ledger as a whole.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// The same domain, with a way to the provider's API.

@@ -2,6 +2,7 @@
 
 pub mod alarm;
 pub mod answer;
+pub mod balance;
 pub mod credit_note;
 pub mod event;
 pub mod invoice;
@@ -12,6 +13,7 @@ pub mod profile;
 pub mod quarantine;
 pub mod receipt;
 pub mod refund;
+pub mod seal;
 pub mod simulator;
 pub mod subscription;
 pub mod verification;

@@ -10,6 +10,7 @@ mod idempotency;
 mod inbox;
 mod jobs;
 mod ledger;
+pub mod ledger_chain;
 mod mail;
 mod market;
 pub mod payments;

@@ -61,8 +61,8 @@ impl Api {
             .timeout(options.api_max)
             .connect_timeout(options.api_max.min(CONNECT_MAX))
             .redirect(Policy::none())
-            // Nothing is sent twice, whatever the protocol would allow, and nothing on a connection that may have ended:
-            // there is no idempotency key.
+            // Nothing is sent twice, whatever the protocol would allow, and nothing on a connection that may have
+            // ended: there is no idempotency key.
             .retry(reqwest::retry::never())
             .pool_max_idle_per_host(0);
         // The simulator is this very process; a proxy in the environment is for the outside.

@@ -96,7 +96,7 @@ impl Service {
         let payment = self.open(&mut tx, caller, &order, &profile).await?;
         let subject =
             Subject { name: format!("CapeControl {}", order.plan.name), description: order.description() };
-        let checkout = self.checkout(subject, order.urls, &payment, &profile)?;
+        let checkout = self.checkout(&subject, &order.urls, &payment, &profile)?;
         let entry = started(caller, organization_id, payment.id).changed(&(), &payment);
         self.audit.record(&mut tx, entry).await?;
         slot.store(&mut tx, &checkout).await?;
@@ -134,7 +134,7 @@ impl Service {
             }
         };
         let subject = self.subject(tx, &invoice, &payment).await?;
-        let checkout = self.checkout(subject, urls, &payment, &profile)?;
+        let checkout = self.checkout(&subject, &urls, &payment, &profile)?;
         Ok((payment, checkout))
     }
 
@@ -292,8 +292,8 @@ impl Service {
     /// The form that the buyer's browser posts, in PayFast's order, the signature last.
     fn checkout(
         &self,
-        subject: Subject,
-        urls: BuyerUrls,
+        subject: &Subject,
+        urls: &BuyerUrls,
         payment: &Payment,
         profile: &BillingProfile,
     ) -> Result<Checkout, Error> {
@@ -307,7 +307,7 @@ impl Service {
             .put("m_payment_id", &payment.id.to_string())
             .amount(Money::new(payment.amount_minor, payment.currency))
             .put("item_name", &clipped(&subject.name, ITEM_NAME_CHARS_MAX))
-            .put("item_description", &clipped(&subject.description, ITEM_DESCRIPTION_CHARS_MAX));
+            .offer("item_description", &clipped(&subject.description, ITEM_DESCRIPTION_CHARS_MAX));
         let signed = form.finish(self.options.passphrase()).map_err(Error::internal)?;
         let signature = (SIGNATURE_FIELD.to_owned(), signed.signature);
         let fields = signed.fields.into_iter().chain([signature]);

@@ -225,7 +225,7 @@ impl Service {
         let hash = Sha256::digest(&kept.body);
         let Kept { body, peer, headers, received_at: at, .. } = kept;
         let arrival = arrival(id, Envelope { body, peer, headers, at }, &itn);
-        store::event::insert(tx, &arrival).await?;
+        store::event::insert(tx, &[(&arrival, 1)]).await?;
         Ok(store::event::id_of(tx, &hash).await?)
     }
 

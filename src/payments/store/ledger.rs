@@ -1,18 +1,16 @@
 //! Posting to the ledger. What is posted is never changed; the database refuses it.
 
-use crate::base::{Id, OrganizationId, Timestamp};
+use crate::base::{OrganizationId, Timestamp};
 use crate::db::{self, Conn, Tx};
 use crate::payments::model::ledger::{Balanced, Kind};
+use crate::payments::model::posted::TransactionId;
 use crate::payments::model::{EventId, InvoiceId, PaymentId};
-
-/// Marks the id of a ledger transaction.
-pub enum TransactionMark {}
 
 /// What a transaction is about.
 #[derive(Debug)]
 pub struct Head {
     /// Its id.
-    pub id: Id<TransactionMark>,
+    pub id: TransactionId,
     /// Whom it concerns, when known.
     pub organization_id: Option<OrganizationId>,
     /// What it records.
@@ -29,7 +27,8 @@ pub struct Head {
     pub at: Timestamp,
 }
 
-/// Posts a transaction: head, entries, posting. All of it or nothing is committed.
+/// Posts a transaction: head, entries, posting. All of it or nothing is committed. It has no place in the chain yet:
+/// with its posting the database has it wait for one.
 ///
 /// # Errors
 /// What the database refuses, such as `ledger_unbalanced`.

@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
-use crate::base::{Id, OrganizationId, Timestamp};
+use crate::base::{OrganizationId, Timestamp};
 use crate::db::{self, Conn, Tx};
+use crate::payments::model::posted::TransactionId;
 use crate::payments::model::refund::Refunded;
 use crate::payments::model::{PaymentId, ReceiptId, Refund, RefundId, RefundStatus};
-
-use super::ledger::TransactionMark;
 
 /// The refund with this id, whoever's it is. For the platform and its administrators.
 ///
@@ -108,7 +107,7 @@ pub async fn update(tx: &mut Tx, refund: &Refund) -> Result<(), db::Error> {
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn set_booking(tx: &mut Tx, refund: &Refund, transaction: Id<TransactionMark>) -> Result<(), db::Error> {
+pub async fn set_booking(tx: &mut Tx, refund: &Refund, transaction: TransactionId) -> Result<(), db::Error> {
     tx.sql("UPDATE refunds SET transaction_id = $3 WHERE id = $2 AND organization_id IS NOT DISTINCT FROM $1")
         .bind(refund.organization_id)
         .bind(refund.id)

@@ -476,7 +476,7 @@ pub const REQUESTS: &[Request] = &[
         payments::ReplayProviderEventRequest { provider_event_id, ..Default::default() }.encode_to_vec()
     }),
     ("/capecontrol.payments.v1.PaymentOperationsService/VerifyLedger", |_| {
-        payments::VerifyLedgerRequest {}.encode_to_vec()
+        payments::VerifyLedgerRequest::default().encode_to_vec()
     }),
     ("/capecontrol.payments.v1.PaymentsService/ApproveRefund", |p| {
         let (refund_id, note) = (p.refund_id.clone(), "they are right".to_owned());

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::payments::{Told, balances, checkout, events, itn, jobs_left, post, status};
 use super::refunds::{Mood, Payfast, Shop, over, yes};
-use crate::support::{Fixture, audit_log, on_both, somebody};
+use crate::support::{Fixture, audit_log, ledger, on_both, somebody};
 
 /// Points on the way of a notification, after it was posted.
 const APPLYING: [CrashPoint; 5] = [
@@ -60,7 +60,7 @@ impl Doomed {
         let kill = Arc::new(Kill { at, reached: Notify::new() });
         let log = audit_log(&t.world);
         let service =
-            Service::new(t.db.clone(), t.world.clone(), Options::default(), Told::next(&[]), log);
+            Service::new(t.db.clone(), t.world.clone(), Options::default(), Told::next(&[]), log, ledger(t));
         let service = service.over(Arc::clone(payfast) as _).heard_by(Arc::clone(&kill) as _);
         let service = Arc::new(service);
         let worker = t.worker(|registry| register(registry, &service));

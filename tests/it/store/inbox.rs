@@ -18,14 +18,14 @@ use capecontrol::payments::{
 
 use super::payments::{Told, balances, checkout, deliver, events, itn, post, status};
 use super::refunds::staff;
-use crate::support::{Fixture, audit_log, on_both, somebody};
+use crate::support::{Fixture, audit_log, ledger, on_both, somebody};
 
 /// The domain with another passphrase than the one that PayFast signs with.
 fn with_passphrase(t: &Fixture, passphrase: &str) -> (Arc<Service>, Worker) {
     let passphrase = Secret::new(passphrase.to_owned());
     let options = Options { passphrase, ..Options::default() };
     let log = audit_log(&t.world);
-    let service = Arc::new(Service::new(t.db.clone(), t.world.clone(), options, Told::next(&[]), log));
+    let service = Arc::new(Service::new(t.db.clone(), t.world.clone(), options, Told::next(&[]), log, ledger(t)));
     let worker = t.worker(|registry| register(registry, &service));
     (service, worker)
 }

@@ -30,7 +30,7 @@ use capecontrol::payments::{
 use serde_json::{Value, json};
 
 use super::payments::{Told, alarms, balances, checkout, deliver, itn, jobs_left};
-use crate::support::{Fixture, audit_log, insert_account, on_both, somebody};
+use crate::support::{Fixture, audit_log, insert_account, ledger, on_both, somebody};
 
 /// What PayFast does with the next refund.
 #[derive(Clone, Copy, Debug)]
@@ -191,6 +191,7 @@ pub fn over(t: &Fixture, payfast: &Arc<Payfast>) -> (Arc<Service>, Worker) {
         Options::default(),
         Told::next(&[]),
         audit_log(&t.world),
+        ledger(t),
     );
     let service = Arc::new(service.over(Arc::clone(payfast) as _));
     let worker = t.worker(|registry| register(registry, &service));

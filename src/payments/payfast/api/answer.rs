@@ -137,8 +137,8 @@ pub enum Place {
 pub const fn place(status: u16) -> Place {
     match status {
         200..=299 => Place::Taken,
-        // 400: variables are missing, the version or the form of the signature is wrong. The others are what a server or
-        // a proxy in front says without looking into a call: forbidden, method, length, size, media type.
+        // 400: variables are missing, the version or the form of the signature is wrong. The others are what a server
+        // or a proxy in front says without looking into a call: forbidden, method, length, size, media type.
         400 | 403 | 405 | 406 | 411 | 413..=415 | 422 => Place::Refused(RefusalKind::Request),
         // Merchant not found, origin not recognised or not whitelisted, authorisation failed.
         401 => Place::Refused(RefusalKind::Authorisation),
@@ -338,7 +338,10 @@ pub(super) mod tests {
     fn a_refusal_says_why() {
         let answered = answer(
             400,
-            &json!({"code": 400, "status": "failed", "data": {"response": 4, "message": "The subscription is not in a\r\nvalid state."}}),
+            &json!({
+                "code": 400, "status": "failed",
+                "data": {"response": 4, "message": "The subscription is not in a\r\nvalid state."}
+            }),
         );
         let Outcome::Refused(refusal) = decode(&answered, |_| Ok(())) else { panic!() };
         assert_eq!((refusal.kind, refusal.code, refusal.bank_code), (RefusalKind::State, 400, None));

@@ -94,7 +94,8 @@ mod tests {
     #[test]
     fn a_charge_that_was_made_has_an_id() {
         for (response, id) in [(json!(true), json!("1324567")), (json!("true"), json!(1_324_567))] {
-            let data = json!({"response": response, "message": "Transaction was\r\nsuccessful(00)", "pf_payment_id": id});
+            let message = "Transaction was\r\nsuccessful(00)";
+            let data = json!({"response": response, "message": message, "pf_payment_id": id});
             let expected = Charged {
                 provider_payment_id: "1324567".into(),
                 message: "Transaction was successful(00)".into(),

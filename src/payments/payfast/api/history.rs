@@ -241,9 +241,11 @@ mod tests {
         r#""M Payment ID","PF Payment ID","custom str1","custom int1","custom str2","custom int2","custom str3","#,
         r#""custom str4","custom str5","custom int3","custom int4","custom int5""#,
         "\n",
-        r#""2020-02-27 13:29:55",FUNDS_RECEIVED,CREDIT,"Test User 01",test,,ZAR,CC,500.00,-24.73,475.27,"22,574.02",,994209,,,,,,,,,, "#,
+        r#""2020-02-27 13:29:55",FUNDS_RECEIVED,CREDIT,"Test User 01",test,,ZAR,CC,500.00,-24.73,475.27,"22,574.02","#,
+        r#",994209,,,,,,,,,, "#,
         "\n",
-        r#""2020-03-02 14:31:30",FUNDS_RECEIVED,CREDIT,"Test User 01","item name",,ZAR,CC,121.00,-7.73,113.27,"22,780.50",pay_now_11611660,995893,,,,,,,,,,"#,
+        r#""2020-03-02 14:31:30",FUNDS_RECEIVED,CREDIT,"Test User 01","item name",,ZAR,CC,121.00,-7.73,113.27,"#,
+        r#""22,780.50",pay_now_11611660,995893,,,,,,,,,,"#,
         "\n",
     );
 

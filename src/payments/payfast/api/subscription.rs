@@ -139,8 +139,9 @@ mod tests {
     #[test]
     fn a_subscription_is_read_in_cents_and_days() {
         let told = json!({
-            "amount": 1628, "cycles": "14", "cycles_complete": 9, "frequency": 3, "run_date": "2020-07-04T00:00:00+02:00",
-            "status": 1, "status_reason": "", "status_text": "ACTIVE", "token": "a3b3ae55-ab8b-b388-df23-4e6882b86ce0"
+            "amount": 1628, "cycles": "14", "cycles_complete": 9, "frequency": 3,
+            "run_date": "2020-07-04T00:00:00+02:00", "status": 1, "status_reason": "", "status_text": "ACTIVE",
+            "token": "a3b3ae55-ab8b-b388-df23-4e6882b86ce0"
         });
         let read = fetched(&fine(&told)).done().unwrap();
         assert_eq!((read.state, read.state_text.as_str()), (State::Active, "ACTIVE"));

@@ -1,7 +1,8 @@
 //! A checkout form that PayFast will take: each field by its own rule, and the fields among themselves.
 //!
-//! What must not be sent has no rule, so that it cannot be: `notify_method` and `currency` are known to one of PayFast's
-//! libraries only, `fica_idnumber` to its pages only, and what is unsigned passes through the buyer's browser.
+//! What must not be sent has no rule, so that it cannot be: `notify_method` and `currency` are known to one of
+//! PayFast's libraries only, `fica_idnumber` to its pages only, and what is unsigned passes through the buyer's
+//! browser.
 
 use std::collections::BTreeMap;
 
@@ -147,7 +148,8 @@ impl Builder {
         self.put("amount", &amount_text(amount.minor))
     }
 
-    /// Has PayFast make a token, by which we charge whenever we want. With an amount of nothing the card is only set up.
+    /// Has PayFast make a token, by which we charge whenever we want. With an amount of nothing the card is only set
+    /// up.
     #[must_use]
     pub fn tokenize(self) -> Self {
         self.put("subscription_type", "2")
@@ -475,7 +477,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_put_is_a_form_or_a_list_of_what_is_wrong(name in "[a-z_]{1,20}", field in 0_usize..34, value in "\\PC{0,120}") {
+        fn whatever_is_put_is_a_form_or_a_list_of_what_is_wrong(
+            name in "[a-z_]{1,20}",
+            field in 0_usize..34,
+            value in "\\PC{0,120}",
+        ) {
             let _ = form().amount(rand(500)).put(&name, &value).finish(Some("p"));
             if let Ok(built) = form().amount(rand(500)).put(RULES[field].0, &value).finish(Some("p")) {
                 prop_assert!(built.left_out.is_empty());

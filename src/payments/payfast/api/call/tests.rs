@@ -87,7 +87,10 @@ fn each_thing_is_asked_where_payfast_answers_it() {
         "PUT /subscriptions/T/unpause ",
         "PUT /subscriptions/T/cancel ",
         r#"PATCH /subscriptions/T/update {"amount":52900,"cycles":0,"frequency":3,"run_date":"2027-01-31"}"#,
-        r#"POST /subscriptions/T/adhoc {"amount":52900,"item_name":"CapeControl Pro","itn":0,"m_payment_id":"attempt_1/a-b"}"#,
+        concat!(
+            r#"POST /subscriptions/T/adhoc {"amount":52900,"item_name":"CapeControl Pro","itn":0,"#,
+            r#""m_payment_id":"attempt_1/a-b"}"#
+        ),
         "GET /process/query/1089250 ",
         "GET /process/query/T ",
         "GET /refunds/query/1089250 ",
