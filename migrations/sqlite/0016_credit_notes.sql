@@ -31,3 +31,17 @@ CREATE TABLE credit_notes (
 CREATE INDEX credit_notes_organization_idx ON credit_notes (organization_id, issued_at, id);
 CREATE INDEX credit_notes_invoice_idx ON credit_notes (invoice_id, issued_at, id);
 CREATE INDEX credit_notes_account_idx ON credit_notes (account_id);
+
+-- Until when an invoice is to be paid, if that is said; and the customer's name in small letters, by which lists are
+-- sorted and searched.
+ALTER TABLE invoices ADD COLUMN due_at INTEGER;
+ALTER TABLE invoices ADD COLUMN customer_key TEXT NOT NULL DEFAULT '';
+
+-- Each list of invoices is one part of one of these.
+DROP INDEX invoices_organization_idx;
+CREATE INDEX invoices_created_idx ON invoices (organization_id, status, created_at, id);
+CREATE INDEX invoices_issued_idx ON invoices (organization_id, status, issued_at, id);
+CREATE INDEX invoices_due_idx ON invoices (organization_id, status, due_at, id);
+CREATE INDEX invoices_total_idx ON invoices (organization_id, status, total_minor, id);
+CREATE INDEX invoices_number_idx ON invoices (organization_id, status, number, id);
+CREATE INDEX invoices_customer_idx ON invoices (organization_id, status, customer_key, id);

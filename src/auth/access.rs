@@ -65,6 +65,15 @@ pub async fn administers(conn: &mut impl Conn, account: AccountId) -> Result<boo
     Ok(store::account::administers(conn, account).await?)
 }
 
+/// That there is such an organisation and it is not closed, for staff of the platform, who belong to none.
+///
+/// # Errors
+/// [`Error::OrganizationNotFound`] when there is not.
+pub async fn organization_stands(conn: &mut impl Conn, organization: OrganizationId) -> Result<(), Error> {
+    let stands = store::organization::stands(conn, organization).await?;
+    stands.then_some(()).ok_or(Error::OrganizationNotFound)
+}
+
 /// Whether an account belongs to the organisation.
 ///
 /// # Errors

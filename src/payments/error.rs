@@ -38,6 +38,21 @@ pub enum Error {
         "An invoice above R5 000 must name its recipient: give the billing profile a name and an address first."
     )]
     BillingDetailsRequired,
+    /// The credit note does not exist or is somebody else's: one answer for both.
+    #[error("There is no such credit note.")]
+    CreditNoteNotFound,
+    /// Only a draft is issued.
+    #[error("The invoice is {0}, not a draft, so it cannot be issued.")]
+    InvoiceNotDraft(&'static str),
+    /// What was issued is not made undone.
+    #[error("The invoice was issued, so it cannot be void: take it back with CreateCreditNote.")]
+    InvoiceIssued,
+    /// What was never issued is nobody's debt.
+    #[error("The invoice was not issued, so there is nothing to write off: void it.")]
+    InvoiceNotIssued,
+    /// The invoice is over.
+    #[error("The invoice is {0}, so there is nothing to give up.")]
+    InvoiceClosed(&'static str),
     /// Nothing can be taken off an invoice that was not issued, or was given up.
     #[error("The invoice is {0}: a credit note takes from one that was issued and is open or paid.")]
     InvoiceNotCreditable(&'static str),
@@ -145,6 +160,30 @@ pub static BILLING_DETAILS_REQUIRED: Reason = Reason::new(
     "BILLING_DETAILS_REQUIRED",
     "A tax invoice above R5 000 must name its recipient; set the name and address with UpdateBillingProfile.",
 );
+/// An invoice that is no draft was to be issued.
+pub static INVOICE_NOT_DRAFT: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "INVOICE_NOT_DRAFT",
+    "The invoice was issued or given up, so it cannot be issued; write another with CreateInvoice.",
+);
+/// An invoice that was issued was to be void.
+pub static INVOICE_ISSUED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "INVOICE_ISSUED",
+    "An invoice that was issued keeps its number and cannot be void; take it back with CreateCreditNote.",
+);
+/// An invoice that was never issued was to be written off.
+pub static INVOICE_NOT_ISSUED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "INVOICE_NOT_ISSUED",
+    "Only an invoice that was issued can be written off; call VoidInvoice without `uncollectible`.",
+);
+/// An invoice that is over was to be given up.
+pub static INVOICE_CLOSED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "INVOICE_CLOSED",
+    "The invoice is paid or was given up before, so there is nothing to give up.",
+);
 /// A credit note on an invoice from which nothing can be taken.
 pub static INVOICE_NOT_CREDITABLE: Reason = Reason::new(
     Code::FailedPrecondition,
@@ -213,6 +252,10 @@ pub static REASONS: &[&Reason] = &[
     &PAYMENT_UNDER_WAY,
     &PAYMENT_OVER,
     &BILLING_DETAILS_REQUIRED,
+    &INVOICE_NOT_DRAFT,
+    &INVOICE_ISSUED,
+    &INVOICE_NOT_ISSUED,
+    &INVOICE_CLOSED,
     &INVOICE_NOT_CREDITABLE,
     &CREDIT_EXCEEDS_INVOICE,
     &TOO_MANY_CHECKOUTS,
@@ -233,9 +276,11 @@ impl Fault for Error {
             Self::PaymentUnderWay => &PAYMENT_UNDER_WAY,
             Self::PaymentOver(_) => &PAYMENT_OVER,
             Self::BillingDetailsRequired => &BILLING_DETAILS_REQUIRED,
-            Self::PaymentNotFound | Self::InvoiceNotFound | Self::RefundNotFound | Self::EventNotFound => {
-                &fault::NOT_FOUND
-            }
+            Self::PaymentNotFound
+            | Self::InvoiceNotFound
+            | Self::CreditNoteNotFound
+            | Self::RefundNotFound
+            | Self::EventNotFound => &fault::NOT_FOUND,
             Self::NothingToRefund => &NOTHING_TO_REFUND,
             Self::RefundTooLarge(_) => &REFUND_EXCEEDS_RECEIPT,
             Self::OwnOrganization => &OWN_ORGANIZATION,
@@ -243,6 +288,10 @@ impl Fault for Error {
             Self::RefundDecided(_) => &REFUND_DECIDED,
             Self::EventApplied => &PROVIDER_EVENT_APPLIED,
             Self::SignatureStillWrong => &SIGNATURE_STILL_WRONG,
+            Self::InvoiceNotDraft(_) => &INVOICE_NOT_DRAFT,
+            Self::InvoiceIssued => &INVOICE_ISSUED,
+            Self::InvoiceNotIssued => &INVOICE_NOT_ISSUED,
+            Self::InvoiceClosed(_) => &INVOICE_CLOSED,
             Self::InvoiceNotCreditable(_) => &INVOICE_NOT_CREDITABLE,
             Self::CreditExceedsInvoice(_) => &CREDIT_EXCEEDS_INVOICE,
             Self::TooManyCheckouts => &TOO_MANY_CHECKOUTS,

@@ -4,8 +4,10 @@
 
 pub mod balance;
 pub mod credit_note;
+pub mod draft;
 pub mod invoice;
 pub mod ledger;
+pub mod listing;
 pub mod payment;
 pub mod period;
 pub mod posted;

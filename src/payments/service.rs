@@ -6,6 +6,7 @@
 
 mod checkout;
 mod crediting;
+mod drafting;
 mod ending;
 mod estate;
 mod gateway;
@@ -18,6 +19,7 @@ mod reading;
 mod refund;
 mod settlement;
 mod verification;
+mod voiding;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,6 +30,8 @@ use crate::db::{Batcher, Db, Tx};
 use crate::jobs;
 
 pub use checkout::{CreateCheckout, Item};
+pub use crediting::CreateCreditNote;
+pub use drafting::CreateInvoice;
 pub use inbox::{Incoming, Receipt};
 pub use ledger::{Ledger, Options as LedgerOptions, Rebuilt, Standing};
 pub use operations::{EventFilter, ProviderEventDetail, ProviderStatus, SeenEvent};

@@ -7,6 +7,7 @@ pub mod credit_note;
 pub mod event;
 pub mod invoice;
 pub mod ledger;
+pub mod listing;
 pub mod payment;
 pub mod plan;
 pub mod profile;

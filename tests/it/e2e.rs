@@ -6,6 +6,7 @@ pub mod attacks;
 mod audit;
 mod auth;
 mod chat;
+mod invoices;
 mod limits;
 mod market;
 mod organizations;

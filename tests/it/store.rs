@@ -8,6 +8,7 @@ mod db;
 mod faults;
 mod idempotency;
 mod inbox;
+mod invoices;
 mod jobs;
 mod ledger;
 pub mod ledger_chain;

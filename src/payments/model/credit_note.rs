@@ -95,7 +95,8 @@ pub fn credit(invoice: &Invoice, amount_minor: i64) -> Result<Credit, Uncreditab
         return Err(Uncreditable::Amount { left_minor });
     }
     let credited_minor = invoice.credited_minor.saturating_add(amount_minor);
-    let tax = invoice.tax_of_first(credited_minor).saturating_sub(invoice.tax_of_first(invoice.credited_minor));
+    let tax =
+        invoice.tax_of_first(credited_minor).saturating_sub(invoice.tax_of_first(invoice.credited_minor));
     let whole = invoice.status == InvoiceStatus::Open && amount_minor == left_minor;
     Ok(Credit {
         amount: Money::new(amount_minor, invoice.currency),

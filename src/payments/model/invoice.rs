@@ -1,6 +1,6 @@
 //! Invoices: what was asked for, where it stands, and the tax in it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::period::Cycle;
 use super::{Impossible, InvoiceId};
@@ -50,6 +50,17 @@ impl InvoiceStatus {
     }
 }
 
+/// Why an invoice is not given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unvoidable {
+    /// It was issued: a credit note takes it back.
+    Issued,
+    /// It was never issued, so nothing is lost.
+    NotIssued,
+    /// It is over.
+    Closed(InvoiceStatus),
+}
+
 words! {
     /// Where an invoice comes from.
     pub enum InvoiceOrigin {
@@ -61,7 +72,7 @@ words! {
 }
 
 /// An invoice without its lines.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, crate::db::Row)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, crate::db::Row)]
 pub struct Invoice {
     /// Its id.
     pub id: InvoiceId,
@@ -107,6 +118,8 @@ pub struct Invoice {
     pub issued_at: Option<Timestamp>,
     /// When it was paid.
     pub paid_at: Option<Timestamp>,
+    /// Until when it is to be paid, if that is said.
+    pub due_at: Option<Timestamp>,
 }
 
 impl Invoice {
@@ -127,6 +140,32 @@ impl Invoice {
         i64::try_from(share).unwrap_or(self.tax_minor)
     }
 
+    /// Where it stands when it is given up as void: a draft, or a checkout's that was not issued.
+    ///
+    /// # Errors
+    /// [`Unvoidable`].
+    pub const fn voided(&self) -> Result<InvoiceStatus, Unvoidable> {
+        match (self.status, &self.number) {
+            (InvoiceStatus::Draft, _) | (InvoiceStatus::Open, None) => Ok(InvoiceStatus::Void),
+            (InvoiceStatus::Open, Some(_)) | (InvoiceStatus::Paid, _) => Err(Unvoidable::Issued),
+            (InvoiceStatus::Void | InvoiceStatus::Uncollectible, _) => Err(Unvoidable::Closed(self.status)),
+        }
+    }
+
+    /// Where it stands when it is given up for lost: one that was issued and is open.
+    ///
+    /// # Errors
+    /// [`Unvoidable`].
+    pub const fn written_off(&self) -> Result<InvoiceStatus, Unvoidable> {
+        match (self.status, &self.number) {
+            (InvoiceStatus::Open, Some(_)) => Ok(InvoiceStatus::Uncollectible),
+            (InvoiceStatus::Draft, _) | (InvoiceStatus::Open, None) => Err(Unvoidable::NotIssued),
+            (InvoiceStatus::Paid | InvoiceStatus::Void | InvoiceStatus::Uncollectible, _) => {
+                Err(Unvoidable::Closed(self.status))
+            }
+        }
+    }
+
     /// Whether the law wants its recipient named: with a name and an address, which it may lack.
     #[must_use]
     pub const fn requires_recipient(&self) -> bool {
@@ -135,7 +174,7 @@ impl Invoice {
 }
 
 /// What is charged for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, crate::db::Row)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, crate::db::Row)]
 pub struct InvoiceLine {
     /// The invoice.
     pub invoice_id: InvoiceId,
@@ -168,7 +207,7 @@ pub fn tax_included(total: Money) -> Result<Money, MoneyError> {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
     use InvoiceStatus::{Draft, Open, Paid, Uncollectible, Void};
 
@@ -204,6 +243,7 @@ pub mod tests {
             created_at: now,
             issued_at: numbered.then_some(now),
             paid_at: (status == Paid).then_some(now),
+            due_at: None,
         }
     }
 
@@ -222,6 +262,28 @@ pub mod tests {
             Paid.change_to(Void).unwrap_err().to_string(),
             "the invoice is paid and cannot become void"
         );
+    }
+
+    #[test]
+    fn what_is_given_up_follows_the_states() {
+        let checkout = Invoice { number: None, ..issued(115, 15) };
+        let all = [standing(Draft, 115, 15), checkout, issued(115, 15), standing(Paid, 115, 15)];
+        let closed = [Void, Uncollectible].map(|status| standing(status, 115, 15));
+        let all: Vec<Invoice> = all.into_iter().chain(closed).collect();
+        let voided: Vec<_> = all.iter().map(Invoice::voided).collect();
+        let (not_issued, over) = (Unvoidable::NotIssued, Unvoidable::Closed);
+        let still = Err(Unvoidable::Issued);
+        assert_eq!(voided, [Ok(Void), Ok(Void), still, still, Err(over(Void)), Err(over(Uncollectible))]);
+        let lost: Vec<_> = all.iter().map(Invoice::written_off).collect();
+        let (early, late) = (Err(not_issued), |status| Err(over(status)));
+        let expected = [early, early, Ok(Uncollectible), late(Paid), late(Void), late(Uncollectible)];
+        assert_eq!(lost, expected);
+        // Whatever it becomes, its state may become.
+        for (invoice, outcome) in all.iter().zip(voided.into_iter().zip(lost)) {
+            for to in [outcome.0, outcome.1].into_iter().flatten() {
+                assert_eq!(invoice.status.change_to(to), Ok(to));
+            }
+        }
     }
 
     #[test]

@@ -280,12 +280,14 @@ mod tests {
     #[test]
     fn a_sale_is_undone() {
         let owed = credit_note(rand(11_500), rand(1_500), Account::Receivable).unwrap();
-        let expected = [(Account::Refunds, 10_000), (Account::VatOutput, 1_500), (Account::Receivable, -11_500)];
+        let expected =
+            [(Account::Refunds, 10_000), (Account::VatOutput, 1_500), (Account::Receivable, -11_500)];
         assert_eq!(amounts(&owed), expected);
         let paid = credit_note(rand(100), rand(0), Account::CustomerCredit).unwrap();
         assert_eq!(amounts(&paid), [(Account::Refunds, 100), (Account::CustomerCredit, -100)]);
         let lost = write_off(rand(11_500), rand(1_500)).unwrap();
-        let expected = [(Account::BadDebts, 10_000), (Account::VatOutput, 1_500), (Account::Receivable, -11_500)];
+        let expected =
+            [(Account::BadDebts, 10_000), (Account::VatOutput, 1_500), (Account::Receivable, -11_500)];
         assert_eq!(amounts(&lost), expected);
     }
 

@@ -79,7 +79,7 @@ pub(super) fn invoice(with_lines: InvoiceWithLines) -> wire::Invoice {
         credited: Some(money(invoice.credited_minor)),
         prices_include_tax: invoice.prices_include_tax,
         tax: Some(money(invoice.tax_minor)),
-        tax_rate_percent: format!("{}.{:02}", invoice.tax_rate_bp / 100, invoice.tax_rate_bp % 100),
+        tax_rate_percent: super::invoices::percent(invoice.tax_rate_bp),
         lines: lines.into_iter().map(line).collect(),
         supplier: Some(wire::InvoiceParty {
             name: invoice.supplier_legal_name,
@@ -97,6 +97,7 @@ pub(super) fn invoice(with_lines: InvoiceWithLines) -> wire::Invoice {
         create_time: Some(encode::timestamp(invoice.created_at)),
         issue_time: invoice.issued_at.map(encode::timestamp),
         pay_time: invoice.paid_at.map(encode::timestamp),
+        due_time: invoice.due_at.map(encode::timestamp),
     }
 }
 

@@ -2,17 +2,15 @@
 
 use tonic::{Request, Response, Status};
 
-use crate::base::{Currency, Money, Violations, text};
+use crate::base::{Money, Violations, text};
 use crate::payments::model::{Refund, RefundDestination, RefundStatus};
 use crate::payments::service::{ApproveRefund, Cursor, RefundFilter, RefundPayment, RefundSource};
 use crate::proto::capecontrol::payments::v1 as wire;
-use crate::proto::google;
 use crate::rpc::{self, decode, encode};
 
 use super::Rpc;
 
 const LIST_REFUNDS: &str = "payments.ListRefunds";
-const NANOS_PER_UNIT: i64 = 1_000_000_000;
 
 impl Rpc {
     pub(super) async fn propose_refund(
@@ -93,29 +91,14 @@ fn proposal(request: wire::RefundPaymentRequest) -> Result<RefundPayment, Violat
         }
         None => None,
     };
-    let amount = request.amount.and_then(|amount| money(&mut v, &amount));
+    let amount = decode::optional_money(&mut v, "amount", request.amount.as_ref());
+    v.check(amount.is_none_or(|amount| amount.minor > 0), "amount", "must be above nothing; leave it out for all");
     match (source, destination) {
         (Some(source), Some(destination)) if v.is_empty() => {
             Ok(RefundPayment { source, amount, reason: request.reason, destination })
         }
         _ => Err(v),
     }
-}
-
-/// Reads an amount above nothing, in whole minor units of a currency that is known. When it is wrong that is noted.
-fn money(v: &mut Violations, amount: &google::r#type::Money) -> Option<Money> {
-    let currency = Currency::parse(&amount.currency_code);
-    v.check(currency.is_some(), "amount.currency_code", "must be a currency of ISO 4217 that we keep books in");
-    let scale = 10_i64.checked_pow(currency?.exponent())?;
-    let nanos_per_minor = NANOS_PER_UNIT.checked_div(scale)?;
-    let nanos = i64::from(amount.nanos);
-    let whole = (0..NANOS_PER_UNIT).contains(&nanos) && nanos.checked_rem(nanos_per_minor) == Some(0);
-    v.check(whole, "amount.nanos", "must be of whole minor units, such as 500000000 for fifty cents, and not negative");
-    let minor = nanos.checked_div(nanos_per_minor)?;
-    let minor = amount.units.checked_mul(scale).and_then(|units| units.checked_add(minor));
-    let minor = minor.filter(|minor| amount.units >= 0 && *minor > 0);
-    v.check(minor.is_some(), "amount.units", "must make an amount above nothing");
-    Some(Money::new(minor.filter(|_| whole)?, currency?))
 }
 
 fn wanted_status(v: &mut Violations, number: i32) -> Option<RefundStatus> {
@@ -175,46 +158,5 @@ fn destination(destination: RefundDestination) -> wire::RefundDestination {
     match destination {
         RefundDestination::Source => wire::RefundDestination::Source,
         RefundDestination::Credit => wire::RefundDestination::Credit,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn read(code: &str, units: i64, nanos: i32) -> Result<i64, String> {
-        let mut v = Violations::new();
-        let amount = google::r#type::Money { currency_code: code.to_owned(), units, nanos };
-        let read = money(&mut v, &amount);
-        assert_eq!(read.is_none(), !v.is_empty(), "{read:?} {v:?}");
-        read.map(|read| read.minor).ok_or_else(|| v.as_slice()[0].field.clone())
-    }
-
-    #[test]
-    fn amounts_are_whole_cents_above_nothing() {
-        assert_eq!((read("ZAR", 529, 0), read("ZAR", 0, 10_000_000)), (Ok(52_900), Ok(1)));
-        let wrong = |field: &str| Err(format!("amount.{field}"));
-        assert_eq!((read("", 1, 0), read("zar", 1, 0)), (wrong("currency_code"), wrong("currency_code")));
-        for nanos in [1, 9_999_999, 1_000_000_000, -10_000_000] {
-            assert_eq!(read("ZAR", 1, nanos), wrong("nanos"), "{nanos}");
-        }
-        for units in [0, -1, i64::MAX, i64::MIN] {
-            assert_eq!(read("ZAR", units, 0), wrong("units"), "{units}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_written_is_read_again(minor in 1_i64..i64::MAX / 2) {
-            let mut v = Violations::new();
-            let amount = Money::new(minor, Currency::Zar);
-            prop_assert_eq!(money(&mut v, &encode::money(amount)), Some(amount));
-        }
-
-        #[test]
-        fn no_amount_is_a_panic(units: i64, nanos: i32) {
-            let _ = read("ZAR", units, nanos);
-        }
     }
 }

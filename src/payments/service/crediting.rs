@@ -2,16 +2,30 @@
 
 use crate::audit::Risk;
 use crate::auth::Caller;
-use crate::base::Money;
-use crate::db::Tx;
+use crate::base::{Currency, Money, OrganizationId, Violations, text};
+use crate::db::{Scope, Tx};
+use crate::idempotency::RequestKey;
 use crate::payments::Error;
-use crate::payments::model::credit_note::{self, Credit, Uncreditable};
+use crate::payments::model::credit_note::{self, Credit, REASON_CHARS_MAX, Uncreditable};
 use crate::payments::model::ledger::{self, Account, Kind};
-use crate::payments::model::{CreditNote, Invoice, InvoiceStatus, RefundId};
+use crate::payments::model::{CreditNote, CreditNoteId, Invoice, InvoiceId, InvoiceStatus, RefundId};
 use crate::payments::store;
 use crate::payments::store::ledger::Head;
 
 use super::Service;
+use super::drafting::{Begun, Opened};
+use super::reading::{Cursor, LOCATE, administrator, readable, visible};
+
+/// A wish to take something off an invoice.
+#[derive(Clone, Debug)]
+pub struct CreateCreditNote {
+    /// The invoice.
+    pub invoice_id: InvoiceId,
+    /// How much, tax included; none for all that is left.
+    pub amount: Option<Money>,
+    /// Why, as the law wants it told.
+    pub reason: String,
+}
 
 /// What a credit note is to say.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +39,74 @@ pub(super) struct NewCreditNote<'a> {
 }
 
 impl Service {
+    /// Takes something off an invoice, for the platform's staff.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::InvoiceNotFound`], and as [`Service::issue_credit_note`].
+    pub async fn create_credit_note(
+        &self,
+        caller: &Caller,
+        command: CreateCreditNote,
+        key: Option<&RequestKey>,
+    ) -> Result<CreditNote, Error> {
+        administrator(caller)?;
+        let command = checked(command)?;
+        let opened = match self.begin_on_invoice(caller, command.invoice_id, key).await? {
+            Begun::Replay(answer) => return Ok(answer),
+            Begun::New(opened) => *opened,
+        };
+        let Opened { mut tx, slot, mut invoice, .. } = opened;
+        let left = Money::new(invoice.due_minor(), invoice.currency);
+        let amount = command.amount.unwrap_or(left);
+        let new = NewCreditNote { amount, reason: &command.reason, refund_id: None };
+        let note = self.issue_credit_note(&mut tx, caller, &mut invoice, new).await?;
+        slot.store(&mut tx, &note).await?;
+        tx.commit().await?;
+        Ok(note)
+    }
+
+    /// A credit note of an organisation that the caller belongs to.
+    ///
+    /// # Errors
+    /// [`Error::CreditNoteNotFound`].
+    pub async fn get_credit_note(&self, caller: &Caller, id: CreditNoteId) -> Result<CreditNote, Error> {
+        caller.account()?;
+        let mut conn = self.db.conn(LOCATE).await?;
+        let home = store::credit_note::organization_of(&mut conn, id).await?;
+        let home = home.ok_or(Error::CreditNoteNotFound)?;
+        drop(conn);
+        let mut conn = self.db.conn(Scope::Organization(home)).await?;
+        if !visible(&mut conn, caller, home).await? {
+            return Err(Error::CreditNoteNotFound);
+        }
+        store::credit_note::get(&mut conn, id).await?.ok_or(Error::CreditNoteNotFound)
+    }
+
+    /// Credit notes of an organisation, or of one of its invoices, the newest first.
+    ///
+    /// # Errors
+    /// [`Error::InvoiceNotFound`] when the invoice is not the organisation's.
+    pub async fn list_credit_notes(
+        &self,
+        caller: &Caller,
+        named: Option<OrganizationId>,
+        invoice: Option<InvoiceId>,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<CreditNote>, Error> {
+        let assumed = named.map_or_else(|| caller.personal(), Ok)?;
+        let mut conn = self.db.conn(Scope::Organization(assumed)).await?;
+        let organization = readable(&mut conn, caller, named).await?;
+        let after = Cursor::place(after);
+        let Some(invoice) = invoice else {
+            return Ok(store::credit_note::page(&mut conn, organization, after, limit).await?);
+        };
+        if store::invoice::organization_of(&mut conn, invoice).await? != Some(organization) {
+            return Err(Error::InvoiceNotFound);
+        }
+        Ok(store::credit_note::page_of_invoice(&mut conn, organization, invoice, after, limit).await?)
+    }
+
     /// Takes something off an invoice that was issued, books it, and writes the invoice. The organisation's billing
     /// profile, the payment that is concerned and the invoice are locked. The note's number is taken last, so nothing
     /// may be locked after this.
@@ -113,6 +195,16 @@ impl Service {
             issued_at: self.world.now(),
         }
     }
+}
+
+fn checked(mut command: CreateCreditNote) -> Result<CreateCreditNote, Violations> {
+    let mut v = Violations::new();
+    if let Some(amount) = command.amount {
+        v.check(amount.currency == Currency::Zar, "amount", "must be in ZAR");
+        v.check(amount.minor > 0, "amount", "must be above zero");
+    }
+    command.reason = text::line(&mut v, "reason", &command.reason, REASON_CHARS_MAX);
+    v.finish().map(|()| command)
 }
 
 fn taken_off(invoice: &Invoice, amount: Money) -> Result<Credit, Error> {

@@ -100,7 +100,7 @@ impl Service {
         still_in_office(&mut tx, maker_id).await?;
         let receipt = self.receipt_of(&mut tx, command.source).await?;
         let same = command.amount.is_none_or(|amount| amount.currency == receipt.currency);
-        violations.check(same, "amount.currency_code", format!("must be {}", receipt.currency.code()));
+        violations.check(same, "amount", format!("must be {}", receipt.currency.code()));
         let known = receipt.organization_id.is_some() || command.destination == RefundDestination::Source;
         violations.check(known, "destination", "must be the source: nobody knows whose money it is");
         violations.finish()?;

@@ -385,9 +385,7 @@ impl Service {
     ) -> Result<Outcome, Failure> {
         let detail = match payment.status {
             PaymentStatus::Succeeded => "the order was paid before",
-            PaymentStatus::Superseded => {
-                "another payment bought a plan first, or less of the invoice is due"
-            }
+            PaymentStatus::Superseded => "another payment bought a plan first, or less of the invoice is due",
             PaymentStatus::Cancelled => "the order was cancelled",
             PaymentStatus::Expired => "the order had expired",
             PaymentStatus::Created | PaymentStatus::Pending | PaymentStatus::Failed => {

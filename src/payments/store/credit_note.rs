@@ -1,8 +1,8 @@
 //! Credit notes. Each is written once.
 
-use crate::base::OrganizationId;
+use crate::base::{OrganizationId, Timestamp};
 use crate::db::{self, Conn, Tx};
-use crate::payments::model::{CreditNote, CreditNoteId};
+use crate::payments::model::{CreditNote, CreditNoteId, InvoiceId};
 
 /// The organisation of a credit note.
 ///
@@ -30,6 +30,59 @@ pub async fn get(conn: &mut impl Conn, id: CreditNoteId) -> Result<Option<Credit
     )
     .bind(id)
     .optional()
+    .await
+}
+
+/// An organisation's credit notes, the newest first, behind a place in that order.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn page(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    after: (Timestamp, CreditNoteId),
+    limit: i64,
+) -> Result<Vec<CreditNote>, db::Error> {
+    conn.sql(
+        "SELECT id, organization_id, invoice_id, invoice_number, number, refund_id, currency, amount_minor, tax_minor,
+                tax_rate_bp, reason, account_id, supplier_legal_name, supplier_trading_name, supplier_vat_number,
+                supplier_address, customer_name, customer_vat_number, customer_address, test, issued_at
+         FROM credit_notes WHERE organization_id = $1 AND (issued_at, id) < ($2, $3)
+         ORDER BY issued_at DESC, id DESC LIMIT $4",
+    )
+    .bind(organization_id)
+    .bind(after.0)
+    .bind(after.1)
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// The credit notes of an invoice of an organisation, likewise.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn page_of_invoice(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    invoice_id: InvoiceId,
+    after: (Timestamp, CreditNoteId),
+    limit: i64,
+) -> Result<Vec<CreditNote>, db::Error> {
+    conn.sql(
+        "SELECT id, organization_id, invoice_id, invoice_number, number, refund_id, currency, amount_minor, tax_minor,
+                tax_rate_bp, reason, account_id, supplier_legal_name, supplier_trading_name, supplier_vat_number,
+                supplier_address, customer_name, customer_vat_number, customer_address, test, issued_at
+         FROM credit_notes
+         WHERE organization_id IS NOT DISTINCT FROM $1 AND invoice_id = $2 AND (issued_at, id) < ($3, $4)
+         ORDER BY issued_at DESC, id DESC LIMIT $5",
+    )
+    .bind(organization_id)
+    .bind(invoice_id)
+    .bind(after.0)
+    .bind(after.1)
+    .bind(limit)
+    .all()
     .await
 }
 

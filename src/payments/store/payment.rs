@@ -52,6 +52,8 @@ pub async fn lock(tx: &mut Tx, id: PaymentId) -> Result<Payment, db::Error> {
 
 /// The newest payment of an organisation's invoice. The organisation's billing profile is locked.
 ///
+/// `coalesce` keeps SQLite from going through all payments of the organisation for the sake of their order.
+///
 /// # Errors
 /// What the database refuses.
 pub async fn newest_of_invoice(
@@ -62,7 +64,7 @@ pub async fn newest_of_invoice(
     tx.sql(
         "SELECT id, organization_id, account_id, invoice_id, provider, status, plan_id, billing_cycle, currency,
                 amount_minor, fee_minor, provider_payment_id, test, created_at, updated_at, settled_at
-         FROM payments WHERE organization_id IS NOT DISTINCT FROM $1 AND invoice_id = $2
+         FROM payments WHERE coalesce(organization_id, id) = $1 AND invoice_id = $2
          ORDER BY created_at DESC, id DESC LIMIT 1",
     )
     .bind(organization_id)

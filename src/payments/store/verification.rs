@@ -95,10 +95,7 @@ pub async fn noted(conn: &mut impl Conn, limit: i64) -> Result<Vec<(InvoiceId, i
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn credited_tax(
-    conn: &mut impl Conn,
-    limit: i64,
-) -> Result<Vec<(InvoiceId, i64, i64)>, db::Error> {
+pub async fn credited_tax(conn: &mut impl Conn, limit: i64) -> Result<Vec<(InvoiceId, i64, i64)>, db::Error> {
     conn.sql(
         "SELECT id, expected, booked FROM (
              SELECT note.invoice_id AS id, CAST(sum(note.tax_minor) AS bigint) AS expected,

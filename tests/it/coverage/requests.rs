@@ -14,7 +14,8 @@ use capecontrol::auth::{Caller, Email, OrganizationRole, store};
 use capecontrol::base::{Currency, Money};
 use capecontrol::db::{Conn as _, Scope};
 use capecontrol::jobs::JobId;
-use capecontrol::payments::service::EventFilter;
+use capecontrol::payments::model::draft::{DraftLine, TaxRate};
+use capecontrol::payments::service::{CreateCreditNote, CreateInvoice, EventFilter};
 use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::chat::v1 as chat;
 use capecontrol::proto::capecontrol::marketplace::v1 as marketplace;
@@ -42,6 +43,11 @@ pub struct Party {
     pub message_id: String,
     pub payment_id: String,
     pub invoice_id: String,
+    /// Of an invoice that the platform's staff wrote.
+    pub draft_id: String,
+    /// Of one that they issued, and of what was taken off it.
+    pub issued_invoice_id: String,
+    pub credit_note_id: String,
     /// An organisation that the person made, with a friend in it.
     pub team_id: String,
     pub friend_id: String,
@@ -81,6 +87,9 @@ impl Party {
             message_id: String::new(),
             payment_id: String::new(),
             invoice_id: String::new(),
+            draft_id: String::new(),
+            issued_invoice_id: String::new(),
+            credit_note_id: String::new(),
             team_id: String::new(),
             friend_id: String::new(),
             invitation_id: String::new(),
@@ -112,6 +121,7 @@ impl Party {
         let checkout =
             party.person.payments().create_checkout(create_checkout(&party)).await.unwrap().into_inner();
         (party.payment_id, party.invoice_id) = (checkout.payment_id, checkout.invoice_id);
+        party.be_charged(t).await;
         party.found_a_team(t, name).await;
         party.get_programs(t, name).await;
         party.pay(t, name).await;
@@ -138,6 +148,35 @@ impl Party {
         let maker = promote(&t.db, &t.world, account, personal).await;
         let wish = wish(self.paid_payment_id.parse().unwrap(), Some(100));
         self.refund_id = service.refund_payment(&maker, wish, None).await.unwrap().id.to_string();
+    }
+
+    /// Has the platform's staff write two invoices, issue one, and take something off it, twice.
+    async fn be_charged(&mut self, t: &App) {
+        let (staff, payments) = (Caller::system("test"), &t.node.payments);
+        let wish = || CreateInvoice {
+            organization_id: self.person.organization_id,
+            lines: vec![DraftLine {
+                description: "A day of training".to_owned(),
+                quantity: 1,
+                unit: Money::new(120_000, Currency::Zar),
+            }],
+            prices_include_tax: false,
+            tax_rate: TaxRate::Standard,
+            due_at: None,
+        };
+        self.draft_id = payments.create_invoice(&staff, wish(), None).await.unwrap().invoice.id.to_string();
+        let second = payments.create_invoice(&staff, wish(), None).await.unwrap().invoice.id;
+        let issued = payments.finalize_invoice(&staff, second, None).await.unwrap().invoice;
+        self.issued_invoice_id = issued.id.to_string();
+        for cents in [100, 200] {
+            let credit = CreateCreditNote {
+                invoice_id: issued.id,
+                amount: Some(Money::new(cents, Currency::Zar)),
+                reason: "An hour less".to_owned(),
+            };
+            let note = payments.create_credit_note(&staff, credit, None).await.unwrap();
+            self.credit_note_id = note.id.to_string();
+        }
     }
 
     async fn found_a_team(&mut self, t: &App, name: &str) {
@@ -453,12 +492,53 @@ pub const REQUESTS: &[Request] = &[
     ("/capecontrol.operations.v1.OperationsService/RetryDeadJob", |p| {
         operations::RetryDeadJobRequest { job_id: p.job_id.clone(), ..Default::default() }.encode_to_vec()
     }),
+    ("/capecontrol.payments.v1.InvoiceService/CreateCreditNote", |p| {
+        payments::CreateCreditNoteRequest {
+            invoice_id: p.issued_invoice_id.clone(),
+            reason: "The price was wrong.".to_owned(),
+            amount: Some(rand(1)),
+            ..Default::default()
+        }
+        .encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.InvoiceService/CreateInvoice", |p| {
+        let line = payments::InvoiceLineDraft {
+            description: "A day of training".to_owned(),
+            quantity: 2,
+            unit_price: Some(rand(1_200)),
+        };
+        payments::CreateInvoiceRequest {
+            organization_id: p.organization_id.clone(),
+            lines: vec![line],
+            tax_rate: payments::TaxRate::Standard.into(),
+            ..Default::default()
+        }
+        .encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.InvoiceService/FinalizeInvoice", |p| {
+        payments::FinalizeInvoiceRequest { invoice_id: p.draft_id.clone(), ..Default::default() }
+            .encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.InvoiceService/GetCreditNote", |p| {
+        payments::GetCreditNoteRequest { credit_note_id: p.credit_note_id.clone() }.encode_to_vec()
+    }),
     ("/capecontrol.payments.v1.InvoiceService/GetInvoice", |p| {
         payments::GetInvoiceRequest { invoice_id: p.invoice_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.InvoiceService/ListCreditNotes", |p| {
+        payments::ListCreditNotesRequest {
+            organization_id: p.organization_id.clone(),
+            invoice_id: p.issued_invoice_id.clone(),
+            ..Default::default()
+        }
+        .encode_to_vec()
     }),
     ("/capecontrol.payments.v1.InvoiceService/ListInvoices", |p| {
         let organization_id = p.organization_id.clone();
         payments::ListInvoicesRequest { organization_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.InvoiceService/VoidInvoice", |p| {
+        payments::VoidInvoiceRequest { invoice_id: p.draft_id.clone(), ..Default::default() }.encode_to_vec()
     }),
     ("/capecontrol.payments.v1.PaymentOperationsService/GetProviderEvent", |p| {
         payments::GetProviderEventRequest { provider_event_id: p.provider_event_id.clone() }.encode_to_vec()
@@ -591,6 +671,10 @@ fn install(party: &Party) -> marketplace::InstallListingRequest {
 fn refund(source: payments::refund_payment_request::Source) -> payments::RefundPaymentRequest {
     let reason = "paid twice".to_owned();
     payments::RefundPaymentRequest { source: Some(source), reason, ..Default::default() }
+}
+
+fn rand(units: i64) -> capecontrol::proto::google::r#type::Money {
+    capecontrol::rpc::encode::money(Money::new(units * 100, Currency::Zar))
 }
 
 fn create_checkout(party: &Party) -> payments::CreateCheckoutRequest {

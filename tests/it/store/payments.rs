@@ -11,6 +11,7 @@ use capecontrol::db::Scope;
 use capecontrol::idempotency::{IDEMPOTENCY_KEY_REUSED, RequestKey};
 use capecontrol::jobs::Worker;
 use capecontrol::payments::model::ledger::Account;
+use capecontrol::payments::model::listing::Listing;
 use capecontrol::payments::model::period::Cycle;
 use capecontrol::payments::model::{
     AlarmKind, Checkout, EventStatus, InvoiceId, InvoiceStatus, PaymentId, PaymentStatus, ReceiptStatus,
@@ -571,7 +572,7 @@ on_both! {
             let wish = CreateCheckout { organization_id, ..wish("pro", Cycle::Monthly) };
             let error = service.create_checkout(&bob, wish, None).await.unwrap_err();
             assert_eq!(error.reason().name, NOT_FOUND.name);
-            assert!(service.list_invoices(&bob, organization_id, None, 10).await.is_err());
+            assert!(service.list_invoices(&bob, organization_id, &Listing::default(), None, 10).await.is_err());
             assert!(service.get_subscription(&bob, organization_id).await.is_err());
             assert!(service.get_billing_profile(&bob, organization_id).await.is_err());
         }
@@ -595,7 +596,7 @@ on_both! {
         assert_eq!(fields, ["return_url", "cancel_url", "plan.plan_id", "plan.billing_cycle"]);
         let unsold = service.create_checkout(&ada, wish("live-verification", Cycle::Yearly), None).await;
         assert_eq!(unsold.unwrap_err().violations().len(), 1);
-        assert_eq!(service.list_invoices(&ada, None, None, 10).await.unwrap(), []);
+        assert_eq!(service.list_invoices(&ada, None, &Listing::default(), None, 10).await.unwrap(), []);
     }
 
     async fn a_repeated_checkout_is_the_first_one(t: Fixture) {
@@ -608,7 +609,7 @@ on_both! {
         assert_eq!(first, again);
         let other = service.create_checkout(&ada, wish(), Some(&key(2))).await.unwrap_err();
         assert_eq!(other.reason().name, IDEMPOTENCY_KEY_REUSED.name);
-        assert_eq!(service.list_invoices(&ada, None, None, 10).await.unwrap().len(), 1);
+        assert_eq!(service.list_invoices(&ada, None, &Listing::default(), None, 10).await.unwrap().len(), 1);
     }
 
     async fn invoices_carry_the_profile_of_the_day_they_are_paid(t: Fixture) {
@@ -646,11 +647,11 @@ on_both! {
         for _ in 0..5 {
             checkout(&service, &ada, "pro", Cycle::Monthly).await;
         }
-        let all = service.list_invoices(&ada, None, None, 10).await.unwrap();
-        let first = service.list_invoices(&ada, None, None, 2).await.unwrap();
+        let all = service.list_invoices(&ada, None, &Listing::default(), None, 10).await.unwrap();
+        let first = service.list_invoices(&ada, None, &Listing::default(), None, 2).await.unwrap();
         let last = &first[1].invoice;
-        let after = capecontrol::payments::service::Cursor { at: last.created_at, id: last.id.uuid() };
-        let rest = service.list_invoices(&ada, None, Some(after), 10).await.unwrap();
+        let after = Listing::default().order.place(last);
+        let rest = service.list_invoices(&ada, None, &Listing::default(), Some(after), 10).await.unwrap();
         assert_eq!([first, rest].concat(), all);
         assert_eq!((all.len(), all[0].lines.len()), (5, 1));
         let plans = service.list_plans(None, 10).await.unwrap();
