@@ -14,6 +14,7 @@ mod passwords;
 pub mod payments;
 mod platform;
 mod provider_api;
+mod refunds;
 mod sessions;
 mod simulator;
 mod tools;
