@@ -7,6 +7,7 @@ use capecontrol::auth::Caller;
 use capecontrol::base::fault::{Fault as _, NOT_FOUND};
 use capecontrol::payments::Options;
 use capecontrol::payments::model::ledger::Account;
+use capecontrol::payments::model::listing::Listing;
 use capecontrol::payments::model::period::Cycle;
 use capecontrol::payments::model::{AlarmKind, EventStatus, PaymentStatus, SubscriptionStatus};
 use capecontrol::payments::payfast::itn::signed_body;
@@ -211,7 +212,7 @@ on_both! {
         // A price stands in the price list only: a wish has no field for one.
         let unsold = service.create_checkout(&bob, wish("anything", Cycle::Monthly), None).await.unwrap_err();
         assert_eq!(unsold.violations()[0].field, "plan.plan_id");
-        assert_eq!(service.list_invoices(&ada, None, None, 10).await.unwrap().len(), 1);
+        assert_eq!(service.list_invoices(&ada, None, &Listing::default(), None, 10).await.unwrap().len(), 1);
     }
 }
 

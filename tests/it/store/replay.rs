@@ -95,9 +95,8 @@ async fn before(service: &Service, (caller, payment, invoice): &Order) -> (Calle
 async fn place(t: &Fixture, payment: &Payment, with_lines: &InvoiceWithLines) {
     let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
     store::invoice::insert(&mut tx, &with_lines.invoice).await.unwrap();
-    for line in &with_lines.lines {
-        store::invoice::insert_line(&mut tx, with_lines.invoice.organization_id, line).await.unwrap();
-    }
+    let organization = with_lines.invoice.organization_id;
+    store::invoice::insert_lines(&mut tx, organization, &with_lines.lines).await.unwrap();
     store::payment::insert(&mut tx, payment).await.unwrap();
     tx.commit().await.unwrap();
 }
