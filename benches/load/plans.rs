@@ -70,9 +70,10 @@ const HOT: &[Hot] = hot! {
         "get": "a payment",
         "pending_since": "an organisation's open payments",
     }
-    "payments/store/invoice.rs" {
-        "page": "a page of invoices",
-        "lines": "the lines of invoices",
+    "payments/store/invoice.rs" { "lines": "the lines of invoices" }
+    "payments/store/listing.rs" {
+        "newest": "a page of invoices: their places",
+        "invoices": "a page of invoices",
     }
     "payments/store/ledger.rs" {
         "insert_head": "posting: the head",

@@ -6,28 +6,25 @@ const NOT_AN_ID: &str = "must be a UUID such as 0198c0de-0000-7000-8000-00000000
 
 /// Checks a line that people type (a name, a title): not blank, no control characters, at most `chars_max` characters
 /// (Unicode scalar values). Returns it without surrounding white space.
-pub fn line(violations: &mut Violations, field: &'static str, text: &str, chars_max: usize) -> String {
+pub fn line(violations: &mut Violations, field: &str, text: &str, chars_max: usize) -> String {
     let text = text.trim();
     violations.check(!text.is_empty(), field, "must not be empty");
     optional_line(violations, field, text, chars_max)
 }
 
 /// As [`line`], but may be empty.
-pub fn optional_line(
-    violations: &mut Violations,
-    field: &'static str,
-    text: &str,
-    chars_max: usize,
-) -> String {
+pub fn optional_line(violations: &mut Violations, field: &str, text: &str, chars_max: usize) -> String {
     let text = text.trim();
-    if text.chars().any(char::is_control) {
+    // A line ends at these two as well, wherever the text is shown.
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    if text.chars().any(breaks) {
         violations.add_hostile(field, "must be one line without control characters");
     }
     bounded(violations, field, text, chars_max)
 }
 
 /// Checks text of several lines: no control characters but line breaks and tabs, at most `chars_max` characters.
-pub fn paragraphs(violations: &mut Violations, field: &'static str, text: &str, chars_max: usize) -> String {
+pub fn paragraphs(violations: &mut Violations, field: &str, text: &str, chars_max: usize) -> String {
     let printable = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
     if !text.chars().all(printable) {
         violations.add_hostile(field, "must not contain control characters");
@@ -51,7 +48,7 @@ pub fn optional_id<T>(violations: &mut Violations, field: &str, text: &str) -> O
     read
 }
 
-fn bounded(violations: &mut Violations, field: &'static str, text: &str, chars_max: usize) -> String {
+fn bounded(violations: &mut Violations, field: &str, text: &str, chars_max: usize) -> String {
     if text.chars().nth(chars_max).is_some() {
         violations.add_hostile(field, format!("must have at most {chars_max} characters"));
     }
@@ -82,8 +79,10 @@ mod tests {
         line(&mut violations, "name", "Adas", 3);
         line(&mut violations, "name", " ", 3);
         line(&mut violations, "name", "a\nb", 3);
-        assert_eq!(violations.len(), 3);
+        line(&mut violations, "name", "a\u{2028}b", 3);
+        line(&mut violations, "name", "a\u{2029}b", 3);
+        assert_eq!(violations.len(), 5);
         let hostile: Vec<_> = violations.as_slice().iter().map(|violation| violation.hostile).collect();
-        assert_eq!(hostile, [true, false, true], "people leave names empty");
+        assert_eq!(hostile, [true, false, true, true, true], "people leave names empty");
     }
 }

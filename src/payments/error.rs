@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use crate::auth;
+use crate::base::Money;
 use crate::base::fault::{self, Code, Fault, Reason, Violation, Violations};
 use crate::db;
+use crate::jobs::Failure;
 
 /// Why something was not done. The text is what the caller reads.
 #[derive(Debug, thiserror::Error)]
@@ -36,9 +38,57 @@ pub enum Error {
         "An invoice above R5 000 must name its recipient: give the billing profile a name and an address first."
     )]
     BillingDetailsRequired,
+    /// The credit note does not exist or is somebody else's: one answer for both.
+    #[error("There is no such credit note.")]
+    CreditNoteNotFound,
+    /// Only a draft is issued.
+    #[error("The invoice is {0}, not a draft, so it cannot be issued.")]
+    InvoiceNotDraft(&'static str),
+    /// What was issued is not made undone.
+    #[error("The invoice was issued, so it cannot be void: take it back with CreateCreditNote.")]
+    InvoiceIssued,
+    /// What was never issued is nobody's debt.
+    #[error("The invoice was not issued, so there is nothing to write off: void it.")]
+    InvoiceNotIssued,
+    /// The invoice is over.
+    #[error("The invoice is {0}, so there is nothing to give up.")]
+    InvoiceClosed(&'static str),
+    /// Nothing can be taken off an invoice that was not issued, or was given up.
+    #[error("The invoice is {0}: a credit note takes from one that was issued and is open or paid.")]
+    InvoiceNotCreditable(&'static str),
+    /// More than is left of the invoice.
+    #[error("The credit is more than is left of the invoice: {0}.")]
+    CreditExceedsInvoice(Money),
     /// Too many checkouts were started and not paid.
     #[error("Too many checkouts were started for this organisation; pay one of them, or wait a day.")]
     TooManyCheckouts,
+    /// There is no such refund.
+    #[error("There is no such refund.")]
+    RefundNotFound,
+    /// There is no such notification.
+    #[error("There is no such notification.")]
+    EventNotFound,
+    /// No money came, or all of it went back.
+    #[error("There is nothing to refund: no money came for it, or all of it went back or is about to.")]
+    NothingToRefund,
+    /// More is asked for than is left.
+    #[error("Only {0} is left to refund.")]
+    RefundTooLarge(Money),
+    /// Who wants the refund has to do with whose money it is.
+    #[error("You have to do with this organisation or paid yourself, so others must see to its refunds.")]
+    OwnOrganization,
+    /// Who proposed a refund also decides about it.
+    #[error("You proposed this refund yourself; somebody else must decide about it.")]
+    SamePerson,
+    /// The refund was decided about before.
+    #[error("The refund is {0}, so there is nothing to decide.")]
+    RefundDecided(&'static str),
+    /// The notification had its effect.
+    #[error("The notification had its effect already, so there is nothing to apply again.")]
+    EventApplied,
+    /// What is in quarantine is still not signed by the provider.
+    #[error("Its signature is still missing or wrong, so it stays in quarantine.")]
+    SignatureStillWrong,
     /// Only for platform administrators.
     #[error("Only a platform administrator may do this.")]
     NotAnAdministrator,
@@ -66,6 +116,17 @@ impl Error {
     /// Marks a fault of ours, whose cause is logged and not told.
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Internal(cause.into())
+    }
+}
+
+/// In a job a refusal is for good, and the database may answer another time.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Db(error) => error.into(),
+            Error::Internal(cause) => Self::dead(cause),
+            error => Self::dead(error),
+        }
     }
 }
 
@@ -99,11 +160,89 @@ pub static BILLING_DETAILS_REQUIRED: Reason = Reason::new(
     "BILLING_DETAILS_REQUIRED",
     "A tax invoice above R5 000 must name its recipient; set the name and address with UpdateBillingProfile.",
 );
+/// An invoice that is no draft was to be issued.
+pub static INVOICE_NOT_DRAFT: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "INVOICE_NOT_DRAFT",
+    "The invoice was issued or given up, so it cannot be issued; write another with CreateInvoice.",
+);
+/// An invoice that was issued was to be void.
+pub static INVOICE_ISSUED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "INVOICE_ISSUED",
+    "An invoice that was issued keeps its number and cannot be void; take it back with CreateCreditNote.",
+);
+/// An invoice that was never issued was to be written off.
+pub static INVOICE_NOT_ISSUED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "INVOICE_NOT_ISSUED",
+    "Only an invoice that was issued can be written off; call VoidInvoice without `uncollectible`.",
+);
+/// An invoice that is over was to be given up.
+pub static INVOICE_CLOSED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "INVOICE_CLOSED",
+    "The invoice is paid or was given up before, so there is nothing to give up.",
+);
+/// A credit note on an invoice from which nothing can be taken.
+pub static INVOICE_NOT_CREDITABLE: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "INVOICE_NOT_CREDITABLE",
+    "A credit note takes from an invoice that was issued and is open or paid; give up any other with VoidInvoice.",
+);
+/// A credit note that takes more than there is.
+pub static CREDIT_EXCEEDS_INVOICE: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "CREDIT_EXCEEDS_INVOICE",
+    "All credit notes of an invoice together take at most its total, in its currency; credit what is left of it.",
+);
 /// Too many unpaid checkouts.
 pub static TOO_MANY_CHECKOUTS: Reason = Reason::new(
     Code::ResourceExhausted,
     "TOO_MANY_CHECKOUTS",
     "The organisation has started too many checkouts within a day without paying them; pay one or wait.",
+);
+/// A refund of what is not there.
+pub static NOTHING_TO_REFUND: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "NOTHING_TO_REFUND",
+    "No money came for this payment or by this notification, or all of it went back or is about to.",
+);
+/// A refund of more than is left.
+pub static REFUND_EXCEEDS_RECEIPT: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "REFUND_EXCEEDS_RECEIPT",
+    "Less is left of the money than is to go back; look at the payment's other refunds.",
+);
+/// A refund for an organisation that the caller has to do with.
+pub static OWN_ORGANIZATION: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "OWN_ORGANIZATION",
+    "Nobody sees to the refunds of an organisation that they belong to, have a program in, or paid for.",
+);
+/// A refund that its maker wants to approve.
+pub static SECOND_PERSON_REQUIRED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "SECOND_PERSON_REQUIRED",
+    "A refund is decided about by another person than the one who proposed it.",
+);
+/// A refund that was decided about.
+pub static REFUND_DECIDED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "REFUND_DECIDED",
+    "The refund was approved or rejected before; propose another one if money is still to go back.",
+);
+/// A notification that had its effect.
+pub static PROVIDER_EVENT_APPLIED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "PROVIDER_EVENT_APPLIED",
+    "The notification had its effect, which happens once; there is nothing to apply again.",
+);
+/// Something in quarantine that stays there.
+pub static SIGNATURE_STILL_WRONG: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "SIGNATURE_STILL_WRONG",
+    "The signature of what is in quarantine does not hold by the passphrase of now; was the passphrase corrected?",
 );
 
 /// What this domain answers.
@@ -113,7 +252,20 @@ pub static REASONS: &[&Reason] = &[
     &PAYMENT_UNDER_WAY,
     &PAYMENT_OVER,
     &BILLING_DETAILS_REQUIRED,
+    &INVOICE_NOT_DRAFT,
+    &INVOICE_ISSUED,
+    &INVOICE_NOT_ISSUED,
+    &INVOICE_CLOSED,
+    &INVOICE_NOT_CREDITABLE,
+    &CREDIT_EXCEEDS_INVOICE,
     &TOO_MANY_CHECKOUTS,
+    &NOTHING_TO_REFUND,
+    &REFUND_EXCEEDS_RECEIPT,
+    &OWN_ORGANIZATION,
+    &SECOND_PERSON_REQUIRED,
+    &REFUND_DECIDED,
+    &PROVIDER_EVENT_APPLIED,
+    &SIGNATURE_STILL_WRONG,
 ];
 
 impl Fault for Error {
@@ -124,7 +276,24 @@ impl Fault for Error {
             Self::PaymentUnderWay => &PAYMENT_UNDER_WAY,
             Self::PaymentOver(_) => &PAYMENT_OVER,
             Self::BillingDetailsRequired => &BILLING_DETAILS_REQUIRED,
-            Self::PaymentNotFound | Self::InvoiceNotFound => &fault::NOT_FOUND,
+            Self::PaymentNotFound
+            | Self::InvoiceNotFound
+            | Self::CreditNoteNotFound
+            | Self::RefundNotFound
+            | Self::EventNotFound => &fault::NOT_FOUND,
+            Self::NothingToRefund => &NOTHING_TO_REFUND,
+            Self::RefundTooLarge(_) => &REFUND_EXCEEDS_RECEIPT,
+            Self::OwnOrganization => &OWN_ORGANIZATION,
+            Self::SamePerson => &SECOND_PERSON_REQUIRED,
+            Self::RefundDecided(_) => &REFUND_DECIDED,
+            Self::EventApplied => &PROVIDER_EVENT_APPLIED,
+            Self::SignatureStillWrong => &SIGNATURE_STILL_WRONG,
+            Self::InvoiceNotDraft(_) => &INVOICE_NOT_DRAFT,
+            Self::InvoiceIssued => &INVOICE_ISSUED,
+            Self::InvoiceNotIssued => &INVOICE_NOT_ISSUED,
+            Self::InvoiceClosed(_) => &INVOICE_CLOSED,
+            Self::InvoiceNotCreditable(_) => &INVOICE_NOT_CREDITABLE,
+            Self::CreditExceedsInvoice(_) => &CREDIT_EXCEEDS_INVOICE,
             Self::TooManyCheckouts => &TOO_MANY_CHECKOUTS,
             Self::NotAnAdministrator => &fault::PERMISSION_DENIED,
             Self::EtagMismatch => &fault::ETAG_MISMATCH,

@@ -3,12 +3,16 @@
 //! Pure: times and ids are arguments. Nothing here knows PayFast's wire or a table.
 
 pub mod balance;
+pub mod credit_note;
+pub mod draft;
 pub mod invoice;
 pub mod ledger;
+pub mod listing;
 pub mod payment;
 pub mod period;
 pub mod posted;
 pub mod receipt;
+pub mod refund;
 pub mod report;
 pub mod subscription;
 
@@ -18,9 +22,11 @@ use crate::base::{Currency, Id, Money, OrganizationId, Timestamp};
 use crate::db::words;
 use period::Cycle;
 
+pub use credit_note::CreditNote;
 pub use invoice::{Invoice, InvoiceLine, InvoiceOrigin, InvoiceStatus, VAT_PERCENT, tax_included};
 pub use payment::{Payment, PaymentStatus};
 pub use receipt::{Receipt, ReceiptStatus};
+pub use refund::{Refund, RefundDestination, RefundStatus};
 pub use subscription::{Subscription, SubscriptionStatus};
 
 /// Marks the id of a payment; it is also PayFast's `m_payment_id`.
@@ -33,6 +39,10 @@ pub enum SubscriptionMark {}
 pub enum EventMark {}
 /// Marks the id of a receipt.
 pub enum ReceiptMark {}
+/// Marks the id of a credit note.
+pub enum CreditNoteMark {}
+/// Marks the id of a refund.
+pub enum RefundMark {}
 
 /// The id of a payment.
 pub type PaymentId = Id<PaymentMark>;
@@ -44,6 +54,10 @@ pub type SubscriptionId = Id<SubscriptionMark>;
 pub type EventId = Id<EventMark>;
 /// The id of a receipt.
 pub type ReceiptId = Id<ReceiptMark>;
+/// The id of a credit note.
+pub type CreditNoteId = Id<CreditNoteMark>;
+/// The id of a refund.
+pub type RefundId = Id<RefundMark>;
 
 /// The plan that every organisation has until it buys another.
 pub const FREE_PLAN: &str = "free";
@@ -184,7 +198,7 @@ words! {
 }
 
 /// A stored notification, as operators see it. The raw bytes are not among it.
-#[derive(Debug, Clone, PartialEq, Eq, crate::db::Row)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, crate::db::Row)]
 pub struct ProviderEvent {
     /// Its id.
     pub id: EventId,
@@ -231,5 +245,9 @@ words! {
         FeeUnreadable = "fee_unreadable",
         /// A status that we do not know came.
         StatusUnknown = "status_unknown",
+        /// A refund was approved, and the provider does not do it.
+        RefundFailed = "refund_failed",
+        /// Nobody knows what became of a refund, and the provider was asked as often as it is asked by itself.
+        RefundUnknown = "refund_unknown",
     }
 }

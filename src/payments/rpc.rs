@@ -1,6 +1,9 @@
 //! The wire of this domain: requests in, answers out, nothing decided.
 
 mod answer;
+mod inbox;
+mod invoices;
+mod refund;
 
 use std::sync::Arc;
 
@@ -10,8 +13,9 @@ use crate::base::{Violations, text};
 use crate::proto::capecontrol::payments::v1 as wire;
 use crate::rpc::{self, Pages, decode};
 
-use super::model::EventStatus;
+use super::model::listing::Place;
 use super::model::period::Cycle;
+use super::model::refund::Refunded;
 use super::service::{CreateCheckout, Cursor, Item, ProfileChange, UpdateBillingProfile};
 use super::{Error, Service};
 
@@ -19,7 +23,7 @@ rpc::status_from!(Error);
 
 const LIST_PLANS: &str = "payments.ListPlans";
 const LIST_INVOICES: &str = "payments.ListInvoices";
-const LIST_PROVIDER_EVENTS: &str = "payments.ListProviderEvents";
+const LIST_CREDIT_NOTES: &str = "payments.ListCreditNotes";
 
 /// The services `PaymentsService`, `InvoiceService`, `SubscriptionService` and `PaymentOperationsService`.
 #[derive(Clone)]
@@ -70,7 +74,36 @@ impl wire::payments_service_server::PaymentsService for Rpc {
         let (caller, key, request) = rpc::open_mutation(request)?;
         let id = decode::only_id("payment_id", &request.payment_id)?;
         let cancelled = self.service.cancel_payment(&caller, id, key.as_deref()).await?;
-        Ok(Response::new(wire::CancelPaymentResponse { payment: Some(answer::payment(cancelled)) }))
+        let payment = answer::payment(cancelled, Refunded::default());
+        Ok(Response::new(wire::CancelPaymentResponse { payment: Some(payment) }))
+    }
+
+    async fn refund_payment(
+        &self,
+        request: Request<wire::RefundPaymentRequest>,
+    ) -> Result<Response<wire::RefundPaymentResponse>, Status> {
+        self.propose_refund(request).await
+    }
+
+    async fn approve_refund(
+        &self,
+        request: Request<wire::ApproveRefundRequest>,
+    ) -> Result<Response<wire::ApproveRefundResponse>, Status> {
+        self.decide_refund(request).await
+    }
+
+    async fn get_refund(
+        &self,
+        request: Request<wire::GetRefundRequest>,
+    ) -> Result<Response<wire::GetRefundResponse>, Status> {
+        self.refund(request).await
+    }
+
+    async fn list_refunds(
+        &self,
+        request: Request<wire::ListRefundsRequest>,
+    ) -> Result<Response<wire::ListRefundsResponse>, Status> {
+        self.refunds(request).await
     }
 
     async fn get_payment(
@@ -79,8 +112,9 @@ impl wire::payments_service_server::PaymentsService for Rpc {
     ) -> Result<Response<wire::GetPaymentResponse>, Status> {
         let (caller, request) = rpc::open(request)?;
         let id = decode::only_id("payment_id", &request.payment_id)?;
-        let found = self.service.get_payment(&caller, id).await?;
-        Ok(Response::new(wire::GetPaymentResponse { payment: Some(answer::payment(found)) }))
+        let found = self.service.get_payment_with_refunds(&caller, id).await?;
+        let payment = answer::payment(found.payment, found.refunded);
+        Ok(Response::new(wire::GetPaymentResponse { payment: Some(payment) }))
     }
 
     async fn get_billing_profile(
@@ -127,22 +161,93 @@ impl wire::invoice_service_server::InvoiceService for Rpc {
         let (caller, request) = rpc::open(request)?;
         let mut v = Violations::new();
         let organization_id = decode::optional_id(&mut v, "organization_id", &request.organization_id);
+        let listing = invoices::listing(&mut v, &request);
         v.finish()?;
-        let question = organization_id.map(|id| id.to_string());
-        let page = self.pages.open::<Cursor>(
-            &caller,
-            LIST_INVOICES,
-            &question,
-            request.page_size,
-            &request.page_token,
-        )?;
-        let mut rows = self.service.list_invoices(&caller, organization_id, page.after, page.probe()).await?;
-        let next = self.pages.cut(&caller, LIST_INVOICES, &question, page.size, &mut rows, |row| Cursor {
-            at: row.invoice.created_at,
-            id: row.invoice.id.uuid(),
+        let question = (organization_id.map(|id| id.to_string()), &listing);
+        let (size, token) = (request.page_size, request.page_token);
+        let page = self.pages.open::<Place>(&caller, LIST_INVOICES, &question, size, &token)?;
+        let (after, limit) = (page.after.clone(), page.probe());
+        let mut rows = self.service.list_invoices(&caller, organization_id, &listing, after, limit).await?;
+        let next = self.pages.cut(&caller, LIST_INVOICES, &question, page.size, &mut rows, |row| {
+            listing.order.place(&row.invoice)
         });
         Ok(Response::new(wire::ListInvoicesResponse {
             invoices: rows.into_iter().map(answer::invoice).collect(),
+            next_page_token: next,
+        }))
+    }
+
+    async fn create_invoice(
+        &self,
+        request: Request<wire::CreateInvoiceRequest>,
+    ) -> Result<Response<wire::CreateInvoiceResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let command = invoices::create(request)?;
+        let made = self.service.create_invoice(&caller, command, key.as_deref()).await?;
+        Ok(Response::new(wire::CreateInvoiceResponse { invoice: Some(answer::invoice(made)) }))
+    }
+
+    async fn finalize_invoice(
+        &self,
+        request: Request<wire::FinalizeInvoiceRequest>,
+    ) -> Result<Response<wire::FinalizeInvoiceResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let id = decode::only_id("invoice_id", &request.invoice_id)?;
+        let issued = self.service.finalize_invoice(&caller, id, key.as_deref()).await?;
+        Ok(Response::new(wire::FinalizeInvoiceResponse { invoice: Some(answer::invoice(issued)) }))
+    }
+
+    async fn void_invoice(
+        &self,
+        request: Request<wire::VoidInvoiceRequest>,
+    ) -> Result<Response<wire::VoidInvoiceResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let id = decode::only_id("invoice_id", &request.invoice_id)?;
+        let lost = request.uncollectible;
+        let given_up = self.service.void_invoice(&caller, id, lost, key.as_deref()).await?;
+        Ok(Response::new(wire::VoidInvoiceResponse { invoice: Some(answer::invoice(given_up)) }))
+    }
+
+    async fn create_credit_note(
+        &self,
+        request: Request<wire::CreateCreditNoteRequest>,
+    ) -> Result<Response<wire::CreateCreditNoteResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let command = invoices::credit(request)?;
+        let note = self.service.create_credit_note(&caller, command, key.as_deref()).await?;
+        Ok(Response::new(wire::CreateCreditNoteResponse { credit_note: Some(invoices::credit_note(note)) }))
+    }
+
+    async fn get_credit_note(
+        &self,
+        request: Request<wire::GetCreditNoteRequest>,
+    ) -> Result<Response<wire::GetCreditNoteResponse>, Status> {
+        let (caller, request) = rpc::open(request)?;
+        let id = decode::only_id("credit_note_id", &request.credit_note_id)?;
+        let note = self.service.get_credit_note(&caller, id).await?;
+        Ok(Response::new(wire::GetCreditNoteResponse { credit_note: Some(invoices::credit_note(note)) }))
+    }
+
+    async fn list_credit_notes(
+        &self,
+        request: Request<wire::ListCreditNotesRequest>,
+    ) -> Result<Response<wire::ListCreditNotesResponse>, Status> {
+        let (caller, request) = rpc::open(request)?;
+        let mut v = Violations::new();
+        let organization_id = decode::optional_id(&mut v, "organization_id", &request.organization_id);
+        let invoice_id = decode::optional_id(&mut v, "invoice_id", &request.invoice_id);
+        v.finish()?;
+        let question = (&request.organization_id, &request.invoice_id);
+        let (size, token) = (request.page_size, &request.page_token);
+        let page = self.pages.open::<Cursor>(&caller, LIST_CREDIT_NOTES, &question, size, token)?;
+        let (after, limit) = (page.after, page.probe());
+        let mut rows =
+            self.service.list_credit_notes(&caller, organization_id, invoice_id, after, limit).await?;
+        let next = self.pages.cut(&caller, LIST_CREDIT_NOTES, &question, page.size, &mut rows, |row| {
+            Cursor { at: row.issued_at, id: row.id.uuid() }
+        });
+        Ok(Response::new(wire::ListCreditNotesResponse {
+            credit_notes: rows.into_iter().map(invoices::credit_note).collect(),
             next_page_token: next,
         }))
     }
@@ -184,24 +289,28 @@ impl wire::payment_operations_service_server::PaymentOperationsService for Rpc {
         &self,
         request: Request<wire::ListProviderEventsRequest>,
     ) -> Result<Response<wire::ListProviderEventsResponse>, Status> {
-        let (caller, request) = rpc::open(request)?;
-        let status = event_status(request.status)?;
-        let question = status.map(EventStatus::as_str);
-        let page = self.pages.open::<Cursor>(
-            &caller,
-            LIST_PROVIDER_EVENTS,
-            &question,
-            request.page_size,
-            &request.page_token,
-        )?;
-        let mut rows = self.service.list_provider_events(&caller, status, page.after, page.probe()).await?;
-        let next = self.pages.cut(&caller, LIST_PROVIDER_EVENTS, &question, page.size, &mut rows, |row| {
-            Cursor { at: row.received_at, id: row.id.uuid() }
-        });
-        Ok(Response::new(wire::ListProviderEventsResponse {
-            provider_events: rows.into_iter().map(answer::event).collect(),
-            next_page_token: next,
-        }))
+        self.provider_events(request).await
+    }
+
+    async fn get_provider_event(
+        &self,
+        request: Request<wire::GetProviderEventRequest>,
+    ) -> Result<Response<wire::GetProviderEventResponse>, Status> {
+        self.provider_event(request).await
+    }
+
+    async fn replay_provider_event(
+        &self,
+        request: Request<wire::ReplayProviderEventRequest>,
+    ) -> Result<Response<wire::ReplayProviderEventResponse>, Status> {
+        self.replay(request).await
+    }
+
+    async fn get_provider_status(
+        &self,
+        request: Request<wire::GetProviderStatusRequest>,
+    ) -> Result<Response<wire::GetProviderStatusResponse>, Status> {
+        self.provider_status(request).await
     }
 
     async fn verify_ledger(
@@ -222,18 +331,6 @@ fn cycle(plan: &wire::PlanItem) -> Option<Cycle> {
         wire::BillingCycle::Monthly => Some(Cycle::Monthly),
         wire::BillingCycle::Yearly => Some(Cycle::Yearly),
         wire::BillingCycle::Unspecified => None,
-    }
-}
-
-fn event_status(number: i32) -> Result<Option<EventStatus>, Violations> {
-    match wire::ProviderEventStatus::try_from(number) {
-        Ok(wire::ProviderEventStatus::Unspecified) => Ok(None),
-        Ok(wire::ProviderEventStatus::Received) => Ok(Some(EventStatus::Received)),
-        Ok(wire::ProviderEventStatus::Applied) => Ok(Some(EventStatus::Applied)),
-        Ok(wire::ProviderEventStatus::Ignored) => Ok(Some(EventStatus::Ignored)),
-        Ok(wire::ProviderEventStatus::Unapplied) => Ok(Some(EventStatus::Unapplied)),
-        Ok(wire::ProviderEventStatus::Refused) => Ok(Some(EventStatus::Refused)),
-        Err(_) => Err(Violations::one("status", "must be a known status")),
     }
 }
 

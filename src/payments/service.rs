@@ -1,19 +1,25 @@
 //! What the payments domain does: checkouts, the inbox of notifications, settlement, and looking at all of it.
 //!
 //! Authorisation is decided here. Nothing outside is awaited while a transaction is open. Whatever changes an
-//! organisation's money does so under the lock of its billing profile, taken first; then payment, then invoice, then
-//! counter, in that order everywhere.
+//! organisation's money does so under the lock of its billing profile, taken first; then payment, invoice, receipt and
+//! refund, and last the counter of numbers, in that order everywhere.
 
 mod checkout;
+mod crediting;
+mod drafting;
 mod ending;
 mod estate;
 mod gateway;
 mod inbox;
+mod issuing;
 mod ledger;
+mod operations;
 mod profile;
 mod reading;
+mod refund;
 mod settlement;
 mod verification;
+mod voiding;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,13 +30,19 @@ use crate::db::{Batcher, Db, Tx};
 use crate::jobs;
 
 pub use checkout::{CreateCheckout, Item};
+pub use crediting::CreateCreditNote;
+pub use drafting::CreateInvoice;
 pub use inbox::{Incoming, Receipt};
 pub use ledger::{Ledger, Options as LedgerOptions, Rebuilt, Standing};
+pub use operations::{EventFilter, ProviderEventDetail, ProviderStatus, SeenEvent};
 pub use profile::{ProfileChange, UpdateBillingProfile};
-pub use reading::{CurrentSubscription, Cursor, InvoiceWithLines};
+pub use reading::{CurrentSubscription, Cursor, InvoiceWithLines, PaymentWithRefunds};
+pub use refund::{ApproveRefund, BookRefundFee, RefundFilter, RefundPayment, RefundSource, SendRefund, SettleRefund};
 pub use settlement::ApplyEvent;
 
 pub use super::model::report::{Fault, FaultKind, Report};
+
+use super::crash::{Crash, Never};
 use super::options::Options;
 use super::provider::{Confirm, Nowhere, Transport};
 use super::store::alarm::{self, Alarm};
@@ -47,6 +59,7 @@ pub struct Service {
     options: Options,
     confirm: Arc<dyn Confirm>,
     transport: Arc<dyn Transport>,
+    crash: Arc<dyn Crash>,
     audit: audit::Log,
     ledger: Ledger,
     throttle: Mutex<Throttle>,
@@ -71,6 +84,7 @@ impl Service {
             options,
             confirm,
             transport: Arc::new(Nowhere),
+            crash: Arc::new(Never),
             audit,
             ledger,
             throttle: Mutex::default(),
@@ -88,6 +102,12 @@ impl Service {
     #[must_use]
     pub fn over(self, transport: Arc<dyn Transport>) -> Self {
         Self { transport, ..self }
+    }
+
+    /// The same domain, of which somebody hears how far it gets: a test that has it die there.
+    #[must_use]
+    pub fn heard_by(self, crash: Arc<dyn Crash>) -> Self {
+        Self { crash, ..self }
     }
 
     /// What the domain was told at start.
@@ -122,9 +142,25 @@ fn window(at: Timestamp) -> String {
 
 /// Has the domain's jobs run.
 pub fn register(registry: &mut jobs::Registry, service: &Arc<Service>) {
-    let service = Arc::clone(service);
+    let of = || Arc::clone(service);
+    let applies = of();
     registry.on::<ApplyEvent, _>(move |job, lease| {
-        let service = Arc::clone(&service);
+        let service = Arc::clone(&applies);
         async move { service.apply_event(job, lease).await }
+    });
+    let sends = of();
+    registry.on::<SendRefund, _>(move |job, lease| {
+        let service = Arc::clone(&sends);
+        async move { service.send_refund(job, lease).await }
+    });
+    let settles = of();
+    registry.on::<SettleRefund, _>(move |job, lease| {
+        let service = Arc::clone(&settles);
+        async move { service.settle_refund(job, lease).await }
+    });
+    let books = of();
+    registry.on::<BookRefundFee, _>(move |job, lease| {
+        let service = Arc::clone(&books);
+        async move { service.book_refund_fee(job, lease).await }
     });
 }

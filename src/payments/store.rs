@@ -3,14 +3,17 @@
 pub mod alarm;
 pub mod answer;
 pub mod balance;
+pub mod credit_note;
 pub mod event;
 pub mod invoice;
 pub mod ledger;
+pub mod listing;
 pub mod payment;
 pub mod plan;
 pub mod profile;
 pub mod quarantine;
 pub mod receipt;
+pub mod refund;
 pub mod seal;
 pub mod simulator;
 pub mod subscription;

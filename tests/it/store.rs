@@ -3,12 +3,18 @@
 mod audit;
 mod auth;
 mod chat;
+mod crashes;
 mod db;
+mod faults;
 mod idempotency;
+mod inbox;
+mod invoices;
 mod jobs;
 mod ledger;
 pub mod ledger_chain;
 mod mail;
 mod market;
 pub mod payments;
+pub mod refunds;
+mod replay;
 mod wall;

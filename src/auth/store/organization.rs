@@ -75,6 +75,19 @@ pub async fn lock(tx: &mut Tx, id: OrganizationId) -> Result<Option<Locked>, db:
         .await
 }
 
+/// Whether there is such an organisation, and it is not closed.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn stands(conn: &mut impl Conn, id: OrganizationId) -> Result<bool, db::Error> {
+    let row: Option<(OrganizationId,)> = conn
+        .sql("SELECT id FROM organizations WHERE id = $1 AND closed_at IS NULL")
+        .bind(id)
+        .optional()
+        .await?;
+    Ok(row.is_some())
+}
+
 /// Renames an organisation that is locked.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! Invoices: what was asked for, where it stands, and the tax in it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::period::Cycle;
 use super::{Impossible, InvoiceId};
@@ -50,6 +50,17 @@ impl InvoiceStatus {
     }
 }
 
+/// Why an invoice is not given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unvoidable {
+    /// It was issued: a credit note takes it back.
+    Issued,
+    /// It was never issued, so nothing is lost.
+    NotIssued,
+    /// It is over.
+    Closed(InvoiceStatus),
+}
+
 words! {
     /// Where an invoice comes from.
     pub enum InvoiceOrigin {
@@ -61,7 +72,7 @@ words! {
 }
 
 /// An invoice without its lines.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, crate::db::Row)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, crate::db::Row)]
 pub struct Invoice {
     /// Its id.
     pub id: InvoiceId,
@@ -107,6 +118,8 @@ pub struct Invoice {
     pub issued_at: Option<Timestamp>,
     /// When it was paid.
     pub paid_at: Option<Timestamp>,
+    /// Until when it is to be paid, if that is said.
+    pub due_at: Option<Timestamp>,
 }
 
 impl Invoice {
@@ -114,6 +127,43 @@ impl Invoice {
     #[must_use]
     pub const fn due_minor(&self) -> i64 {
         self.total_minor.saturating_sub(self.credited_minor)
+    }
+
+    /// The tax in the first `minor` of its total. The tax is split between them and the rest by the largest remainder,
+    /// so that parts that make up the total carry all of the tax and no more.
+    #[must_use]
+    pub fn tax_of_first(&self, minor: i64) -> i64 {
+        let total = i128::from(self.total_minor.max(1));
+        let product = i128::from(self.tax_minor).saturating_mul(i128::from(minor));
+        // Half a unit up is the larger remainder's unit; of two halves the first part has it.
+        let share = product.saturating_mul(2).saturating_add(total).div_euclid(total.saturating_mul(2));
+        i64::try_from(share).unwrap_or(self.tax_minor)
+    }
+
+    /// Where it stands when it is given up as void: a draft, or a checkout's that was not issued.
+    ///
+    /// # Errors
+    /// [`Unvoidable`].
+    pub const fn voided(&self) -> Result<InvoiceStatus, Unvoidable> {
+        match (self.status, &self.number) {
+            (InvoiceStatus::Draft, _) | (InvoiceStatus::Open, None) => Ok(InvoiceStatus::Void),
+            (InvoiceStatus::Open, Some(_)) | (InvoiceStatus::Paid, _) => Err(Unvoidable::Issued),
+            (InvoiceStatus::Void | InvoiceStatus::Uncollectible, _) => Err(Unvoidable::Closed(self.status)),
+        }
+    }
+
+    /// Where it stands when it is given up for lost: one that was issued and is open.
+    ///
+    /// # Errors
+    /// [`Unvoidable`].
+    pub const fn written_off(&self) -> Result<InvoiceStatus, Unvoidable> {
+        match (self.status, &self.number) {
+            (InvoiceStatus::Open, Some(_)) => Ok(InvoiceStatus::Uncollectible),
+            (InvoiceStatus::Draft, _) | (InvoiceStatus::Open, None) => Err(Unvoidable::NotIssued),
+            (InvoiceStatus::Paid | InvoiceStatus::Void | InvoiceStatus::Uncollectible, _) => {
+                Err(Unvoidable::Closed(self.status))
+            }
+        }
     }
 
     /// Whether the law wants its recipient named: with a name and an address, which it may lack.
@@ -124,7 +174,7 @@ impl Invoice {
 }
 
 /// What is charged for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, crate::db::Row)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, crate::db::Row)]
 pub struct InvoiceLine {
     /// The invoice.
     pub invoice_id: InvoiceId,
@@ -157,9 +207,45 @@ pub fn tax_included(total: Money) -> Result<Money, MoneyError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use InvoiceStatus::{Draft, Open, Paid, Uncollectible, Void};
+
+    /// An invoice that the staff issued and nobody has paid.
+    pub fn issued(total_minor: i64, tax_minor: i64) -> Invoice {
+        standing(Open, total_minor, tax_minor)
+    }
+
+    /// An invoice of the staff's.
+    pub fn standing(status: InvoiceStatus, total_minor: i64, tax_minor: i64) -> Invoice {
+        let now = Timestamp::from_seconds(0);
+        let numbered = status != Draft;
+        Invoice {
+            id: crate::base::Id::from_uuid(uuid::Uuid::from_u128(1)),
+            organization_id: crate::base::Id::from_uuid(uuid::Uuid::from_u128(2)),
+            origin: InvoiceOrigin::Staff,
+            number: numbered.then(|| "INV-000001".to_owned()),
+            status,
+            currency: Currency::Zar,
+            total_minor,
+            tax_minor,
+            tax_rate_bp: 1_500,
+            prices_include_tax: true,
+            credited_minor: 0,
+            supplier_legal_name: "Supplier CC".to_owned(),
+            supplier_trading_name: String::new(),
+            supplier_vat_number: String::new(),
+            supplier_address: String::new(),
+            customer_name: String::new(),
+            customer_vat_number: String::new(),
+            customer_address: String::new(),
+            test: false,
+            created_at: now,
+            issued_at: numbered.then_some(now),
+            paid_at: (status == Paid).then_some(now),
+            due_at: None,
+        }
+    }
 
     #[test]
     fn every_way_and_no_other() {
@@ -176,6 +262,28 @@ mod tests {
             Paid.change_to(Void).unwrap_err().to_string(),
             "the invoice is paid and cannot become void"
         );
+    }
+
+    #[test]
+    fn what_is_given_up_follows_the_states() {
+        let checkout = Invoice { number: None, ..issued(115, 15) };
+        let all = [standing(Draft, 115, 15), checkout, issued(115, 15), standing(Paid, 115, 15)];
+        let closed = [Void, Uncollectible].map(|status| standing(status, 115, 15));
+        let all: Vec<Invoice> = all.into_iter().chain(closed).collect();
+        let voided: Vec<_> = all.iter().map(Invoice::voided).collect();
+        let (not_issued, over) = (Unvoidable::NotIssued, Unvoidable::Closed);
+        let still = Err(Unvoidable::Issued);
+        assert_eq!(voided, [Ok(Void), Ok(Void), still, still, Err(over(Void)), Err(over(Uncollectible))]);
+        let lost: Vec<_> = all.iter().map(Invoice::written_off).collect();
+        let (early, late) = (Err(not_issued), |status| Err(over(status)));
+        let expected = [early, early, Ok(Uncollectible), late(Paid), late(Void), late(Uncollectible)];
+        assert_eq!(lost, expected);
+        // Whatever it becomes, its state may become.
+        for (invoice, outcome) in all.iter().zip(voided.into_iter().zip(lost)) {
+            for to in [outcome.0, outcome.1].into_iter().flatten() {
+                assert_eq!(invoice.status.change_to(to), Ok(to));
+            }
+        }
     }
 
     #[test]

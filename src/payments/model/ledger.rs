@@ -138,6 +138,29 @@ pub fn invoice_issued(total: Money, tax: Money) -> Result<Balanced, Unbalanced> 
     ])
 }
 
+/// Books a credit note: the sale is undone, and `to` is who has the good of it: [`Account::Receivable`] while the
+/// invoice is owed, [`Account::CustomerCredit`] once it is paid.
+///
+/// # Errors
+/// When the parts do not fit together.
+pub fn credit_note(amount: Money, tax: Money, to: Account) -> Result<Balanced, Unbalanced> {
+    undone(Account::Refunds, amount, tax, to)
+}
+
+/// Books that what is owed on an invoice is given up for lost. The tax in it comes back: who accounts for tax by
+/// invoices deducts it when the debt is written off (VAT Act, section 22(1)).
+///
+/// # Errors
+/// When the parts do not fit together.
+pub fn write_off(due: Money, tax: Money) -> Result<Balanced, Unbalanced> {
+    undone(Account::BadDebts, due, tax, Account::Receivable)
+}
+
+fn undone(net_of: Account, amount: Money, tax: Money, to: Account) -> Result<Balanced, Unbalanced> {
+    let net = amount.checked_sub(tax).map_err(|_| Unbalanced::Amounts)?;
+    Balanced::new([debit(net_of, net), debit(Account::VatOutput, tax), credit(to, amount)?])
+}
+
 /// Books a payment of an invoice: PayFast holds the gross less its fee, and the customer owes as much less.
 ///
 /// # Errors
@@ -154,6 +177,44 @@ pub fn settlement(gross: Money, fee: Money) -> Result<Balanced, Unbalanced> {
 pub fn unapplied_receipt(gross: Money, fee: Money) -> Result<Balanced, Unbalanced> {
     let (held, fee) = received(gross, fee)?;
     Balanced::new([held, fee, credit(Account::UnappliedReceipts, gross)?])
+}
+
+/// Books money that was held for nobody's order and turned out to be an invoice's: the customer owes as much less.
+///
+/// # Errors
+/// When the parts do not fit together.
+pub fn unapplied_settlement(gross: Money) -> Result<Balanced, Unbalanced> {
+    Balanced::new([debit(Account::UnappliedReceipts, gross), credit(Account::Receivable, gross)?])
+}
+
+/// Books that money went back to a payer: `owed` is where we owed it, [`Account::CustomerCredit`] after a credit note
+/// or [`Account::UnappliedReceipts`]. PayFast holds as much less, and its fee for the refund.
+///
+/// # Errors
+/// When the parts do not fit together.
+pub fn refund(owed: Account, amount: Money, fee: Money) -> Result<Balanced, Unbalanced> {
+    let gone = amount.checked_add(fee).map_err(|_| Unbalanced::Amounts)?;
+    Balanced::new([
+        debit(owed, amount),
+        debit(Account::ProviderFees, fee),
+        credit(Account::PayfastClearing, gone)?,
+    ])
+}
+
+/// Books that money which was held for nobody's order becomes credit of the organisation that it came from.
+///
+/// # Errors
+/// When the parts do not fit together.
+pub fn refund_to_credit(amount: Money) -> Result<Balanced, Unbalanced> {
+    Balanced::new([debit(Account::UnappliedReceipts, amount), credit(Account::CustomerCredit, amount)?])
+}
+
+/// Books a fee that became known after what it was charged for.
+///
+/// # Errors
+/// When the parts do not fit together.
+pub fn provider_charge(fee: Money) -> Result<Balanced, Unbalanced> {
+    Balanced::new([debit(Account::ProviderFees, fee), credit(Account::PayfastClearing, fee)?])
 }
 
 fn received(gross: Money, fee: Money) -> Result<(Entry, Entry), Unbalanced> {
@@ -198,6 +259,39 @@ mod tests {
     }
 
     #[test]
+    fn money_goes_back_with_the_providers_fee() {
+        let back = refund(Account::CustomerCredit, rand(52_900), rand(230)).unwrap();
+        let expected = [
+            (Account::CustomerCredit, 52_900),
+            (Account::ProviderFees, 230),
+            (Account::PayfastClearing, -53_130),
+        ];
+        assert_eq!(amounts(&back), expected);
+        let later = [refund(Account::UnappliedReceipts, rand(900), rand(0)), provider_charge(rand(230))];
+        let [back, fee] = later.map(Result::unwrap);
+        assert_eq!(amounts(&back), [(Account::UnappliedReceipts, 900), (Account::PayfastClearing, -900)]);
+        assert_eq!(amounts(&fee), [(Account::ProviderFees, 230), (Account::PayfastClearing, -230)]);
+        let kept = refund_to_credit(rand(900)).unwrap();
+        assert_eq!(amounts(&kept), [(Account::UnappliedReceipts, 900), (Account::CustomerCredit, -900)]);
+        let found = unapplied_settlement(rand(900)).unwrap();
+        assert_eq!(amounts(&found), [(Account::UnappliedReceipts, 900), (Account::Receivable, -900)]);
+    }
+
+    #[test]
+    fn a_sale_is_undone() {
+        let owed = credit_note(rand(11_500), rand(1_500), Account::Receivable).unwrap();
+        let expected =
+            [(Account::Refunds, 10_000), (Account::VatOutput, 1_500), (Account::Receivable, -11_500)];
+        assert_eq!(amounts(&owed), expected);
+        let paid = credit_note(rand(100), rand(0), Account::CustomerCredit).unwrap();
+        assert_eq!(amounts(&paid), [(Account::Refunds, 100), (Account::CustomerCredit, -100)]);
+        let lost = write_off(rand(11_500), rand(1_500)).unwrap();
+        let expected =
+            [(Account::BadDebts, 10_000), (Account::VatOutput, 1_500), (Account::Receivable, -11_500)];
+        assert_eq!(amounts(&lost), expected);
+    }
+
+    #[test]
     fn what_does_not_balance_is_refused() {
         let debit = Entry { account: Account::PayfastClearing, amount: rand(5) };
         assert_eq!(Balanced::new([debit]), Err(Unbalanced::TooFew));
@@ -214,7 +308,13 @@ mod tests {
             let gross = rand(gross);
             let fee = rand(fee.min(gross.minor));
             let tax = super::super::tax_included(gross).unwrap();
-            let all = [invoice_issued(gross, tax), settlement(gross, fee), unapplied_receipt(gross, fee)];
+            let all = [
+                invoice_issued(gross, tax),
+                settlement(gross, fee),
+                unapplied_receipt(gross, fee),
+                credit_note(gross, tax, Account::CustomerCredit),
+                write_off(gross, tax),
+            ];
             for books in all.map(Result::unwrap) {
                 prop_assert_eq!(books.entries().iter().map(|entry| entry.amount.minor).sum::<i64>(), 0);
             }
@@ -225,6 +325,8 @@ mod tests {
             let _ = invoice_issued(rand(gross), rand(tax));
             let _ = settlement(rand(gross), rand(fee));
             let _ = unapplied_receipt(rand(gross), rand(fee));
+            let _ = credit_note(rand(gross), rand(tax), Account::Receivable);
+            let _ = write_off(rand(gross), rand(tax));
         }
     }
 }

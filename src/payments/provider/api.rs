@@ -170,6 +170,10 @@ impl Transport for Api {
             Err(error) => Err(self.miss(endpoint, error, permits)),
         }
     }
+
+    fn circuits(&self) -> (Option<Circuit>, Option<Circuit>) {
+        (Some(self.circuit()), Some(self.authorised()))
+    }
 }
 
 impl std::fmt::Debug for Api {

@@ -3,9 +3,9 @@
 use crate::base::{Money, Timestamp};
 use crate::chain::Head;
 use crate::payments::model::period::Cycle;
+use crate::payments::model::refund::Refunded;
 use crate::payments::model::{
-    BillingProfile, Checkout, EventStatus, InvoiceLine, InvoiceStatus, Payment, PaymentStatus, Plan,
-    ProviderEvent, SubscriptionStatus,
+    BillingProfile, Checkout, InvoiceLine, InvoiceStatus, Payment, PaymentStatus, Plan, SubscriptionStatus,
 };
 use crate::payments::service::{CurrentSubscription, FaultKind, InvoiceWithLines, Report};
 use crate::proto::capecontrol::payments::v1 as wire;
@@ -21,7 +21,7 @@ pub(super) fn checkout(checkout: Checkout) -> wire::CreateCheckoutResponse {
     }
 }
 
-pub(super) fn payment(payment: Payment) -> wire::Payment {
+pub(super) fn payment(payment: Payment, refunded: Refunded) -> wire::Payment {
     let money = |minor| encode::money(Money::new(minor, payment.currency));
     wire::Payment {
         id: payment.id.to_string(),
@@ -38,6 +38,8 @@ pub(super) fn payment(payment: Payment) -> wire::Payment {
         create_time: Some(encode::timestamp(payment.created_at)),
         update_time: Some(encode::timestamp(payment.updated_at)),
         settle_time: payment.settled_at.map(encode::timestamp),
+        refunded: Some(money(refunded.done_minor)),
+        refund_pending: Some(money(refunded.pending_minor)),
     }
 }
 
@@ -77,7 +79,7 @@ pub(super) fn invoice(with_lines: InvoiceWithLines) -> wire::Invoice {
         credited: Some(money(invoice.credited_minor)),
         prices_include_tax: invoice.prices_include_tax,
         tax: Some(money(invoice.tax_minor)),
-        tax_rate_percent: format!("{}.{:02}", invoice.tax_rate_bp / 100, invoice.tax_rate_bp % 100),
+        tax_rate_percent: super::invoices::percent(invoice.tax_rate_bp),
         lines: lines.into_iter().map(line).collect(),
         supplier: Some(wire::InvoiceParty {
             name: invoice.supplier_legal_name,
@@ -95,6 +97,7 @@ pub(super) fn invoice(with_lines: InvoiceWithLines) -> wire::Invoice {
         create_time: Some(encode::timestamp(invoice.created_at)),
         issue_time: invoice.issued_at.map(encode::timestamp),
         pay_time: invoice.paid_at.map(encode::timestamp),
+        due_time: invoice.due_at.map(encode::timestamp),
     }
 }
 
@@ -131,22 +134,6 @@ pub(super) fn subscription(current: CurrentSubscription) -> wire::Subscription {
         current_period_end_time: bought.and_then(|bought| time(bought.period_end)),
         create_time: bought.and_then(|bought| time(bought.created_at)),
         update_time: bought.and_then(|bought| time(bought.updated_at)),
-    }
-}
-
-pub(super) fn event(event: ProviderEvent) -> wire::ProviderEvent {
-    wire::ProviderEvent {
-        id: event.id.to_string(),
-        provider: event.provider.as_str().to_owned(),
-        status: event_status(event.status).into(),
-        detail: event.detail,
-        peer: event.peer,
-        payment_status: event.payment_status,
-        provider_payment_id: event.provider_payment_id,
-        payment_id: event.payment_reference,
-        deliveries: event.deliveries,
-        receive_time: Some(encode::timestamp(event.received_at)),
-        apply_time: event.applied_at.map(encode::timestamp),
     }
 }
 
@@ -204,6 +191,8 @@ const fn fault_kind(kind: FaultKind) -> wire::LedgerFaultKind {
         FaultKind::Unposted => wire::LedgerFaultKind::Unposted,
         FaultKind::Invoice => wire::LedgerFaultKind::Invoice,
         FaultKind::Payment => wire::LedgerFaultKind::Payment,
+        FaultKind::Receipt => wire::LedgerFaultKind::Receipt,
+        FaultKind::Refund => wire::LedgerFaultKind::Refund,
         FaultKind::Projection => wire::LedgerFaultKind::Projection,
         FaultKind::TransactionMissing => wire::LedgerFaultKind::TransactionMissing,
         FaultKind::TransactionChanged => wire::LedgerFaultKind::TransactionChanged,
@@ -246,15 +235,5 @@ fn invoice_status(status: InvoiceStatus) -> wire::InvoiceStatus {
         InvoiceStatus::Paid => wire::InvoiceStatus::Paid,
         InvoiceStatus::Void => wire::InvoiceStatus::Void,
         InvoiceStatus::Uncollectible => wire::InvoiceStatus::Uncollectible,
-    }
-}
-
-fn event_status(status: EventStatus) -> wire::ProviderEventStatus {
-    match status {
-        EventStatus::Received => wire::ProviderEventStatus::Received,
-        EventStatus::Applied => wire::ProviderEventStatus::Applied,
-        EventStatus::Ignored => wire::ProviderEventStatus::Ignored,
-        EventStatus::Unapplied => wire::ProviderEventStatus::Unapplied,
-        EventStatus::Refused => wire::ProviderEventStatus::Refused,
     }
 }

@@ -257,7 +257,7 @@ impl Service {
             period_start: None,
             period_end: None,
         };
-        store::invoice::insert_line(tx, invoice.organization_id, &line).await?;
+        store::invoice::insert_lines(tx, invoice.organization_id, &[line]).await?;
         self.attempt(tx, caller, &invoice, Some((order.plan.id.clone(), order.cycle))).await
     }
 
@@ -286,6 +286,7 @@ impl Service {
             created_at: self.world.now(),
             issued_at: None,
             paid_at: None,
+            due_at: None,
         })
     }
 

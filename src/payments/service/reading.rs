@@ -8,9 +8,10 @@ use crate::auth::{self, Caller, access};
 use crate::base::{Id, OrganizationId, Timestamp};
 use crate::db::{self, Conn, Scope};
 use crate::payments::Error;
+use crate::payments::model::listing::{Listing, Place};
+use crate::payments::model::refund::Refunded;
 use crate::payments::model::{
-    EventStatus, FREE_PLAN, Invoice, InvoiceId, InvoiceLine, Payment, PaymentId, Plan, ProviderEvent,
-    Subscription, SubscriptionStatus,
+    FREE_PLAN, Invoice, InvoiceId, InvoiceLine, Payment, PaymentId, Plan, Subscription, SubscriptionStatus,
 };
 use crate::payments::store;
 
@@ -32,9 +33,16 @@ impl Cursor {
     /// Before every item.
     const START: Self = Self { at: Timestamp::from_micros(FAR_FUTURE_MICROS), id: uuid::Uuid::max() };
 
-    fn place<T>(after: Option<Self>) -> (Timestamp, Id<T>) {
+    pub(super) fn place<T>(after: Option<Self>) -> (Timestamp, Id<T>) {
         let Self { at, id } = after.unwrap_or(Self::START);
         (at, Id::from_uuid(id))
+    }
+
+    /// The place in the list of what came before a time, or the one after `after` when that is later in it.
+    pub(super) fn place_before<T>(until: Option<Timestamp>, after: Option<Self>) -> (Timestamp, Id<T>) {
+        let Self { at, id } = after.unwrap_or(Self::START);
+        let first = until.map_or((at, id), |until| (until, uuid::Uuid::nil()).min((at, id)));
+        (first.0, Id::from_uuid(first.1))
     }
 }
 
@@ -42,12 +50,21 @@ impl Cursor {
 const FAR_FUTURE_MICROS: i64 = 253_370_764_800_000_000;
 
 /// An invoice with what it charges for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvoiceWithLines {
     /// The invoice.
     pub invoice: Invoice,
     /// Its lines, in order.
     pub lines: Vec<InvoiceLine>,
+}
+
+/// A payment, and what was given back of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaymentWithRefunds {
+    /// The payment.
+    pub payment: Payment,
+    /// What was given back of it.
+    pub refunded: Refunded,
 }
 
 /// What an organisation may use now.
@@ -72,6 +89,15 @@ impl Service {
 
     /// A payment of an organisation that the caller belongs to.
     pub async fn get_payment(&self, caller: &Caller, id: PaymentId) -> Result<Payment, Error> {
+        Ok(self.get_payment_with_refunds(caller, id).await?.payment)
+    }
+
+    /// A payment of an organisation that the caller belongs to, and what was given back of it.
+    pub async fn get_payment_with_refunds(
+        &self,
+        caller: &Caller,
+        id: PaymentId,
+    ) -> Result<PaymentWithRefunds, Error> {
         caller.account()?;
         let mut conn = self.db.conn(LOCATE).await?;
         let home = store::payment::organization_of(&mut conn, id).await?.ok_or(Error::PaymentNotFound)?;
@@ -80,7 +106,9 @@ impl Service {
         if !visible(&mut conn, caller, home).await? {
             return Err(Error::PaymentNotFound);
         }
-        store::payment::get(&mut conn, id).await?.ok_or(Error::PaymentNotFound)
+        let payment = store::payment::get(&mut conn, id).await?.ok_or(Error::PaymentNotFound)?;
+        let mut refunded = store::refund::of_payments(&mut conn, home, [id]).await?;
+        Ok(PaymentWithRefunds { payment, refunded: refunded.remove(&id).unwrap_or_default() })
     }
 
     /// An invoice of an organisation that the caller belongs to.
@@ -98,18 +126,19 @@ impl Service {
         Ok(InvoiceWithLines { invoice, lines })
     }
 
-    /// Invoices of an organisation, the newest first.
+    /// Invoices of an organisation, as the listing says, behind a place in it.
     pub async fn list_invoices(
         &self,
         caller: &Caller,
         named: Option<OrganizationId>,
-        after: Option<Cursor>,
+        listing: &Listing,
+        after: Option<Place>,
         limit: i64,
     ) -> Result<Vec<InvoiceWithLines>, Error> {
         let assumed = named.map_or_else(|| caller.personal(), Ok)?;
         let mut conn = self.db.conn(Scope::Organization(assumed)).await?;
-        let organization_id = access::resolve_billing(&mut conn, caller, named).await?;
-        let invoices = store::invoice::page(&mut conn, organization_id, Cursor::place(after), limit).await?;
+        let organization_id = readable(&mut conn, caller, named).await?;
+        let invoices = page(&mut conn, organization_id, listing, after, limit).await?;
         let ids = invoices.iter().map(|invoice| invoice.id);
         let lines = store::invoice::lines(&mut conn, organization_id, ids).await?;
         let mut of: HashMap<InvoiceId, Vec<InvoiceLine>> = HashMap::new();
@@ -142,22 +171,48 @@ impl Service {
         let plan = store::plan::get(&mut conn, plan_id).await?.ok_or(db::Error::NotFound)?;
         Ok(CurrentSubscription { organization_id, bought, status, plan })
     }
+}
 
-    /// Notifications that providers sent, the newest first, for platform administrators.
-    pub async fn list_provider_events(
-        &self,
-        caller: &Caller,
-        status: Option<EventStatus>,
-        after: Option<Cursor>,
-        limit: i64,
-    ) -> Result<Vec<ProviderEvent>, Error> {
-        administrator(caller)?;
-        let mut conn = self.db.conn(Scope::System("payments.list_provider_events")).await?;
-        let after = Cursor::place(after);
-        Ok(match status {
-            Some(status) => store::event::page_of(&mut conn, status, after, limit).await?,
-            None => store::event::page(&mut conn, after, limit).await?,
-        })
+/// A page of invoices: of each state as many as it could have, put together in the listing's order.
+async fn page(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    listing: &Listing,
+    after: Option<Place>,
+    limit: i64,
+) -> Result<Vec<Invoice>, Error> {
+    let after = after.unwrap_or_else(|| listing.order.start());
+    let mut places = Vec::new();
+    for status in listing.shown() {
+        let read = store::listing::places(conn, organization_id, status, listing, &after, limit).await?;
+        places.extend(read);
+    }
+    places.sort();
+    if listing.order.descends() {
+        places.reverse();
+    }
+    places.truncate(usize::try_from(limit).unwrap_or(0));
+    let ids = places.iter().map(|place| InvoiceId::from_uuid(place.id));
+    let read = store::listing::invoices(conn, organization_id, ids).await?;
+    let mut of: HashMap<uuid::Uuid, Invoice> =
+        read.into_iter().map(|invoice| (invoice.id.uuid(), invoice)).collect();
+    Ok(places.iter().filter_map(|place| of.remove(&place.id)).collect())
+}
+
+/// The organisation whose money the caller may look at: one that a member has to do with, or any that a platform
+/// administrator names.
+pub(super) async fn readable(
+    conn: &mut impl Conn,
+    caller: &Caller,
+    named: Option<OrganizationId>,
+) -> Result<OrganizationId, Error> {
+    match (named, access::resolve_billing(conn, caller, named).await) {
+        (Some(named), Err(auth::Error::OrganizationNotFound | auth::Error::NotBilling))
+            if caller.is_admin() =>
+        {
+            Ok(named)
+        }
+        (_, resolved) => Ok(resolved?),
     }
 }
 
@@ -166,15 +221,16 @@ pub(super) fn administrator(caller: &Caller) -> Result<(), Error> {
     if caller.is_admin() || caller.purpose().is_some() { Ok(()) } else { Err(Error::NotAnAdministrator) }
 }
 
-/// Whether the caller belongs to the organisation. Not belonging is no error here: what it means is the asker's. To
-/// belong to it and to have nothing to do with its money is one.
-async fn visible(
+/// Whether the caller belongs to the organisation, or administers the platform. Not belonging is no error here: what it
+/// means is the asker's. To belong to it and to have nothing to do with its money is one.
+pub(super) async fn visible(
     conn: &mut impl Conn,
     caller: &Caller,
     organization_id: OrganizationId,
 ) -> Result<bool, Error> {
     match access::billing(conn, caller, organization_id).await {
         Ok(()) => Ok(true),
+        Err(auth::Error::OrganizationNotFound | auth::Error::NotBilling) if caller.is_admin() => Ok(true),
         Err(auth::Error::OrganizationNotFound) => Ok(false),
         Err(error) => Err(error.into()),
     }

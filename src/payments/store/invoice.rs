@@ -3,8 +3,9 @@
 //! What is named by its id is found by its id: `organization_id IS NOT DISTINCT FROM` keeps PostgreSQL from reading all
 //! that the organisation has by another index, which it holds for as cheap.
 
-use crate::base::{OrganizationId, Timestamp};
+use crate::base::OrganizationId;
 use crate::db::{self, Conn, Tx};
+use crate::payments::model::listing::customer_key;
 use crate::payments::model::period::Period;
 use crate::payments::model::{Invoice, InvoiceId, InvoiceLine, InvoiceOrigin, InvoiceStatus};
 
@@ -30,7 +31,7 @@ pub async fn get(conn: &mut impl Conn, id: InvoiceId) -> Result<Option<Invoice>,
         "SELECT id, organization_id, origin, number, status, currency, total_minor, tax_minor, tax_rate_bp,
                 prices_include_tax, credited_minor, supplier_legal_name, supplier_trading_name, supplier_vat_number,
                 supplier_address, customer_name, customer_vat_number, customer_address, test, created_at, issued_at,
-                paid_at
+                paid_at, due_at
          FROM invoices WHERE id = $1",
     )
     .bind(id)
@@ -47,7 +48,7 @@ pub async fn lock(tx: &mut Tx, id: InvoiceId) -> Result<Invoice, db::Error> {
         "SELECT id, organization_id, origin, number, status, currency, total_minor, tax_minor, tax_rate_bp,
                 prices_include_tax, credited_minor, supplier_legal_name, supplier_trading_name, supplier_vat_number,
                 supplier_address, customer_name, customer_vat_number, customer_address, test, created_at, issued_at,
-                paid_at
+                paid_at, due_at
          FROM invoices WHERE id = $1"
     ))
     .bind(id)
@@ -66,32 +67,6 @@ pub async fn has_open(conn: &mut impl Conn, organization_id: OrganizationId) -> 
         .optional()
         .await?;
     Ok(row.is_some())
-}
-
-/// An organisation's invoices, the newest first, after a place in that order.
-///
-/// # Errors
-/// What the database refuses.
-pub async fn page(
-    conn: &mut impl Conn,
-    organization_id: OrganizationId,
-    after: (Timestamp, InvoiceId),
-    limit: i64,
-) -> Result<Vec<Invoice>, db::Error> {
-    conn.sql(
-        "SELECT id, organization_id, origin, number, status, currency, total_minor, tax_minor, tax_rate_bp,
-                prices_include_tax, credited_minor, supplier_legal_name, supplier_trading_name, supplier_vat_number,
-                supplier_address, customer_name, customer_vat_number, customer_address, test, created_at, issued_at,
-                paid_at
-         FROM invoices WHERE organization_id = $1 AND (created_at, id) < ($2, $3)
-         ORDER BY created_at DESC, id DESC LIMIT $4",
-    )
-    .bind(organization_id)
-    .bind(after.0)
-    .bind(after.1)
-    .bind(limit)
-    .all()
-    .await
 }
 
 /// The lines of these invoices of an organisation, in order.
@@ -124,8 +99,9 @@ pub async fn insert(tx: &mut Tx, invoice: &Invoice) -> Result<(), db::Error> {
         "INSERT INTO invoices (id, organization_id, origin, number, status, currency, total_minor, tax_minor,
                 tax_rate_bp, prices_include_tax, credited_minor, supplier_legal_name, supplier_trading_name,
                 supplier_vat_number, supplier_address, customer_name, customer_vat_number, customer_address, test,
-                created_at, issued_at, paid_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
+                created_at, issued_at, paid_at, due_at, customer_key)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
+                $23, $24)",
     )
     .bind(invoice.id)
     .bind(invoice.organization_id)
@@ -149,36 +125,41 @@ pub async fn insert(tx: &mut Tx, invoice: &Invoice) -> Result<(), db::Error> {
     .bind(invoice.created_at)
     .bind(invoice.issued_at)
     .bind(invoice.paid_at)
+    .bind(invoice.due_at)
+    .bind(customer_key(&invoice.customer_name))
     .execute()
     .await?;
     Ok(())
 }
 
-/// Stores a line of a new invoice.
+/// Stores the lines of a new invoice, of which there is at least one.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn insert_line(
+pub async fn insert_lines(
     tx: &mut Tx,
     organization_id: OrganizationId,
-    line: &InvoiceLine,
+    lines: &[InvoiceLine],
 ) -> Result<(), db::Error> {
     tx.sql(
         "INSERT INTO invoice_lines (invoice_id, organization_id, position, description, quantity, unit_minor,
                 total_minor, plan_id, billing_cycle, period_start, period_end)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+         VALUES $rows",
     )
-    .bind(line.invoice_id)
-    .bind(organization_id)
-    .bind(line.position)
-    .bind(line.description.clone())
-    .bind(line.quantity)
-    .bind(line.unit_minor)
-    .bind(line.total_minor)
-    .bind(line.plan_id.clone())
-    .bind(line.billing_cycle)
-    .bind(line.period_start)
-    .bind(line.period_end)
+    .rows(lines, |statement, line| {
+        statement
+            .bind(line.invoice_id)
+            .bind(organization_id)
+            .bind(line.position)
+            .bind(line.description.clone())
+            .bind(line.quantity)
+            .bind(line.unit_minor)
+            .bind(line.total_minor)
+            .bind(line.plan_id.clone())
+            .bind(line.billing_cycle)
+            .bind(line.period_start)
+            .bind(line.period_end)
+    })
     .execute()
     .await?;
     Ok(())
@@ -191,7 +172,7 @@ pub async fn insert_line(
 pub async fn update(tx: &mut Tx, invoice: &Invoice) -> Result<(), db::Error> {
     tx.sql(
         "UPDATE invoices SET number = $3, status = $4, issued_at = $5, paid_at = $6, customer_name = $7,
-                customer_vat_number = $8, customer_address = $9, credited_minor = $10
+                customer_vat_number = $8, customer_address = $9, credited_minor = $10, customer_key = $11
          WHERE id = $2 AND organization_id IS NOT DISTINCT FROM $1",
     )
     .bind(invoice.organization_id)
@@ -204,6 +185,7 @@ pub async fn update(tx: &mut Tx, invoice: &Invoice) -> Result<(), db::Error> {
     .bind(invoice.customer_vat_number.clone())
     .bind(invoice.customer_address.clone())
     .bind(invoice.credited_minor)
+    .bind(customer_key(&invoice.customer_name))
     .execute()
     .await?;
     Ok(())

@@ -52,6 +52,8 @@ pub async fn lock(tx: &mut Tx, id: PaymentId) -> Result<Payment, db::Error> {
 
 /// The newest payment of an organisation's invoice. The organisation's billing profile is locked.
 ///
+/// `coalesce` keeps SQLite from going through all payments of the organisation for the sake of their order.
+///
 /// # Errors
 /// What the database refuses.
 pub async fn newest_of_invoice(
@@ -62,7 +64,7 @@ pub async fn newest_of_invoice(
     tx.sql(
         "SELECT id, organization_id, account_id, invoice_id, provider, status, plan_id, billing_cycle, currency,
                 amount_minor, fee_minor, provider_payment_id, test, created_at, updated_at, settled_at
-         FROM payments WHERE organization_id IS NOT DISTINCT FROM $1 AND invoice_id = $2
+         FROM payments WHERE coalesce(organization_id, id) = $1 AND invoice_id = $2
          ORDER BY created_at DESC, id DESC LIMIT 1",
     )
     .bind(organization_id)
@@ -151,6 +153,31 @@ pub async fn supersede_others(
         .all()
         .await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// Closes the attempts to pay an invoice that are alive, for less of it is due. The organisation's billing profile is
+/// locked, so nobody else touches these rows.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn supersede_of_invoice(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    invoice_id: InvoiceId,
+    now: Timestamp,
+) -> Result<u64, db::Error> {
+    tx.sql(
+        "UPDATE payments SET status = $3, updated_at = $4
+         WHERE organization_id IS NOT DISTINCT FROM $1 AND invoice_id = $2 AND status IN ($5, $6)",
+    )
+    .bind(organization_id)
+    .bind(invoice_id)
+    .bind(PaymentStatus::Superseded)
+    .bind(now)
+    .bind(PaymentStatus::Created)
+    .bind(PaymentStatus::Pending)
+    .execute()
+    .await
 }
 
 /// Whether the organisation has started at least `limit` payments since `since` of which nothing was heard.

@@ -10,17 +10,23 @@ use capecontrol::auth::keys::KeyPair;
 use capecontrol::auth::model::LinkPurpose;
 use capecontrol::auth::model::organization::Invitation;
 use capecontrol::auth::store::link::{self, NewLink};
-use capecontrol::auth::{Email, OrganizationRole, store};
+use capecontrol::auth::{Caller, Email, OrganizationRole, store};
+use capecontrol::base::{Currency, Money};
 use capecontrol::db::{Conn as _, Scope};
 use capecontrol::jobs::JobId;
+use capecontrol::payments::model::draft::{DraftLine, TaxRate};
+use capecontrol::payments::service::{CreateCreditNote, CreateInvoice, EventFilter};
 use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::chat::v1 as chat;
 use capecontrol::proto::capecontrol::marketplace::v1 as marketplace;
 use capecontrol::proto::capecontrol::operations::v1 as operations;
 use capecontrol::proto::capecontrol::payments::v1 as payments;
+use capecontrol::rpc::encode;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
+use crate::store::payments::{itn, post};
+use crate::store::refunds::{promote, wish};
 use crate::support::app::PASSWORD;
 use crate::support::{App, Person, insert_account};
 
@@ -37,6 +43,11 @@ pub struct Party {
     pub message_id: String,
     pub payment_id: String,
     pub invoice_id: String,
+    /// Of an invoice that the platform's staff wrote.
+    pub draft_id: String,
+    /// Of one that they issued, and of what was taken off it.
+    pub issued_invoice_id: String,
+    pub credit_note_id: String,
     /// An organisation that the person made, with a friend in it.
     pub team_id: String,
     pub friend_id: String,
@@ -55,6 +66,13 @@ pub struct Party {
     pub session_id: String,
     /// A job that failed for good.
     pub job_id: String,
+    /// A payment of theirs that succeeded, and the provider's id of it.
+    pub paid_payment_id: String,
+    pub provider_payment_id: String,
+    /// A notification of money for nobody's order.
+    pub provider_event_id: String,
+    /// A refund that somebody else proposed.
+    pub refund_id: String,
 }
 
 impl Party {
@@ -69,6 +87,9 @@ impl Party {
             message_id: String::new(),
             payment_id: String::new(),
             invoice_id: String::new(),
+            draft_id: String::new(),
+            issued_invoice_id: String::new(),
+            credit_note_id: String::new(),
             team_id: String::new(),
             friend_id: String::new(),
             invitation_id: String::new(),
@@ -81,6 +102,10 @@ impl Party {
             reset_token: String::new(),
             session_id: String::new(),
             job_id: dead_job(t).await,
+            paid_payment_id: String::new(),
+            provider_payment_id: String::new(),
+            provider_event_id: String::new(),
+            refund_id: String::new(),
         };
         party.verify_token = party.link(t, LinkPurpose::VerifyEmail).await;
         party.reset_token = party.link(t, LinkPurpose::ResetPassword).await;
@@ -96,9 +121,62 @@ impl Party {
         let checkout =
             party.person.payments().create_checkout(create_checkout(&party)).await.unwrap().into_inner();
         (party.payment_id, party.invoice_id) = (checkout.payment_id, checkout.invoice_id);
+        party.be_charged(t).await;
         party.found_a_team(t, name).await;
         party.get_programs(t, name).await;
+        party.pay(t, name).await;
         party
+    }
+
+    /// Money that came: for a payment of theirs, and for nobody's order; and the wish to give some of it back.
+    async fn pay(&mut self, t: &App, name: &str) {
+        let plan = payments::PlanItem { plan_id: "live-verification".to_owned(), billing_cycle: 1 };
+        let item = Some(payments::create_checkout_request::Item::Plan(plan));
+        let small = payments::CreateCheckoutRequest { item, ..create_checkout(self) };
+        let sold = self.person.payments().create_checkout(small).await.unwrap().into_inner();
+        let (service, number) = (&t.node.payments, t.world.below(1 << 60));
+        (self.paid_payment_id, self.provider_payment_id) = (sold.payment_id, format!("{name}{number}"));
+        let nobodys = format!("{name}{number}x");
+        post(service, itn(&self.paid_payment_id, &self.provider_payment_id, "COMPLETE", "5.00")).await;
+        post(service, itn("nobody's", &nobodys, "COMPLETE", "7.00")).await;
+        t.run_jobs().await;
+        let mut filter = EventFilter::default();
+        filter.wanted.provider_payment_id = Some(nobodys);
+        let found = service.list_provider_events(&Caller::system("test"), &filter, None, 1).await.unwrap();
+        self.provider_event_id = found[0].place().id.to_string();
+        let (account, personal) = insert_account(&t.db, &t.world, &format!("maker-for-{name}@example.org")).await;
+        let maker = promote(&t.db, &t.world, account, personal).await;
+        let wish = wish(self.paid_payment_id.parse().unwrap(), Some(100));
+        self.refund_id = service.refund_payment(&maker, wish, None).await.unwrap().id.to_string();
+    }
+
+    /// Has the platform's staff write two invoices, issue one, and take something off it, twice.
+    async fn be_charged(&mut self, t: &App) {
+        let (staff, payments) = (Caller::system("test"), &t.node.payments);
+        let wish = || CreateInvoice {
+            organization_id: self.person.organization_id,
+            lines: vec![DraftLine {
+                description: "A day of training".to_owned(),
+                quantity: 1,
+                unit: Money::new(120_000, Currency::Zar),
+            }],
+            prices_include_tax: false,
+            tax_rate: TaxRate::Standard,
+            due_at: None,
+        };
+        self.draft_id = payments.create_invoice(&staff, wish(), None).await.unwrap().invoice.id.to_string();
+        let second = payments.create_invoice(&staff, wish(), None).await.unwrap().invoice.id;
+        let issued = payments.finalize_invoice(&staff, second, None).await.unwrap().invoice;
+        self.issued_invoice_id = issued.id.to_string();
+        for cents in [100, 200] {
+            let credit = CreateCreditNote {
+                invoice_id: issued.id,
+                amount: Some(Money::new(cents, Currency::Zar)),
+                reason: "An hour less".to_owned(),
+            };
+            let note = payments.create_credit_note(&staff, credit, None).await.unwrap();
+            self.credit_note_id = note.id.to_string();
+        }
     }
 
     async fn found_a_team(&mut self, t: &App, name: &str) {
@@ -414,18 +492,76 @@ pub const REQUESTS: &[Request] = &[
     ("/capecontrol.operations.v1.OperationsService/RetryDeadJob", |p| {
         operations::RetryDeadJobRequest { job_id: p.job_id.clone(), ..Default::default() }.encode_to_vec()
     }),
+    ("/capecontrol.payments.v1.InvoiceService/CreateCreditNote", |p| {
+        payments::CreateCreditNoteRequest {
+            invoice_id: p.issued_invoice_id.clone(),
+            reason: "The price was wrong.".to_owned(),
+            amount: Some(rand(1)),
+            ..Default::default()
+        }
+        .encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.InvoiceService/CreateInvoice", |p| {
+        let line = payments::InvoiceLineDraft {
+            description: "A day of training".to_owned(),
+            quantity: 2,
+            unit_price: Some(rand(1_200)),
+        };
+        payments::CreateInvoiceRequest {
+            organization_id: p.organization_id.clone(),
+            lines: vec![line],
+            tax_rate: payments::TaxRate::Standard.into(),
+            ..Default::default()
+        }
+        .encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.InvoiceService/FinalizeInvoice", |p| {
+        payments::FinalizeInvoiceRequest { invoice_id: p.draft_id.clone(), ..Default::default() }
+            .encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.InvoiceService/GetCreditNote", |p| {
+        payments::GetCreditNoteRequest { credit_note_id: p.credit_note_id.clone() }.encode_to_vec()
+    }),
     ("/capecontrol.payments.v1.InvoiceService/GetInvoice", |p| {
         payments::GetInvoiceRequest { invoice_id: p.invoice_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.InvoiceService/ListCreditNotes", |p| {
+        payments::ListCreditNotesRequest {
+            organization_id: p.organization_id.clone(),
+            invoice_id: p.issued_invoice_id.clone(),
+            ..Default::default()
+        }
+        .encode_to_vec()
     }),
     ("/capecontrol.payments.v1.InvoiceService/ListInvoices", |p| {
         let organization_id = p.organization_id.clone();
         payments::ListInvoicesRequest { organization_id, ..Default::default() }.encode_to_vec()
     }),
-    ("/capecontrol.payments.v1.PaymentOperationsService/ListProviderEvents", |_| {
-        payments::ListProviderEventsRequest::default().encode_to_vec()
+    ("/capecontrol.payments.v1.InvoiceService/VoidInvoice", |p| {
+        payments::VoidInvoiceRequest { invoice_id: p.draft_id.clone(), ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentOperationsService/GetProviderEvent", |p| {
+        payments::GetProviderEventRequest { provider_event_id: p.provider_event_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentOperationsService/GetProviderStatus", |_| {
+        payments::GetProviderStatusRequest {}.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentOperationsService/ListProviderEvents", |p| {
+        let (payment_id, provider_payment_id) = (p.paid_payment_id.clone(), p.provider_payment_id.clone());
+        payments::ListProviderEventsRequest { payment_id, provider_payment_id, ..Default::default() }
+            .encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentOperationsService/ReplayProviderEvent", |p| {
+        let provider_event_id = p.provider_event_id.clone();
+        payments::ReplayProviderEventRequest { provider_event_id, ..Default::default() }.encode_to_vec()
     }),
     ("/capecontrol.payments.v1.PaymentOperationsService/VerifyLedger", |_| {
         payments::VerifyLedgerRequest::default().encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/ApproveRefund", |p| {
+        let (refund_id, note) = (p.refund_id.clone(), "they are right".to_owned());
+        let decision = payments::RefundDecision::Approve.into();
+        payments::ApproveRefundRequest { refund_id, decision, note, ..Default::default() }.encode_to_vec()
     }),
     ("/capecontrol.payments.v1.PaymentsService/CreateCheckout", |p| create_checkout(p).encode_to_vec()),
     ("/capecontrol.payments.v1.PaymentsService/CreateCheckout", |p| {
@@ -441,6 +577,22 @@ pub const REQUESTS: &[Request] = &[
     }),
     ("/capecontrol.payments.v1.PaymentsService/GetPayment", |p| {
         payments::GetPaymentRequest { payment_id: p.payment_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/GetRefund", |p| {
+        payments::GetRefundRequest { refund_id: p.refund_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/ListRefunds", |p| {
+        let payment_id = p.paid_payment_id.clone();
+        payments::ListRefundsRequest { payment_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/RefundPayment", |p| {
+        let source = payments::refund_payment_request::Source::PaymentId(p.paid_payment_id.clone());
+        let amount = Some(encode::money(Money::new(150, Currency::Zar)));
+        payments::RefundPaymentRequest { amount, ..refund(source) }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/RefundPayment", |p| {
+        let source = payments::refund_payment_request::Source::ProviderEventId(p.provider_event_id.clone());
+        refund(source).encode_to_vec()
     }),
     ("/capecontrol.payments.v1.PaymentsService/UpdateBillingProfile", |p| {
         let profile = payments::BillingProfile { name: "Ada (Pty) Ltd".to_owned(), ..Default::default() };
@@ -514,6 +666,15 @@ fn install(party: &Party) -> marketplace::InstallListingRequest {
         listing_id: SUPPORT.to_owned(),
         ..Default::default()
     }
+}
+
+fn refund(source: payments::refund_payment_request::Source) -> payments::RefundPaymentRequest {
+    let reason = "paid twice".to_owned();
+    payments::RefundPaymentRequest { source: Some(source), reason, ..Default::default() }
+}
+
+fn rand(units: i64) -> capecontrol::proto::google::r#type::Money {
+    capecontrol::rpc::encode::money(Money::new(units * 100, Currency::Zar))
 }
 
 fn create_checkout(party: &Party) -> payments::CreateCheckoutRequest {

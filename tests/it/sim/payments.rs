@@ -11,6 +11,7 @@ use capecontrol::base::{SeededRng, Timestamp, World};
 use capecontrol::jobs::Worker;
 use capecontrol::payments::Service;
 use capecontrol::payments::model::ledger::Account;
+use capecontrol::payments::model::listing::Listing;
 use capecontrol::payments::model::period::{Cycle, after, anchor_day};
 use capecontrol::payments::model::{PaymentId, PaymentStatus};
 use capecontrol::payments::payfast::confirmation::Confirmation;
@@ -252,7 +253,8 @@ impl<'t> Run<'t> {
     async fn numbers(&self) {
         let mut numbers = BTreeSet::new();
         for caller in &self.buyers {
-            let invoices = self.service.list_invoices(caller, None, None, 1_000).await.unwrap();
+            let invoices =
+                self.service.list_invoices(caller, None, &Listing::default(), None, 1_000).await.unwrap();
             numbers.extend(invoices.into_iter().filter_map(|with| with.invoice.number));
         }
         let expected: BTreeSet<_> = (1..=self.model.paid).map(|number| format!("TEST-{number:06}")).collect();

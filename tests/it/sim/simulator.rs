@@ -10,6 +10,7 @@ use capecontrol::base::{SeededRng, World};
 use capecontrol::db::{Engine, Scope};
 use capecontrol::jobs::{self, Worker};
 use capecontrol::payments::model::ledger::Account;
+use capecontrol::payments::model::listing::Listing;
 use capecontrol::payments::model::period::Cycle;
 use capecontrol::payments::model::{Checkout, PaymentId, PaymentStatus};
 use capecontrol::payments::payfast::confirmation::Confirmation;
@@ -174,7 +175,7 @@ async fn run(mut t: Fixture, ids: u64) -> Vec<PaymentStatus> {
     assert_eq!(-booked(Account::UnappliedReceipts), of(End::HeldShort) * (PRICE - 1));
     assert_eq!(books.values().sum::<i64>(), 0);
     // A payment that was settled twice would have two invoices' numbers, and a hole behind it.
-    let invoices = service.list_invoices(&buyer, None, None, 1_000).await.unwrap();
+    let invoices = service.list_invoices(&buyer, None, &Listing::default(), None, 1_000).await.unwrap();
     let numbers: BTreeSet<_> = invoices.into_iter().filter_map(|with| with.invoice.number).collect();
     let expected: BTreeSet<_> = (1..=of(End::Settled)).map(|number| format!("TEST-{number:06}")).collect();
     assert_eq!(numbers, expected);

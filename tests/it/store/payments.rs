@@ -11,6 +11,7 @@ use capecontrol::db::Scope;
 use capecontrol::idempotency::{IDEMPOTENCY_KEY_REUSED, RequestKey};
 use capecontrol::jobs::Worker;
 use capecontrol::payments::model::ledger::Account;
+use capecontrol::payments::model::listing::Listing;
 use capecontrol::payments::model::period::Cycle;
 use capecontrol::payments::model::{
     AlarmKind, Checkout, EventStatus, InvoiceId, InvoiceStatus, PaymentId, PaymentStatus, ReceiptStatus,
@@ -20,7 +21,7 @@ use capecontrol::payments::payfast::confirmation::Confirmation;
 use capecontrol::payments::payfast::itn::{Itn, signed_body};
 use capecontrol::payments::provider::Confirm;
 use capecontrol::payments::service::{
-    CreateCheckout, Incoming, Item, ProfileChange, Receipt, UpdateBillingProfile,
+    CreateCheckout, EventFilter, Incoming, Item, ProfileChange, Receipt, SeenEvent, UpdateBillingProfile,
 };
 use capecontrol::payments::{
     BILLING_DETAILS_REQUIRED, Error, INVOICE_NOT_OPEN, Options, PAYMENT_OVER, PAYMENT_UNDER_WAY,
@@ -34,7 +35,7 @@ use crate::support::{Fixture, START, audit_log, ledger, on_both, somebody};
 pub struct Told(Mutex<Vec<Confirmation>>);
 
 impl Told {
-    fn next(answers: &[Confirmation]) -> Arc<Self> {
+    pub fn next(answers: &[Confirmation]) -> Arc<Self> {
         Arc::new(Self(Mutex::new(answers.iter().rev().copied().collect())))
     }
 }
@@ -73,7 +74,7 @@ pub fn wish(plan_id: &str, cycle: Cycle) -> CreateCheckout {
     }
 }
 
-async fn checkout(service: &Service, caller: &Caller, plan_id: &str, cycle: Cycle) -> Checkout {
+pub async fn checkout(service: &Service, caller: &Caller, plan_id: &str, cycle: Cycle) -> Checkout {
     service.create_checkout(caller, wish(plan_id, cycle), None).await.unwrap()
 }
 
@@ -100,23 +101,28 @@ pub async fn post(service: &Service, body: Vec<u8>) -> Receipt {
     service.receive(Incoming { body, peer, headers: Vec::new() }).await.unwrap()
 }
 
-async fn deliver(service: &Service, worker: &Worker, body: Vec<u8>) {
+pub async fn deliver(service: &Service, worker: &Worker, body: Vec<u8>) {
     assert_eq!(post(service, body).await, Receipt::Stored);
     worker.run_due().await.unwrap();
 }
 
-async fn events(service: &Service) -> Vec<(EventStatus, String)> {
-    let events = service.list_provider_events(&Caller::system("test"), None, None, 100).await.unwrap();
-    events.into_iter().map(|event| (event.status, event.detail)).collect()
+pub async fn events(service: &Service) -> Vec<(EventStatus, String)> {
+    let all = EventFilter::default();
+    let events = service.list_provider_events(&Caller::system("test"), &all, None, 100).await.unwrap();
+    let signed = events.into_iter().filter_map(|event| match event {
+        SeenEvent::Signed(event) => Some((event.status, event.detail)),
+        SeenEvent::Quarantined { .. } => None,
+    });
+    signed.collect()
 }
 
-async fn alarms(t: &Fixture) -> Vec<(AlarmKind, i64)> {
+pub async fn alarms(t: &Fixture) -> Vec<(AlarmKind, i64)> {
     let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
     let alarms = store::alarm::newest(&mut conn, 100).await.unwrap();
     alarms.into_iter().map(|(kind, _, occurrences)| (kind, occurrences)).collect()
 }
 
-async fn jobs_left(t: &Fixture) -> i64 {
+pub async fn jobs_left(t: &Fixture) -> i64 {
     let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
     capecontrol::jobs::store::count(&mut conn).await.unwrap().into_iter().map(|(_, count)| count).sum()
 }
@@ -129,12 +135,12 @@ pub async fn balances(service: &Service) -> Vec<(Account, i64)> {
     balances.filter(|(_, minor)| *minor != 0).collect()
 }
 
-async fn status(service: &Service, caller: &Caller, id: PaymentId) -> PaymentStatus {
+pub async fn status(service: &Service, caller: &Caller, id: PaymentId) -> PaymentStatus {
     service.get_payment(caller, id).await.unwrap().status
 }
 
 /// Says who is invoiced, as the law wants it of invoices above R5 000.
-async fn name_recipient(service: &Service, caller: &Caller) {
+pub async fn name_recipient(service: &Service, caller: &Caller) {
     let change = ProfileChange {
         name: Some("Ada Ltd".to_owned()),
         address: Some("1 Long Street, Cape Town".to_owned()),
@@ -566,11 +572,11 @@ on_both! {
             let wish = CreateCheckout { organization_id, ..wish("pro", Cycle::Monthly) };
             let error = service.create_checkout(&bob, wish, None).await.unwrap_err();
             assert_eq!(error.reason().name, NOT_FOUND.name);
-            assert!(service.list_invoices(&bob, organization_id, None, 10).await.is_err());
+            assert!(service.list_invoices(&bob, organization_id, &Listing::default(), None, 10).await.is_err());
             assert!(service.get_subscription(&bob, organization_id).await.is_err());
             assert!(service.get_billing_profile(&bob, organization_id).await.is_err());
         }
-        assert!(service.list_provider_events(&ada, None, None, 10).await.is_err());
+        assert!(service.list_provider_events(&ada, &EventFilter::default(), None, 10).await.is_err());
         assert!(service.verify_ledger(&ada).await.is_err());
     }
 
@@ -590,7 +596,7 @@ on_both! {
         assert_eq!(fields, ["return_url", "cancel_url", "plan.plan_id", "plan.billing_cycle"]);
         let unsold = service.create_checkout(&ada, wish("live-verification", Cycle::Yearly), None).await;
         assert_eq!(unsold.unwrap_err().violations().len(), 1);
-        assert_eq!(service.list_invoices(&ada, None, None, 10).await.unwrap(), []);
+        assert_eq!(service.list_invoices(&ada, None, &Listing::default(), None, 10).await.unwrap(), []);
     }
 
     async fn a_repeated_checkout_is_the_first_one(t: Fixture) {
@@ -603,7 +609,7 @@ on_both! {
         assert_eq!(first, again);
         let other = service.create_checkout(&ada, wish(), Some(&key(2))).await.unwrap_err();
         assert_eq!(other.reason().name, IDEMPOTENCY_KEY_REUSED.name);
-        assert_eq!(service.list_invoices(&ada, None, None, 10).await.unwrap().len(), 1);
+        assert_eq!(service.list_invoices(&ada, None, &Listing::default(), None, 10).await.unwrap().len(), 1);
     }
 
     async fn invoices_carry_the_profile_of_the_day_they_are_paid(t: Fixture) {
@@ -641,11 +647,11 @@ on_both! {
         for _ in 0..5 {
             checkout(&service, &ada, "pro", Cycle::Monthly).await;
         }
-        let all = service.list_invoices(&ada, None, None, 10).await.unwrap();
-        let first = service.list_invoices(&ada, None, None, 2).await.unwrap();
+        let all = service.list_invoices(&ada, None, &Listing::default(), None, 10).await.unwrap();
+        let first = service.list_invoices(&ada, None, &Listing::default(), None, 2).await.unwrap();
         let last = &first[1].invoice;
-        let after = capecontrol::payments::service::Cursor { at: last.created_at, id: last.id.uuid() };
-        let rest = service.list_invoices(&ada, None, Some(after), 10).await.unwrap();
+        let after = Listing::default().order.place(last);
+        let rest = service.list_invoices(&ada, None, &Listing::default(), Some(after), 10).await.unwrap();
         assert_eq!([first, rest].concat(), all);
         assert_eq!((all.len(), all[0].lines.len()), (5, 1));
         let plans = service.list_plans(None, 10).await.unwrap();
