@@ -11,7 +11,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 
 use super::Transport;
-use crate::base::breaker::{Breaker, Limits, Permit};
+use crate::base::breaker::{Breaker, Circuit, Limits, Permit};
 use crate::base::{Timestamp, World};
 use crate::payments::options::{Mode, Options};
 use crate::payments::payfast::api::answer::{RawAnswer, Unanswered};
@@ -172,7 +172,8 @@ impl Transport for Api {
     }
 
     fn circuits(&self) -> (Option<Circuit>, Option<Circuit>) {
-        (Some(self.circuit()), Some(self.authorised()))
+        let now = self.world.now();
+        (Some(self.serving.circuit(now)), Some(self.signature.circuit(now)))
     }
 }
 
