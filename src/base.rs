@@ -4,6 +4,7 @@
 //! through [`World`], so that a seed replays a test and a test's clock can move billing forward.
 
 pub mod clock;
+pub mod csv;
 pub mod fault;
 pub mod id;
 pub mod money;

@@ -15,7 +15,7 @@ use crate::rpc::gate::GateLayer;
 use crate::rpc::in_flight::InFlight;
 use crate::rpc::limits::Limits;
 use crate::rpc::telemetry::{Telemetry, observe};
-use crate::rpc::{cors, health};
+use crate::rpc::{Exports, cors, health};
 use crate::{auth, chat, market, operations, payments};
 
 /// A request message may have at most this many bytes.
@@ -71,6 +71,10 @@ impl App {
         )
     }
 
+    fn exports(&self) -> Exports {
+        Exports::new(self.auth.clone(), self.drain.clone())
+    }
+
     fn grpc(&self) -> Routes {
         let gate = self.gate();
         let chat = chat::rpc::Rpc::new(self.chat.clone(), self.pages.clone());
@@ -91,7 +95,7 @@ impl App {
     }
 
     fn auth_services(&self, routes: Routes, gate: &GateLayer) -> Routes {
-        let auth = auth::rpc::Rpc::new(self.auth.clone(), self.pages.clone());
+        let auth = auth::rpc::Rpc::new(self.auth.clone(), self.pages.clone(), self.exports());
         routes
             .add_service(served!(
                 gate,
@@ -122,7 +126,7 @@ impl App {
     }
 
     fn payment_services(&self, routes: Routes, gate: &GateLayer) -> Routes {
-        let payments = payments::rpc::Rpc::new(self.payments.clone(), self.pages.clone());
+        let payments = payments::rpc::Rpc::new(self.payments.clone(), self.pages.clone(), self.exports());
         routes
             .add_service(served!(
                 gate,

@@ -68,6 +68,14 @@ pub async fn is_member(
     Ok(store::membership(conn, organization, account).await?.is_some())
 }
 
+/// That there is such an organisation, for those who run the platform and belong to none of them.
+///
+/// # Errors
+/// [`Error::OrganizationNotFound`] when there is not.
+pub async fn known(conn: &mut impl Conn, organization: OrganizationId) -> Result<(), Error> {
+    if store::organization::exists(conn, organization).await? { Ok(()) } else { Err(Error::OrganizationNotFound) }
+}
+
 /// That the caller owns or administers the organisation, and which of the two.
 ///
 /// # Errors

@@ -7,7 +7,9 @@ pub mod ledger;
 pub mod payment;
 pub mod period;
 pub mod receipt;
+pub mod report;
 pub mod subscription;
+pub mod transaction;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +32,8 @@ pub enum SubscriptionMark {}
 pub enum EventMark {}
 /// Marks the id of a receipt.
 pub enum ReceiptMark {}
+/// Marks the id of a ledger transaction.
+pub enum TransactionMark {}
 
 /// The id of a payment.
 pub type PaymentId = Id<PaymentMark>;
@@ -41,6 +45,8 @@ pub type SubscriptionId = Id<SubscriptionMark>;
 pub type EventId = Id<EventMark>;
 /// The id of a receipt.
 pub type ReceiptId = Id<ReceiptMark>;
+/// The id of a ledger transaction.
+pub type TransactionId = Id<TransactionMark>;
 
 /// The plan that every organisation has until it buys another.
 pub const FREE_PLAN: &str = "free";

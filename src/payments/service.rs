@@ -10,7 +10,9 @@ mod estate;
 mod inbox;
 mod profile;
 mod reading;
+mod report;
 mod settlement;
+mod transactions;
 mod verification;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,8 +26,11 @@ use crate::jobs;
 pub use checkout::{CreateCheckout, Item};
 pub use inbox::{Incoming, Receipt};
 pub use profile::{ProfileChange, UpdateBillingProfile};
-pub use reading::{CurrentSubscription, Cursor, InvoiceWithLines};
+pub use reading::{CurrentSubscription, Cursor, InvoiceWithLines, PaymentFilter};
 pub use settlement::ApplyEvent;
+pub use transactions::{
+    BooksOf, ExportPlace, ExportTransactions, Exporting, TableChunk, TransactionFilter, TransactionPage,
+};
 pub use verification::{Fault, FaultKind, Report};
 
 use super::options::Options;

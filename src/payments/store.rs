@@ -11,4 +11,5 @@ pub mod quarantine;
 pub mod receipt;
 pub mod simulator;
 pub mod subscription;
+pub mod transaction;
 pub mod verification;

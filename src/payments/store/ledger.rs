@@ -1,18 +1,15 @@
 //! Posting to the ledger. What is posted is never changed; the database refuses it.
 
-use crate::base::{Id, OrganizationId, Timestamp};
+use crate::base::{OrganizationId, Timestamp};
 use crate::db::{self, Conn, Tx};
 use crate::payments::model::ledger::{Balanced, Kind};
-use crate::payments::model::{EventId, InvoiceId, PaymentId};
-
-/// Marks the id of a ledger transaction.
-pub enum TransactionMark {}
+use crate::payments::model::{EventId, InvoiceId, PaymentId, TransactionId};
 
 /// What a transaction is about.
 #[derive(Debug)]
 pub struct Head {
     /// Its id.
-    pub id: Id<TransactionMark>,
+    pub id: TransactionId,
     /// Whom it concerns, when known.
     pub organization_id: Option<OrganizationId>,
     /// What it records.

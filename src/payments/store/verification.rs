@@ -1,11 +1,9 @@
 //! Recomputing the ledger from its entries. Each question is one statement, so that each answer is of one moment.
 
-use crate::base::{Currency, Id};
+use crate::base::Currency;
 use crate::db::{self, Conn};
 use crate::payments::model::ledger::Account;
-use crate::payments::model::{InvoiceId, PaymentId};
-
-use super::ledger::TransactionMark;
+use crate::payments::model::{InvoiceId, PaymentId, TransactionId};
 
 /// How many transactions and how many entries there are.
 ///
@@ -37,7 +35,7 @@ pub async fn balances(conn: &mut impl Conn) -> Result<Vec<(Account, Currency, i6
 pub async fn unbalanced(
     conn: &mut impl Conn,
     limit: i64,
-) -> Result<Vec<(Id<TransactionMark>, Currency, i64)>, db::Error> {
+) -> Result<Vec<(TransactionId, Currency, i64)>, db::Error> {
     conn.sql(
         "SELECT transaction_id, currency, CAST(sum(amount_minor) AS bigint) FROM ledger_entries
          GROUP BY transaction_id, currency HAVING sum(amount_minor) <> 0 ORDER BY transaction_id, currency LIMIT $1",
@@ -54,7 +52,7 @@ pub async fn unbalanced(
 pub async fn incomplete(
     conn: &mut impl Conn,
     limit: i64,
-) -> Result<Vec<(Id<TransactionMark>, i64, i64)>, db::Error> {
+) -> Result<Vec<(TransactionId, i64, i64)>, db::Error> {
     conn.sql(
         "SELECT head.id, (SELECT count(*) FROM ledger_entries AS entry WHERE entry.transaction_id = head.id),
                 (SELECT count(*) FROM ledger_postings AS posting WHERE posting.transaction_id = head.id)

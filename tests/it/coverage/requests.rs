@@ -11,8 +11,11 @@ use capecontrol::auth::model::LinkPurpose;
 use capecontrol::auth::model::organization::Invitation;
 use capecontrol::auth::store::link::{self, NewLink};
 use capecontrol::auth::{Email, OrganizationRole, store};
+use capecontrol::base::{Currency, Money};
 use capecontrol::db::{Conn as _, Scope};
 use capecontrol::jobs::JobId;
+use capecontrol::payments::model::ledger::{self, Kind};
+use capecontrol::payments::store::ledger::Head;
 use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::chat::v1 as chat;
 use capecontrol::proto::capecontrol::marketplace::v1 as marketplace;
@@ -96,9 +99,31 @@ impl Party {
         let checkout =
             party.person.payments().create_checkout(create_checkout(&party)).await.unwrap().into_inner();
         (party.payment_id, party.invoice_id) = (checkout.payment_id, checkout.invoice_id);
+        for _ in 0..2 {
+            party.overpay(t).await;
+        }
         party.found_a_team(t, name).await;
         party.get_programs(t, name).await;
         party
+    }
+
+    /// Books money that came for the payment and is not what it costs.
+    async fn overpay(&self, t: &App) {
+        let cent = Money::new(1, Currency::Zar);
+        let head = Head {
+            id: t.world.id(),
+            organization_id: Some(self.person.organization_id),
+            kind: Kind::UnappliedReceipt,
+            payment_id: Some(self.payment_id.parse().unwrap()),
+            invoice_id: None,
+            event_id: None,
+            memo: "one cent".to_owned(),
+            at: t.world.now(),
+        };
+        let books = ledger::unapplied_receipt(cent, Money::zero(Currency::Zar)).unwrap();
+        let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
+        capecontrol::payments::store::ledger::post(&mut tx, &head, &books).await.unwrap();
+        tx.commit().await.unwrap();
     }
 
     async fn found_a_team(&mut self, t: &App, name: &str) {
@@ -442,6 +467,31 @@ pub const REQUESTS: &[Request] = &[
     ("/capecontrol.payments.v1.PaymentsService/GetPayment", |p| {
         payments::GetPaymentRequest { payment_id: p.payment_id.clone() }.encode_to_vec()
     }),
+    ("/capecontrol.payments.v1.PaymentsService/ExportTransactions", |p| {
+        let organization_id = p.organization_id.clone();
+        payments::ExportTransactionsRequest { organization_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/GetPaymentReport", |p| {
+        let (organization_id, interval) = (p.organization_id.clone(), payments::ReportInterval::Week.into());
+        payments::GetPaymentReportRequest { organization_id, interval, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/ListPayments", |p| list_payments(p).encode_to_vec()),
+    ("/capecontrol.payments.v1.PaymentsService/ListPayments", |p| {
+        payments::ListPaymentsRequest {
+            invoice_id: p.invoice_id.clone(),
+            provider_reference: "1089250".to_owned(),
+            ..list_payments(p)
+        }
+        .encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/ListTransactions", |p| {
+        let (organization_id, payment_id) = (p.organization_id.clone(), p.payment_id.clone());
+        payments::ListTransactionsRequest { organization_id, payment_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/ListTransactions", |p| {
+        let (organization_id, invoice_id) = (p.organization_id.clone(), p.invoice_id.clone());
+        payments::ListTransactionsRequest { organization_id, invoice_id, ..Default::default() }.encode_to_vec()
+    }),
     ("/capecontrol.payments.v1.PaymentsService/UpdateBillingProfile", |p| {
         let profile = payments::BillingProfile { name: "Ada (Pty) Ltd".to_owned(), ..Default::default() };
         payments::UpdateBillingProfileRequest {
@@ -528,6 +578,11 @@ fn create_checkout(party: &Party) -> payments::CreateCheckoutRequest {
         cancel_url: "https://app.example.com/cancelled".to_owned(),
         ..Default::default()
     }
+}
+
+fn list_payments(party: &Party) -> payments::ListPaymentsRequest {
+    let organization_id = party.organization_id.clone();
+    payments::ListPaymentsRequest { organization_id, ..Default::default() }
 }
 
 /// What can be said of a thread in a conversation after Hello, by the frame's name.
