@@ -10,8 +10,10 @@ mod descriptors;
 mod health;
 mod input;
 mod jobs;
+mod ledger;
 mod log;
 mod payfast;
+mod report;
 mod serve;
 mod stripe;
 mod token;
@@ -73,6 +75,9 @@ enum Command {
     /// Verify the audit log, read it, and hand it out.
     #[command(subcommand, after_long_help = GROUP)]
     Audit(audit::Command),
+    /// Report on the books.
+    #[command(subcommand, after_long_help = GROUP)]
+    Ledger(ledger::Command),
     /// Write a backup of the database to a folder, also while a node serves from it.
     ///
     /// The folder holds the data as it is at one moment, and manifest.json, which tells what it is: the versions, the
@@ -160,6 +165,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Token(command) => in_runtime(token::run(settings()?.0, command)),
         Command::Jobs(command) => in_runtime(jobs::run(settings()?.0, command)),
         Command::Audit(command) => in_runtime(audit::run(settings()?.0, command)),
+        Command::Ledger(command) => in_runtime(ledger::run(settings()?.0, command)),
         Command::Backup(arguments) => in_runtime(backup::write(settings()?.0, arguments)),
         Command::Restore(arguments) => in_runtime(backup::restore(settings()?.0, arguments)),
         Command::Payfast(command) => payfast::run(&command),

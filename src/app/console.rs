@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::start::existing_root_key;
-use super::{Error, auth_options, operators};
+use super::{Error, auth_options, operators, payments_options};
 use crate::base::World;
 use crate::config::Config;
 use crate::db::{self, Access, Db};
 use crate::keyring::RootKey;
-use crate::{auth, operations};
+use crate::payments::provider::Http;
+use crate::{auth, operations, payments};
 
 /// How long a command waits for its turn to write. A node never holds a SQLite file for so long.
 const TURN_MAX: Duration = Duration::from_secs(30);
@@ -57,6 +58,15 @@ impl Console {
         let auth = Arc::new(auth);
         let operations = operators(config, db.clone(), world, Arc::clone(&auth));
         Ok(Self { db, auth, operations, has_keys })
+    }
+    /// Money, for commands that read about it.
+    ///
+    /// # Errors
+    /// When the provider's client cannot be made.
+    pub fn payments(&self, config: &Config, world: World) -> Result<payments::Service, Error> {
+        let options = payments_options(config);
+        let provider = Arc::new(Http::new(&options)?);
+        Ok(payments::Service::new(self.db.clone(), world, options, provider, self.auth.audit().clone()))
     }
 }
 

@@ -2,12 +2,12 @@
 //!
 //! Pure: times and ids are arguments. Nothing here knows PayFast's wire or a table.
 
+pub mod figures;
 pub mod invoice;
 pub mod ledger;
 pub mod payment;
 pub mod period;
 pub mod receipt;
-pub mod report;
 pub mod subscription;
 pub mod transaction;
 

@@ -4,6 +4,7 @@ mod administration;
 mod api_keys;
 mod audit;
 mod auth;
+mod books;
 mod chat;
 mod limits;
 mod market;

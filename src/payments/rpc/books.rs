@@ -10,7 +10,7 @@ use super::{Rpc, answer};
 use crate::base::{Currency, Money, Violations};
 use crate::payments::model::PaymentStatus;
 use crate::payments::model::ledger::Kind;
-use crate::payments::model::report::{Figures, Interval, Purse, ReportPeriod};
+use crate::payments::model::figures::{Figures, Interval, Purse, ReportPeriod};
 use crate::payments::model::transaction::Transaction;
 use crate::payments::service::{
     BooksOf, Cursor, ExportPlace, ExportTransactions, Exporting, PaymentFilter, TransactionFilter,

@@ -9,7 +9,7 @@ use crate::db::Conn;
 use crate::payments::Error;
 use crate::payments::model::ledger::{Account, Kind};
 use crate::payments::model::period::Period;
-use crate::payments::model::report::{Figures, Interval, PaymentReport, Purse, ReportPeriod, periods};
+use crate::payments::model::figures::{Figures, Interval, PaymentReport, Purse, ReportPeriod, periods};
 use crate::payments::model::transaction::amounts;
 use crate::payments::store;
 

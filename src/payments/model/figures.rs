@@ -1,4 +1,4 @@
-//! Reports: the periods that a range is cut into, and what is summed up in each.
+//! The figures of a report: the periods that a range is cut into, and what is summed up in each.
 //!
 //! Days begin at midnight in South Africa, which is two hours ahead of UTC all year round.
 
@@ -51,7 +51,7 @@ impl Interval {
 pub fn periods(interval: Interval, range: Period, most: usize) -> Option<Vec<Period>> {
     let (mut found, mut start) = (Vec::new(), range.start);
     while start < range.end {
-        let boundary = interval.next(start.plus(AHEAD).date())?;
+        let boundary = interval.next(local_date(start))?;
         let boundary = Timestamp::from_utc(boundary.midnight().assume_utc()).minus(AHEAD);
         let end = boundary.min(range.end);
         // Beyond the calendar a boundary may lie anywhere.
@@ -62,6 +62,12 @@ pub fn periods(interval: Interval, range: Period, most: usize) -> Option<Vec<Per
         start = end;
     }
     (!found.is_empty()).then_some(found)
+}
+
+/// The date in South Africa.
+#[must_use]
+pub fn local_date(at: Timestamp) -> Date {
+    at.plus(AHEAD).date()
 }
 
 /// What is never added up: amounts of two currencies, and money of tests with real money.
