@@ -73,7 +73,11 @@ pub async fn is_member(
 /// # Errors
 /// [`Error::OrganizationNotFound`] when there is not.
 pub async fn known(conn: &mut impl Conn, organization: OrganizationId) -> Result<(), Error> {
-    if store::organization::exists(conn, organization).await? { Ok(()) } else { Err(Error::OrganizationNotFound) }
+    if store::organization::exists(conn, organization).await? {
+        Ok(())
+    } else {
+        Err(Error::OrganizationNotFound)
+    }
 }
 
 /// That the caller owns or administers the organisation, and which of the two.

@@ -7,7 +7,8 @@
 use super::{Money, Timestamp};
 
 /// How a cell begins that a spreadsheet takes for more than text, the full-width forms among it.
-const DANGEROUS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+const DANGEROUS: [char; 11] =
+    ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
 
 /// A cell.
 #[derive(Clone, Copy, Debug)]

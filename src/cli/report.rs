@@ -182,7 +182,8 @@ mod tests {
         let day = |number: i64, gross: i64| {
             let at = |day: i64| Timestamp::from_seconds(1_795_125_600 + day * 86_400);
             let figures = Figures { gross, fees: gross / 100, ..Figures::default() };
-            let figures = if gross > 0 { [(purse, figures)].into() } else { std::collections::BTreeMap::new() };
+            let figures =
+                if gross > 0 { [(purse, figures)].into() } else { std::collections::BTreeMap::new() };
             ReportPeriod { period: Period { start: at(number), end: at(number + 1) }, figures }
         };
         let days = vec![day(0, 60_000), day(1, 0), day(2, 20_000), day(3, 1)];

@@ -288,7 +288,8 @@ mod tests {
 
     #[test]
     fn a_range_is_bounded() {
-        let range = |start, end| Period { start: Timestamp::from_seconds(start), end: Timestamp::from_seconds(end) };
+        let range =
+            |start, end| Period { start: Timestamp::from_seconds(start), end: Timestamp::from_seconds(end) };
         assert_eq!(periods(Interval::Day, range(5, 5), 10), None);
         assert_eq!(periods(Interval::Day, range(6, 5), 10), None);
         assert_eq!(periods(Interval::Day, range(0, 86_400 * 10), 10), None);
@@ -313,7 +314,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn periods_cover_the_range_without_a_gap(start in 0_i64..4_000_000_000, length in 1_i64..20_000_000, which in 0_usize..3) {
+        fn periods_cover_the_range_without_a_gap(
+            start in 0_i64..4_000_000_000,
+            length in 1_i64..20_000_000,
+            which in 0_usize..3,
+        ) {
             let interval = [Interval::Day, Interval::Week, Interval::Month][which];
             let range = Period { start: Timestamp::from_seconds(start), end: Timestamp::from_seconds(start + length) };
             let found = periods(interval, range, 1_000).unwrap();

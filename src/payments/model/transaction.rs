@@ -102,8 +102,8 @@ impl Amounts {
     }
 }
 
-/// The amounts of entries of one kind in one currency: of one transaction, or of any number of them together. Debits are
-/// positive, as everywhere in the ledger.
+/// The amounts of entries of one kind in one currency: of one transaction, or of any number of them together. Debits
+/// are positive, as everywhere in the ledger.
 #[must_use]
 pub fn amounts(kind: Kind, entries: impl IntoIterator<Item = (Account, i64)>) -> Amounts {
     let mut sums = Sums::default();
@@ -118,9 +118,11 @@ pub fn amounts(kind: Kind, entries: impl IntoIterator<Item = (Account, i64)>) ->
         Kind::WriteOff => revenue + tax - sums.lost,
         // What PayFast has less; what the bank has more is the other side of it.
         Kind::BankPayout => sums.clearing + sums.fees,
-        Kind::Settlement | Kind::UnappliedReceipt | Kind::Refund | Kind::Chargeback | Kind::ProviderCharge => {
-            sums.clearing + sums.bank + sums.fees
-        }
+        Kind::Settlement
+        | Kind::UnappliedReceipt
+        | Kind::Refund
+        | Kind::Chargeback
+        | Kind::ProviderCharge => sums.clearing + sums.bank + sums.fees,
     };
     Amounts { gross: minor(gross), fee: minor(sums.fees), tax: minor(tax), revenue: minor(revenue) }
 }
@@ -176,7 +178,8 @@ impl Transaction {
     #[must_use]
     pub fn lies_between(&self, least: Option<Money>, most: Option<Money>) -> bool {
         let within = |bound: Option<Money>, holds: fn(i64, i64) -> bool| {
-            bound.is_none_or(|bound| bound.currency == self.currency && holds(self.amounts.gross, bound.minor))
+            bound
+                .is_none_or(|bound| bound.currency == self.currency && holds(self.amounts.gross, bound.minor))
         };
         within(least, |gross, bound| gross >= bound) && within(most, |gross, bound| gross <= bound)
     }
@@ -236,15 +239,16 @@ mod tests {
     }
 
     fn booked(kind: Kind, books: &Balanced) -> (i64, i64, i64, i64, i64) {
-        let entries: Vec<_> = books.entries().iter().map(|entry| (entry.account, entry.amount.minor)).collect();
+        let entries: Vec<_> =
+            books.entries().iter().map(|entry| (entry.account, entry.amount.minor)).collect();
         of(kind, &entries)
     }
 
     #[test]
     fn each_kind_has_its_amounts() {
         use Account::{
-            BadDebts, Bank, Chargebacks, PayfastClearing, ProviderFees, Receivable, Refunds, UnappliedReceipts,
-            VatOutput,
+            BadDebts, Bank, Chargebacks, PayfastClearing, ProviderFees, Receivable, Refunds,
+            UnappliedReceipts, VatOutput,
         };
         let issued = ledger::invoice_issued(rand(52_900), rand(6_900)).unwrap();
         assert_eq!(booked(Kind::InvoiceIssued, &issued), (52_900, 0, 52_900, 6_900, 46_000));

@@ -9,8 +9,8 @@ use tonic::{Request, Response, Status};
 use super::{Rpc, answer};
 use crate::base::{Currency, Money, Violations};
 use crate::payments::model::PaymentStatus;
-use crate::payments::model::ledger::Kind;
 use crate::payments::model::figures::{Figures, Interval, Purse, ReportPeriod};
+use crate::payments::model::ledger::Kind;
 use crate::payments::model::transaction::Transaction;
 use crate::payments::service::{
     BooksOf, Cursor, ExportPlace, ExportTransactions, Exporting, PaymentFilter, TransactionFilter,
@@ -28,8 +28,7 @@ const PLATFORM: &str = "-";
 const REFERENCE_CHARS_MAX: usize = 100;
 
 /// The chunks of an export.
-pub(super) type Chunks =
-    Pin<Box<dyn Stream<Item = Result<wire::ExportTransactionsResponse, Status>> + Send>>;
+pub(super) type Chunks = Pin<Box<dyn Stream<Item = Result<wire::ExportTransactionsResponse, Status>> + Send>>;
 
 impl Rpc {
     pub(super) async fn payments_page(
@@ -49,11 +48,10 @@ impl Rpc {
         let page = self.pages.open::<Cursor>(&caller, LIST_PAYMENTS, &question, size, token)?;
         let listed = self.service.list_payments(&caller, organization_id, &filter, page.after, page.probe());
         let mut rows = listed.await?;
-        let next =
-            self.pages.cut(&caller, LIST_PAYMENTS, &question, page.size, &mut rows, |row| Cursor {
-                at: row.created_at,
-                id: row.id.uuid(),
-            });
+        let next = self.pages.cut(&caller, LIST_PAYMENTS, &question, page.size, &mut rows, |row| Cursor {
+            at: row.created_at,
+            id: row.id.uuid(),
+        });
         Ok(Response::new(wire::ListPaymentsResponse {
             payments: rows.into_iter().map(answer::payment).collect(),
             next_page_token: next,
@@ -76,8 +74,7 @@ impl Rpc {
         let (size, token) = (request.page_size, &request.page_token);
         let page = self.pages.open::<Cursor>(&caller, LIST_TRANSACTIONS, &question, size, token)?;
         let found = self.service.list_transactions(&caller, of, &filter, page.after, page.size).await?;
-        let sealed =
-            found.next.map(|place| self.pages.seal(&caller, LIST_TRANSACTIONS, &question, &place));
+        let sealed = found.next.map(|place| self.pages.seal(&caller, LIST_TRANSACTIONS, &question, &place));
         Ok(Response::new(wire::ListTransactionsResponse {
             transactions: found.transactions.into_iter().map(transaction).collect(),
             next_page_token: sealed.unwrap_or_default(),
@@ -221,7 +218,11 @@ fn amount(v: &mut Violations, field: &str, amount: Option<&google::r#type::Money
         let minor = amount.units.checked_mul(scale)?.checked_add(nanos / nanos_per_minor)?;
         (fits && agree).then_some(Money::new(minor, currency))
     });
-    v.check(read.is_some(), field, "must be an amount in whole cents, in a currency that the platform keeps books in");
+    v.check(
+        read.is_some(),
+        field,
+        "must be an amount in whole cents, in a currency that the platform keeps books in",
+    );
     read
 }
 

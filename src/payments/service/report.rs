@@ -7,9 +7,9 @@ use crate::auth::Caller;
 use crate::base::{Timestamp, Violations};
 use crate::db::Conn;
 use crate::payments::Error;
+use crate::payments::model::figures::{Figures, Interval, PaymentReport, Purse, ReportPeriod, periods};
 use crate::payments::model::ledger::{Account, Kind};
 use crate::payments::model::period::Period;
-use crate::payments::model::figures::{Figures, Interval, PaymentReport, Purse, ReportPeriod, periods};
 use crate::payments::model::transaction::amounts;
 use crate::payments::store;
 
@@ -57,10 +57,9 @@ async fn figures(
             store::transaction::booked_of(conn, organization, period).await?,
             store::payment::started_of(conn, organization, period).await?,
         ),
-        None => (
-            store::transaction::booked(conn, period).await?,
-            store::payment::started(conn, period).await?,
-        ),
+        None => {
+            (store::transaction::booked(conn, period).await?, store::payment::started(conn, period).await?)
+        }
     };
     let mut sums: BTreeMap<(Purse, Kind), Vec<(Account, i64)>> = BTreeMap::new();
     for (kind, account, currency, test, minor) in booked.into_iter().filter(|row| admitted.sees(row.0)) {

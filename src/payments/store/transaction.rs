@@ -180,7 +180,7 @@ fn ids(rows: Vec<(TransactionId,)>) -> Vec<TransactionId> {
 }
 
 /// What these transactions are about, in no order. Whether real money moved is known by the payment, else the invoice,
-/// else the receipt of the notification; the provider's own id is the receipt's, for a payment may have been paid twice.
+/// else the receipt of the notification; the provider's own id is the receipt's, for a payment may be paid twice.
 ///
 /// # Errors
 /// What the database refuses.

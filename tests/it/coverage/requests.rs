@@ -115,7 +115,7 @@ impl Party {
             organization_id: Some(self.person.organization_id),
             kind: Kind::UnappliedReceipt,
             payment_id: Some(self.payment_id.parse().unwrap()),
-            invoice_id: None,
+            invoice_id: Some(self.invoice_id.parse().unwrap()),
             event_id: None,
             memo: "one cent".to_owned(),
             at: t.world.now(),
@@ -475,22 +475,23 @@ pub const REQUESTS: &[Request] = &[
         let (organization_id, interval) = (p.organization_id.clone(), payments::ReportInterval::Week.into());
         payments::GetPaymentReportRequest { organization_id, interval, ..Default::default() }.encode_to_vec()
     }),
-    ("/capecontrol.payments.v1.PaymentsService/ListPayments", |p| list_payments(p).encode_to_vec()),
     ("/capecontrol.payments.v1.PaymentsService/ListPayments", |p| {
         payments::ListPaymentsRequest {
+            organization_id: p.organization_id.clone(),
             invoice_id: p.invoice_id.clone(),
             provider_reference: "1089250".to_owned(),
-            ..list_payments(p)
+            ..Default::default()
         }
         .encode_to_vec()
     }),
     ("/capecontrol.payments.v1.PaymentsService/ListTransactions", |p| {
-        let (organization_id, payment_id) = (p.organization_id.clone(), p.payment_id.clone());
-        payments::ListTransactionsRequest { organization_id, payment_id, ..Default::default() }.encode_to_vec()
-    }),
-    ("/capecontrol.payments.v1.PaymentsService/ListTransactions", |p| {
-        let (organization_id, invoice_id) = (p.organization_id.clone(), p.invoice_id.clone());
-        payments::ListTransactionsRequest { organization_id, invoice_id, ..Default::default() }.encode_to_vec()
+        payments::ListTransactionsRequest {
+            organization_id: p.organization_id.clone(),
+            payment_id: p.payment_id.clone(),
+            invoice_id: p.invoice_id.clone(),
+            ..Default::default()
+        }
+        .encode_to_vec()
     }),
     ("/capecontrol.payments.v1.PaymentsService/UpdateBillingProfile", |p| {
         let profile = payments::BillingProfile { name: "Ada (Pty) Ltd".to_owned(), ..Default::default() };
@@ -578,11 +579,6 @@ fn create_checkout(party: &Party) -> payments::CreateCheckoutRequest {
         cancel_url: "https://app.example.com/cancelled".to_owned(),
         ..Default::default()
     }
-}
-
-fn list_payments(party: &Party) -> payments::ListPaymentsRequest {
-    let organization_id = party.organization_id.clone();
-    payments::ListPaymentsRequest { organization_id, ..Default::default() }
 }
 
 /// What can be said of a thread in a conversation after Hello, by the frame's name.

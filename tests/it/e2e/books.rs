@@ -13,11 +13,12 @@ use capecontrol::proto::google;
 use capecontrol::rpc::Exports;
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::Endpoint;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 use wire::payments_service_client::PaymentsServiceClient;
 
-use super::payments::{checkout, press};
+use super::payments::{checkout, payment, press};
 use crate::support::{App, Person, Start as _, on_both};
 
 const PLATFORM: &str = "-";
@@ -60,7 +61,8 @@ async fn fill(t: &App, organization: OrganizationId, count: u64) {
     let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
     let all: Vec<u64> = (0..count).collect();
     for part in all.chunks(1_000) {
-        let ids: Vec<(u64, capecontrol::base::Id<()>)> = part.iter().map(|number| (*number, t.world.id())).collect();
+        let ids: Vec<(u64, capecontrol::base::Id<()>)> =
+            part.iter().map(|number| (*number, t.world.id())).collect();
         tx.sql("INSERT INTO ledger_transactions (id, organization_id, kind, memo, created_at) VALUES $rows")
             .rows(&ids, |statement, (number, id)| {
                 let at = now.minus(std::time::Duration::from_secs(100_000 - number));
@@ -89,8 +91,9 @@ async fn fill(t: &App, organization: OrganizationId, count: u64) {
     tx.commit().await.unwrap();
 }
 
-fn rand(units: i64, nanos: i32) -> Option<google::r#type::Money> {
-    Some(google::r#type::Money { currency_code: "ZAR".to_owned(), units, nanos })
+/// So many whole rand.
+fn rand(units: i64) -> google::r#type::Money {
+    google::r#type::Money { currency_code: "ZAR".to_owned(), units, nanos: 0 }
 }
 
 on_both! {
@@ -101,13 +104,15 @@ on_both! {
         let mut listed = transactions(&ada, "").await.unwrap();
         listed.sort_by_key(|found| found.kind);
         let [issued, paid] = listed.as_slice() else { panic!("{listed:#?}") };
-        assert_eq!((issued.kind(), paid.kind()), (wire::TransactionKind::InvoiceIssued, wire::TransactionKind::Settlement));
-        assert_eq!((&issued.gross, &issued.tax, &issued.revenue), (&rand(529, 0), &rand(69, 0), &rand(460, 0)));
-        assert_eq!((&issued.fee, &issued.payment_id), (&rand(0, 0), &String::new()));
-        assert_eq!((&paid.gross, &paid.tax, &paid.invoice_id), (&rand(529, 0), &rand(0, 0), &sold.invoice_id));
-        assert_eq!((&paid.payment_id, paid.invoice_number.as_str(), paid.test), (&sold.payment_id, "TEST-000001", true));
-        let payment = super::payments::payment(&ada, &sold.payment_id).await.unwrap();
-        assert_eq!((&paid.fee, &paid.provider_payment_id), (&payment.fee, &payment.provider_payment_id));
+        assert_eq!(issued.kind(), wire::TransactionKind::InvoiceIssued);
+        assert_eq!(paid.kind(), wire::TransactionKind::Settlement);
+        assert_eq!((&issued.gross, &issued.tax, &issued.revenue), (&Some(rand(529)), &Some(rand(69)), &Some(rand(460))));
+        assert_eq!((&issued.fee, &issued.payment_id), (&Some(rand(0)), &String::new()));
+        assert_eq!((&paid.gross, &paid.tax, &paid.invoice_id), (&Some(rand(529)), &Some(rand(0)), &sold.invoice_id));
+        assert_eq!((&paid.payment_id, paid.test), (&sold.payment_id, true));
+        assert_eq!(paid.invoice_number, "TEST-000001");
+        let told = payment(&ada, &sold.payment_id).await.unwrap();
+        assert_eq!((&paid.fee, &paid.provider_payment_id), (&told.fee, &told.provider_payment_id));
 
         // The table, byte for byte.
         let fee = paid.fee.clone().unwrap();
@@ -129,7 +134,8 @@ on_both! {
         let exported = String::from_utf8(table(&export(&ada, "").await)).unwrap();
         assert_eq!(exported, format!("{header}{}{}", rows[0].1, rows[1].1));
 
-        let request = wire::GetPaymentReportRequest { interval: wire::ReportInterval::Week.into(), ..Default::default() };
+        let interval = wire::ReportInterval::Week.into();
+        let request = wire::GetPaymentReportRequest { interval, ..Default::default() };
         let report = ada.payments().get_payment_report(request).await.unwrap().into_inner();
         assert_eq!(report.periods.len(), 5);
         let last = report.periods.last().unwrap();
@@ -139,8 +145,8 @@ on_both! {
         assert_eq!(total.figures, last.figures);
         let [figures] = total.figures.as_slice() else { panic!("{total:#?}") };
         assert_eq!((figures.currency_code.as_str(), figures.test), ("ZAR", true));
-        assert_eq!((&figures.revenue, &figures.tax, &figures.gross), (&rand(460, 0), &rand(69, 0), &rand(529, 0)));
-        assert_eq!((&figures.invoiced, &figures.fees, &figures.net), (&rand(529, 0), &paid.fee, &paid.net));
+        assert_eq!((&figures.revenue, &figures.tax, &figures.gross), (&Some(rand(460)), &Some(rand(69)), &Some(rand(529))));
+        assert_eq!((&figures.invoiced, &figures.fees, &figures.net), (&Some(rand(529)), &paid.fee, &paid.net));
         let counts = figures.payments.clone().unwrap();
         assert_eq!((counts.succeeded_count, counts.success_rate_percent.as_str()), (1, "100.00"));
 
@@ -187,7 +193,8 @@ on_both! {
             let report = client.get_payment_report(keyed(&key, wire::GetPaymentReportRequest::default())).await;
             assert_eq!(reason(&report.unwrap_err()), "API_KEY_NOT_ACCEPTED");
             let foreign = wire::ListTransactionsRequest { organization_id: PLATFORM.to_owned(), ..Default::default() };
-            assert_eq!(client.list_transactions(keyed(&key, foreign)).await.unwrap_err().code(), Code::PermissionDenied);
+            let refused = client.list_transactions(keyed(&key, foreign)).await.unwrap_err();
+            assert_eq!(refused.code(), Code::PermissionDenied);
         }
     }
 
@@ -196,7 +203,7 @@ on_both! {
         let ada = t.register("ada@example.com").await;
         fill(&t, ada.organization_id, ROWS).await;
         let whole = export(&ada, "").await;
-        assert_eq!(whole.len(), 41);
+        assert_eq!(whole.len(), 40);
         let largest = whole.iter().map(|chunk| chunk.csv.len()).max().unwrap();
         assert!(largest < 256 * 1_024, "a chunk has {largest} bytes");
         let bytes = table(&whole);
@@ -207,7 +214,7 @@ on_both! {
             let cents: i64 = number + 1;
             assert!(row.contains(&format!(",ZAR,{}.{:02},0.00,", cents / 100, cents % 100)), "{row}");
         }
-        for cut in [0, 17, 39, 40] {
+        for cut in [0, 17, 38, 39] {
             let rest = table(&export(&ada, &whole[cut].resume_token).await);
             let before = table(&whole[..=cut]);
             assert_eq!([before, rest].concat(), bytes, "cut behind chunk {cut}");
@@ -231,8 +238,10 @@ on_both! {
         fill(&t, ada.organization_id, 20_000).await;
         let mut open = Vec::new();
         for _ in 0..READERS {
+            // On a way of its own: what one reader leaves lying there is not to keep the others' answers back.
+            let reader = ada.over(Endpoint::new(t.url.clone()).unwrap().connect_lazy());
             let request = wire::ExportTransactionsRequest::default();
-            let mut stream = ada.payments().export_transactions(request).await.unwrap().into_inner();
+            let mut stream = reader.payments().export_transactions(request).await.unwrap().into_inner();
             assert!(!stream.message().await.unwrap().unwrap().csv.is_empty());
             open.push(stream);
         }
@@ -274,7 +283,10 @@ async fn an_export_reads_when_it_is_asked_and_ends_with_a_reason() {
     let mut whole = parts();
     assert_eq!(count(), 0);
     assert_eq!((whole.next().await.unwrap().unwrap(), count()), (0, 1));
-    assert_eq!((whole.next().await.unwrap().unwrap(), whole.next().await.unwrap().unwrap(), count()), (1, 2, 2));
+    assert_eq!(
+        (whole.next().await.unwrap().unwrap(), whole.next().await.unwrap().unwrap(), count()),
+        (1, 2, 2)
+    );
     assert!(whole.next().await.is_none());
 
     let mut drained = parts();
@@ -282,11 +294,15 @@ async fn an_export_reads_when_it_is_asked_and_ends_with_a_reason() {
     drain.cancel();
     count();
     let closing = drained.next().await.unwrap().unwrap_err();
-    assert_eq!((closing.code(), reason(&closing).as_str(), count()), (Code::Unavailable, "SERVER_CLOSING", 0));
+    assert_eq!(
+        (closing.code(), reason(&closing).as_str(), count()),
+        (Code::Unavailable, "SERVER_CLOSING", 0)
+    );
     assert!(drained.next().await.is_none());
 
     let exports = Exports::new(t.node.auth.clone(), CancellationToken::new());
-    let mut revoked = Box::pin(exports.parts(caller.clone(), (), |()| async { Ok::<_, Error>(Some(((), ()))) }));
+    let mut revoked =
+        Box::pin(exports.parts(caller.clone(), (), |()| async { Ok::<_, Error>(Some(((), ()))) }));
     revoked.next().await.unwrap().unwrap();
     let logout = auth::LogoutRequest { refresh_token: ada.refresh_token.clone(), ..Default::default() };
     AuthServiceClient::new(t.channel()).logout(logout).await.unwrap();

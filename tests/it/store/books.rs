@@ -7,9 +7,9 @@ use capecontrol::auth::{Caller, OrganizationRole};
 use capecontrol::base::fault::{Fault as _, NOT_FOUND, PERMISSION_DENIED};
 use capecontrol::base::{Currency, Money, OrganizationId, SeededRng, Timestamp, World};
 use capecontrol::db::{Conn as _, Scope};
+use capecontrol::payments::model::figures::{Counts, Figures, Interval, Purse};
 use capecontrol::payments::model::ledger::{Account, Balanced, Entry, Kind};
 use capecontrol::payments::model::period::{Cycle, Period};
-use capecontrol::payments::model::figures::{Figures, Interval, Purse};
 use capecontrol::payments::model::transaction::Transaction;
 use capecontrol::payments::model::{InvoiceId, PaymentId, PaymentStatus};
 use capecontrol::payments::service::{
@@ -74,8 +74,8 @@ async fn book(t: &Fixture, booking: Booking, entries: &[(Account, i64)]) {
 /// Entries of a kind, with any amounts.
 fn entries(kind: Kind, world: &World) -> Vec<(Account, i64)> {
     use Account::{
-        BadDebts, Bank, Chargebacks, PayfastClearing, ProviderFees, Receivable, Refunds, Revenue, UnappliedReceipts,
-        VatOutput,
+        BadDebts, Bank, Chargebacks, PayfastClearing, ProviderFees, Receivable, Refunds, Revenue,
+        UnappliedReceipts, VatOutput,
     };
     let any = |most: u64| i64::try_from(world.below(most)).unwrap();
     let (whole, fee, tax) = (1_000 + any(1_000_000), 1 + any(500), 1 + any(100));
@@ -107,7 +107,13 @@ const KINDS: [Kind; 9] = [
 ];
 
 /// A history of two organisations and the platform within sixty days before now, in two currencies, in no order.
-async fn history(t: &Fixture, world: &World, organizations: [OrganizationId; 2], payment: PaymentId, steps: usize) {
+async fn history(
+    t: &Fixture,
+    world: &World,
+    organizations: [OrganizationId; 2],
+    payment: PaymentId,
+    steps: usize,
+) {
     for _ in 0..steps {
         let kind = KINDS[usize::try_from(world.below(9)).unwrap()];
         let whose = usize::try_from(world.below(2)).unwrap();
@@ -124,7 +130,12 @@ async fn history(t: &Fixture, world: &World, organizations: [OrganizationId; 2],
 }
 
 /// All pages of a list, however short.
-async fn listed(service: &Service, caller: &Caller, of: BooksOf, filter: &TransactionFilter) -> Vec<Transaction> {
+async fn listed(
+    service: &Service,
+    caller: &Caller,
+    of: BooksOf,
+    filter: &TransactionFilter,
+) -> Vec<Transaction> {
     let (mut found, mut after) = (Vec::new(), None);
     loop {
         let page = service.list_transactions(caller, of, filter, after, 7).await.unwrap();
@@ -184,7 +195,7 @@ fn expected(sums: &BTreeMap<(Purse, String, String), i64>, wanted: Purse) -> Fig
         invoiced: sum(&["invoice_issued"], &["receivable"]),
         credit_notes: -sum(&["credit_note"], &["receivable"]),
         written_off: -sum(&["write_off"], &["receivable"]),
-        payments: capecontrol::payments::model::figures::Counts::default(),
+        payments: Counts::default(),
     }
 }
 
@@ -231,23 +242,31 @@ async fn every_figure_agrees(t: &Fixture, seed: u64) {
         for interval in [Interval::Day, Interval::Week, Interval::Month] {
             let start = START.minus(Duration::from_secs(world.below(70 * DAY)));
             let end = start.plus(Duration::from_secs(1 + world.below(40 * DAY)));
-            let report = service.get_payment_report(reader, of, interval, Some(start), Some(end)).await.unwrap();
+            let report =
+                service.get_payment_report(reader, of, interval, Some(start), Some(end)).await.unwrap();
             assert_eq!(report.total.period, Period { start, end });
             for reported in report.periods.iter().chain([&report.total]) {
                 let Period { start, end } = reported.period;
                 let sums = recomputed(t, organization, reported.period).await;
-                let filter =
-                    TransactionFilter { since: Some(start), until: Some(end), ..TransactionFilter::default() };
+                let filter = TransactionFilter {
+                    since: Some(start),
+                    until: Some(end),
+                    ..TransactionFilter::default()
+                };
                 let listed = listed(&service, reader, of, &filter).await;
                 let purses: BTreeSet<Purse> = sums.keys().map(|(purse, _, _)| *purse).collect();
                 for purse in &purses {
-                    let found = Figures { payments: Default::default(), ..reported.figures[purse] };
+                    let found = Figures { payments: Counts::default(), ..reported.figures[purse] };
                     assert_eq!(found, expected(&sums, *purse), "seed {seed}, {interval:?} {start:?} {end:?}");
                     assert_eq!(found, summed(&listed, *purse), "seed {seed}, {interval:?} {start:?} {end:?}");
                     let held = sums.iter().filter(|((of, _, account), _)| {
                         of == purse && ["payfast_clearing", "bank"].contains(&account.as_str())
                     });
-                    assert_eq!(found.net(), held.map(|(_, minor)| minor).sum::<i64>(), "what is left is held");
+                    assert_eq!(
+                        found.net(),
+                        held.map(|(_, minor)| minor).sum::<i64>(),
+                        "what is left is held"
+                    );
                     compared += 1;
                 }
                 // What has figures and nothing in the ledger has a payment that was started.
@@ -341,7 +360,8 @@ on_both! {
         book(&t, Booking::of(home, Kind::UnappliedReceipt, t.world.now()), &books).await;
         t.clock.advance(Duration::from_secs(3_600));
         for cut in 0..whole.len() {
-            let rest: String = exported(&service, &ada, Some(whole[cut].1)).await.into_iter().map(|(csv, _)| csv).collect();
+            let rest = exported(&service, &ada, Some(whole[cut].1)).await;
+            let rest: String = rest.into_iter().map(|(csv, _)| csv).collect();
             let expected: String = whole[cut + 1..].iter().map(|(csv, _)| csv.as_str()).collect();
             assert_eq!(rest, expected, "cut behind chunk {cut}");
         }
@@ -369,18 +389,21 @@ on_both! {
         of_invoice.sort_by_key(|(kind, _)| std::cmp::Reverse(kind.as_str()));
         assert_eq!(of_invoice, sale);
         assert_eq!(find(TransactionFilter { payment_id: Some(bought.payment_id), ..default() }).await, sale[..1]);
-        let both = TransactionFilter { invoice_id: Some(bought.invoice_id), payment_id: Some(bought.payment_id), ..default() };
+        let (invoice_id, payment_id) = (Some(bought.invoice_id), Some(bought.payment_id));
+        let both = TransactionFilter { invoice_id, payment_id, ..default() };
         assert_eq!(find(both).await, sale[..1]);
         let kinds = vec![Kind::InvoiceIssued, Kind::BankPayout];
         assert_eq!(find(TransactionFilter { kinds, ..default() }).await, sale[1..]);
         assert_eq!(find(TransactionFilter { kinds: vec![Kind::BankPayout], ..default() }).await, []);
         let rand = |minor| Some(Money::new(minor, Currency::Zar));
         let between = TransactionFilter { gross_min: rand(105), gross_max: rand(107), ..default() };
-        assert_eq!(find(between).await.iter().map(|(_, gross)| *gross).collect::<BTreeSet<_>>(), [105, 106, 107].into());
+        let found: BTreeSet<i64> = find(between).await.iter().map(|(_, gross)| *gross).collect();
+        assert_eq!(found, [105, 106, 107].into());
         let dollars = TransactionFilter { gross_min: Some(Money::new(0, Currency::Usd)), ..default() };
         assert_eq!(find(dollars).await, []);
         let since = START.minus(Duration::from_secs(DAY)).plus(Duration::from_secs(1));
-        let second = TransactionFilter { since: Some(since), until: Some(since.plus(Duration::from_secs(1))), ..default() };
+        let until = Some(since.plus(Duration::from_secs(1)));
+        let second = TransactionFilter { since: Some(since), until, ..default() };
         assert_eq!(find(second).await.len(), 5);
         // The sale tells its number and ids.
         let filter = TransactionFilter { payment_id: Some(bought.payment_id), ..default() };
@@ -405,7 +428,8 @@ on_both! {
             let report = service.get_payment_report(caller, of, Interval::Day, None, None).await.unwrap_err();
             let export = ExportTransactions { of, kinds: Vec::new(), since: None, until: None, place: None };
             let export = service.export_transactions(caller.clone(), export).await.unwrap_err();
-            let reasons: BTreeSet<&str> = [list, report, export].iter().map(|error: &Error| error.reason().name).collect();
+            let reasons = [list, report, export].map(|error: Error| error.reason().name);
+            let reasons = BTreeSet::from(reasons);
             assert_eq!(reasons.len(), 1, "{reasons:?}");
             reasons.into_iter().next().unwrap()
         };
@@ -483,12 +507,14 @@ on_both! {
         assert_eq!(find(PaymentFilter { invoice_id, oldest_first, ..default() }).await, [5]);
         let known = |id: &str| PaymentFilter { provider_payment_id: Some(id.to_owned()), ..default() };
         assert_eq!(find(known("1089250")).await, [2]);
-        assert_eq!(find(PaymentFilter { since: Some(START.plus(Duration::from_secs(4))), ..known("1089250") }).await, []);
-        assert_eq!(find(known("1")).await, []);
+        let since = Some(START.plus(Duration::from_secs(4)));
+        assert!(find(PaymentFilter { since, ..known("1089250") }).await.is_empty());
+        assert!(find(known("1")).await.is_empty());
         let eve = somebody(&t, "eve@example.com").await;
         let theirs = PaymentFilter { invoice_id, ..default() };
         assert!(matches!(service.list_payments(&eve, None, &theirs, None, 3).await, Err(Error::InvoiceNotFound)));
         // The report counts them where they were started.
+        t.clock.advance(Duration::from_secs(1));
         let report = service.get_payment_report(&ada, BooksOf::Own, Interval::Month, None, None).await.unwrap();
         let [counts] = report.total.figures.values().map(|figures| figures.payments).collect::<Vec<_>>()[..] else {
             panic!("one currency of tests")
