@@ -18,13 +18,14 @@ use crate::config::Config;
 use crate::db::{self, Db};
 use crate::jobs::{Registry, Worker};
 use crate::keyring::RootKey;
-use crate::payments::provider::Http;
+use crate::payments::provider::{Api, Http};
 use crate::payments::simulator::{self, Simulator};
 use crate::rpc::metrics::Metrics;
 use crate::rpc::policy::{self, Policies};
 use crate::rpc::{Pages, health, server};
 use crate::{ai, audit, auth, chat, mail, market, operations, payments, proto, tools};
 
+mod alarms;
 mod console;
 mod descriptors;
 mod maintenance;
@@ -41,7 +42,7 @@ pub use start::{
     root_key_file,
 };
 
-/// How long the end of the audit log may take to be sealed, and the database's connections to close.
+/// How long the ends of the audit log and of the ledger may take to be sealed, and the database's connections to close.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// How long before the end of the drain what is still under way is told to end: long enough to say so over a
@@ -200,15 +201,18 @@ impl App {
         auth.prepare().await?;
         let market = Arc::new(market::Service::new(db.clone(), world.clone(), auth.audit().clone()));
         let operations = Arc::new(operators(&config, db.clone(), world.clone(), Arc::clone(&auth)));
+        let ledger = payments::Ledger::new(db.clone(), world.clone(), auth.audit().clone(), &root);
         let options = payments_options(&config);
         let provider = Arc::new(Http::new(&options)?);
-        let payments = Arc::new(payments::Service::new(
+        let payments = payments::Service::new(
             db.clone(),
             world.clone(),
             options.clone(),
             provider.clone(),
             auth.audit().clone(),
-        ));
+            ledger,
+        );
+        let payments = Arc::new(payments.over(Arc::new(Api::new(&options, world.clone())?)));
         auth.ask_before_closing(payments.clone());
         let outside = chat::Outside {
             auth: Arc::clone(&auth),
@@ -287,6 +291,14 @@ impl App {
         self.sealer.run_due().await
     }
 
+    /// Seals what waits in the ledger; tells how many transactions that was.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn seal_ledger(&self) -> Result<usize, db::Error> {
+        self.payments.ledger().seal().await
+    }
+
     /// The settings that the node runs with.
     pub const fn config(&self) -> &Config {
         &self.config
@@ -306,6 +318,7 @@ impl App {
             metrics: self.metrics.clone(),
             worker: self.workers[0].clone(),
             postman: Arc::clone(&self.postman),
+            ledger: self.payments.ledger().clone(),
         };
         let operations = crate::http::operations(counted, self.platform());
         self.tasks.spawn(server::serve(
@@ -338,6 +351,9 @@ impl App {
         let closed = async {
             if let Err(error) = self.sealer.finish().await {
                 tracing::warn!(error = %error.chain(), "the audit log was not sealed at the end");
+            }
+            if let Err(error) = self.payments.ledger().seal().await {
+                tracing::warn!(error = %error.chain(), "the ledger was not sealed at the end");
             }
             self.db.close().await;
         };
@@ -375,6 +391,14 @@ impl App {
             let (sealer, options) = (self.sealer.clone(), self.config.bounds.audit.clone());
             let stop = stop.clone();
             async move { sealer.run(options, stop).await }
+        });
+        self.tasks.spawn({
+            let (ledger, options) = (self.payments.ledger().clone(), self.config.bounds.ledger.clone());
+            let stop = stop.clone();
+            async move {
+                let sealing = ledger.run(options.seal, stop.clone());
+                tokio::join!(sealing, ledger.watch(options.verify_every, stop.clone()));
+            }
         });
         self.tasks.spawn({
             let (stop, drain) = (stop.clone(), self.drain.clone());
@@ -439,8 +463,8 @@ fn operators(config: &Config, db: Db, world: World, auth: Arc<auth::Service>) ->
         payment_mode: config.payfast.mode.as_str(),
         registration: config.auth.registration.as_str(),
     };
-    let audit = auth.audit().clone();
-    operations::Service::new(db, world, auth, audit, options)
+    let alarms = Box::new(alarms::OfPayments::new(db.clone()));
+    operations::Service::new(db, world, auth, alarms, options)
 }
 
 fn payments_options(config: &Config) -> payments::Options {
@@ -454,5 +478,6 @@ fn payments_options(config: &Config) -> payments::Options {
         return_origins: origins.filter_map(|origin| origin.to_str().ok()).map(str::to_owned).collect(),
         supplier: config.supplier.clone(),
         confirmation_max: config.bounds.confirmation_max,
+        api_max: config.bounds.api_max,
     }
 }

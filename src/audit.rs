@@ -19,16 +19,17 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use archive::{Archive, Batch, Filter, Link, Place, Reach, Report, Seen};
-pub use model::chain::{Bad, Fault, GENESIS, Head, Known};
+pub use crate::chain::{Fault, GENESIS, Head, Known, Options};
+pub use archive::{Archive, Batch, Filter, Link, Place, Reach, Report, Seen, TAIL_MAX, Tail};
+pub use model::chain::{Bad, KIND};
 pub use model::event::{Event, EventId, Personal, Remembered};
 pub use model::{Actor, ActorKind, Entry, Outcome, Risk, Subject};
-pub use sealer::{Options, Sealer};
+pub use sealer::Sealer;
 
 use crate::base::{AccountId, Secret, World};
+use crate::chain::HeadKey;
 use crate::db::{self, Db, Scope, Tx};
 use crate::keyring::{self, RootKey};
-use model::chain::HeadKey;
 use model::refusals::{Refusals, Refused};
 use people::People;
 
@@ -55,7 +56,8 @@ impl Log {
     /// A log whose secrets the root key wraps.
     #[must_use]
     pub fn new(world: World, root: RootKey) -> Self {
-        let (states, heads) = (root.derive("audit-states"), HeadKey::from_seed(&root.derive("audit-heads")));
+        let states = root.derive("audit-states");
+        let heads = HeadKey::from_seed(KIND, &root.derive(KIND.key()));
         let people = People::new(world.clone(), root);
         Self { inner: Arc::new(Inner { world, states, heads, people, refusals: Mutex::default() }) }
     }
@@ -153,7 +155,7 @@ impl Log {
             created_at: at,
         };
         store::insert(tx, &event).await?;
-        store::chain::enqueue(tx, id, event.digest(&mut Vec::new())).await
+        store::chain::enqueue(tx, id, event.digest(&mut Vec::new()), self.inner.world.now()).await
     }
 
     fn digest(&self, state: Option<&str>) -> Option<Vec<u8>> {

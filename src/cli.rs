@@ -4,6 +4,7 @@
 mod admin;
 mod audit;
 mod backup;
+mod chain;
 mod config;
 mod database;
 mod descriptors;
@@ -75,7 +76,7 @@ enum Command {
     /// Verify the audit log, read it, and hand it out.
     #[command(subcommand, after_long_help = GROUP)]
     Audit(audit::Command),
-    /// Report on the books.
+    /// Verify the ledger, report on it, list the heads of its chain, and make its balances anew.
     #[command(subcommand, after_long_help = GROUP)]
     Ledger(ledger::Command),
     /// Write a backup of the database to a folder, also while a node serves from it.

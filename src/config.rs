@@ -64,8 +64,12 @@ pub struct Bounds {
     pub jobs: jobs::Options,
     /// The audit log.
     pub audit: audit::Options,
+    /// The ledger.
+    pub ledger: payments::LedgerOptions,
     /// How long the payment provider may take to confirm a notification.
     pub confirmation_max: Duration,
+    /// How long the payment provider's API may take to answer.
+    pub api_max: Duration,
 }
 
 impl Default for Bounds {
@@ -76,7 +80,9 @@ impl Default for Bounds {
             chat: chat::Options::default(),
             jobs: jobs::Options::default(),
             audit: audit::Options::default(),
+            ledger: payments::LedgerOptions::default(),
             confirmation_max: payments::Options::default().confirmation_max,
+            api_max: payments::Options::default().api_max,
         }
     }
 }

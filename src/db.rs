@@ -6,6 +6,7 @@
 //! floor knows no table and no domain.
 
 mod backup;
+mod batch;
 mod conn;
 pub mod deadline;
 mod error;
@@ -20,6 +21,7 @@ mod statement;
 mod types;
 
 pub use backup::{Server, environment};
+pub use batch::Batcher;
 pub use conn::{Conn, Session, Tx};
 pub use error::Error;
 pub use migrate::{Level, newest_migration};

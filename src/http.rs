@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::auth;
 use crate::jobs::Worker;
 use crate::mail::Postman;
+use crate::payments::Ledger;
 use crate::rpc::metrics::Metrics;
 
 /// How long the counters wait for those of the queue.
@@ -53,6 +54,8 @@ pub struct Counted {
     pub worker: Worker,
     /// Letters.
     pub postman: Arc<Postman>,
+    /// The books.
+    pub ledger: Ledger,
 }
 
 /// What operators' tools ask for, on a port of its own.
@@ -95,14 +98,21 @@ async fn jwks(State(platform): State<Platform>) -> Response {
 }
 
 async fn encode_metrics(State(counted): State<Counted>) -> Response {
-    let Counted { metrics, worker, postman } = counted;
+    let Counted { metrics, worker, postman, ledger } = counted;
     metrics.set_letters(&postman.tally());
-    // The queue is read when it is asked for. Without the database, or while everybody waits for it, the other counters
-    // are worth having still, and then most of all.
-    let census = tokio::time::timeout(CENSUS_MAX, worker.census());
-    match census.await.unwrap_or(Err(crate::db::Error::Timeout)) {
+    // The queue and the ledger are read when they are asked for. Without the database, or while everybody waits for it,
+    // the other counters are worth having still, and then most of all.
+    let (census, standing) = tokio::join!(
+        tokio::time::timeout(CENSUS_MAX, worker.census()),
+        tokio::time::timeout(CENSUS_MAX, ledger.standing())
+    );
+    match census.unwrap_or(Err(crate::db::Error::Timeout)) {
         Ok(census) => census.into_iter().for_each(|(state, count)| metrics.set_jobs(state.as_str(), count)),
         Err(error) => tracing::warn!(error = %error.chain(), "the job queue cannot be counted"),
+    }
+    match standing.unwrap_or(Err(crate::db::Error::Timeout)) {
+        Ok(standing) => metrics.set_ledger(&standing),
+        Err(error) => tracing::warn!(error = %error.chain(), "the ledger's state cannot be read"),
     }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], metrics.encode()).into_response()

@@ -10,7 +10,7 @@ pub mod store;
 mod worker;
 
 pub use model::{Failure, Job, JobId, Queued, State, Verdict, backoff};
-pub use store::{push, push_at};
+pub use store::{push, push_all, push_at};
 pub use worker::{Lease, Options, Registry, Worker};
 
 impl From<crate::db::Error> for Failure {

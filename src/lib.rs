@@ -7,6 +7,7 @@ pub mod auth;
 pub mod backup;
 pub mod base;
 pub mod bus;
+pub mod chain;
 pub mod chat;
 pub mod cli;
 pub mod config;

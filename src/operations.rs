@@ -8,4 +8,4 @@ pub mod rpc;
 pub mod service;
 
 pub use error::Error;
-pub use service::{Options, Service, Status};
+pub use service::{Alarm, Alarms, Options, Service, Status};

@@ -22,4 +22,4 @@ pub use error::{
     REASONS, TOO_MANY_CHECKOUTS,
 };
 pub use options::{Mode, Options, Supplier};
-pub use service::{Service, register};
+pub use service::{Ledger, LedgerOptions, Service, register};

@@ -19,6 +19,7 @@ pub mod page;
 mod places;
 pub mod policy;
 pub mod refusal;
+pub mod refusals;
 pub mod server;
 pub mod status;
 pub mod telemetry;
@@ -26,6 +27,6 @@ pub mod telemetry;
 mod open;
 
 pub use export::Exports;
-pub use open::{Mutation, open, open_mutation, open_stream};
+pub use open::{Mutation, open, open_mutation, open_stream, refusals};
 pub use page::{Page, Pages};
 pub(crate) use status::status_from;

@@ -8,14 +8,17 @@
 use std::ops::Range;
 
 use capecontrol::app::real;
+use capecontrol::audit;
 use capecontrol::base::{AccountId, Id, OrganizationId, Timestamp};
 use capecontrol::chat::model::{Actor, Change, Message, ThreadId};
 use capecontrol::db::{Conn as _, Db, Json, Options, Scope, Statement, Tx};
+use capecontrol::keyring::RootKey;
+use capecontrol::payments::Ledger;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use crate::Outcome;
-use crate::process::Place;
+use crate::process::{BENCH_KEY, Place};
 use crate::rows::MESSAGE;
 use crate::scene::{Engine, Scene};
 
@@ -110,6 +113,10 @@ impl Filling {
                 eprintln!("bench: {}: {} rows in {name}", engine.name(), self.rows);
             }
         }
+        // A ledger of years is sealed, and no node should be busy with that while it is measured.
+        let (world, root) = (real::world(), RootKey::parse(BENCH_KEY)?);
+        let audit = audit::Log::new(world.clone(), root.clone());
+        Ledger::new(db.clone(), world, audit, &root).seal().await?;
         db.close().await;
         if let Some(owner) = &place.owner_url {
             let mut conn = PgConnection::connect(owner).await?;
@@ -336,14 +343,23 @@ fn messages<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statemen
 fn invoices<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement<'c> {
     let filling = *filling;
     tx.sql(
-        "INSERT INTO invoices (id, organization_id, number, status, currency, total_minor, tax_minor, tax_rate_bp,
-            supplier_legal_name, supplier_trading_name, supplier_vat_number, supplier_address, customer_name,
-            customer_vat_number, customer_address, test, created_at, issued_at, paid_at) VALUES $rows",
+        "INSERT INTO invoices (id, organization_id, origin, number, status, currency, total_minor, tax_minor,
+            tax_rate_bp, prices_include_tax, credited_minor, supplier_legal_name, supplier_trading_name,
+            supplier_vat_number, supplier_address, customer_name, customer_vat_number, customer_address, test,
+            created_at, issued_at, paid_at) VALUES $rows",
     )
     .rows(rows, move |statement, row| {
-        let statement = statement.bind(id(Kind::Invoice, row)).bind(filling.customer(row));
+        let statement = statement.bind(id(Kind::Invoice, row)).bind(filling.customer(row)).bind("checkout");
         let statement = statement.bind(format!("BENCH-{row:08}")).bind("paid").bind("ZAR").bind(PRICE);
-        let statement = statement.bind(0_i64).bind(0_i64).bind("Bench CC").bind("Bench").bind("").bind("1 Long Street");
+        let statement = statement
+            .bind(0_i64)
+            .bind(0_i64)
+            .bind(true)
+            .bind(0_i64)
+            .bind("Bench CC")
+            .bind("Bench")
+            .bind("")
+            .bind("1 Long Street");
         let statement = statement.bind(format!("Filled {row}")).bind("").bind("2 Long Street").bind(true);
         statement.bind(at(row)).bind(at(row)).bind(at(row))
     })

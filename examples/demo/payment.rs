@@ -146,7 +146,7 @@ async fn books(platform: &Platform, payment: &Payment) -> Result<(), Failure> {
         ours.is_some_and(|event| event.status() == ProviderEventStatus::Applied),
         "PayFast's notification is kept, and marked as applied",
     )?;
-    let ledger = operations.verify_ledger(VerifyLedgerRequest {}).await?.into_inner();
+    let ledger = operations.verify_ledger(VerifyLedgerRequest::default()).await?.into_inner();
     for balance in &ledger.balances {
         println!("     {:<28} {:>14}", balance.account, text(balance.balance.as_ref()));
     }

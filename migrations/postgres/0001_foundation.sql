@@ -17,6 +17,14 @@ BEGIN
     EXECUTE format('CREATE POLICY platform ON %s USING (%s) WITH CHECK (%s)', of_tenants, platform, platform);
 END $$;
 
+-- What the role that serves has no need of is not given to it. A table that is only added to is handed to this function
+-- in the migration that makes it, with what is withheld, such as 'UPDATE, DELETE'. It stands in the table's comment,
+-- which backups keep; whoever gives the role its rights (src/db/role.rs) reads it there.
+CREATE FUNCTION withhold(of_table regclass, privileges text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('COMMENT ON TABLE %s IS %L', of_table, 'served without ' || privileges);
+END $$;
+
 -- Work to be done after a transaction commits. A finished job is deleted; one that failed for good stays, dead.
 CREATE TABLE jobs (
   id              uuid        NOT NULL PRIMARY KEY,

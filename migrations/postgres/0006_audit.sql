@@ -41,6 +41,7 @@ SELECT protect_tenants('audit_events');
 CREATE TABLE audit_unsealed (
     event_id uuid NOT NULL PRIMARY KEY,
     digest bytea NOT NULL,
+    waits_since timestamptz NOT NULL,
     CONSTRAINT audit_unsealed_digest_check CHECK (length(digest) = 32)
 );
 
@@ -138,3 +139,11 @@ CREATE TRIGGER audit_chain_kept BEFORE DELETE ON audit_chain
     FOR EACH ROW EXECUTE FUNCTION audit_refuse_change();
 CREATE TRIGGER audit_chain_kept_whole BEFORE TRUNCATE ON audit_chain
     FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse_change();
+
+-- The triggers hold for whoever may write at all. The role that serves may not even try.
+SELECT withhold('audit_events', 'UPDATE, DELETE');
+SELECT withhold('audit_seals', 'UPDATE, DELETE');
+SELECT withhold('audit_heads', 'UPDATE, DELETE');
+SELECT withhold('audit_unsealed', 'UPDATE');
+SELECT withhold('audit_chain', 'INSERT, DELETE');
+SELECT withhold('audit_people', 'UPDATE');

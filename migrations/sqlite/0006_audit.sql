@@ -40,6 +40,7 @@ CREATE INDEX audit_events_organization_idx ON audit_events (organization_id, id)
 CREATE TABLE audit_unsealed (
     event_id BLOB NOT NULL PRIMARY KEY,
     digest BLOB NOT NULL,
+    waits_since INTEGER NOT NULL,
     CONSTRAINT audit_unsealed_digest_check CHECK (length(digest) = 32)
 ) STRICT, WITHOUT ROWID;
 

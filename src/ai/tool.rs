@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn an_error_names_the_arguments_that_are_wrong() {
-        let wrong = [Violation { field: "plan".to_owned(), description: "must be a plan".to_owned() }];
+        let wrong = [Violation::new("plan", "must be a plan")];
         let told: Value = serde_json::from_str(&error_content("R", "No.", &wrong)).unwrap();
         assert_eq!(told["error"]["violations"][0]["field"], "plan");
         assert_eq!(error_content("R", "No.", &[]), r#"{"error":{"message":"No.","reason":"R"}}"#);

@@ -23,6 +23,8 @@ pub struct Console {
     pub auth: Arc<auth::Service>,
     /// Jobs that failed, and how the platform stands.
     pub operations: operations::Service,
+    /// The ledger.
+    pub ledger: payments::Ledger,
     /// Whether there are signing keys: not before the platform was served for the first time.
     pub has_keys: bool,
 }
@@ -53,12 +55,14 @@ impl Console {
             // Nothing was ever wrapped, and without signing keys nothing here wraps anything.
             None => RootKey::new(world.bytes()),
         };
-        let auth = auth::Service::new(db.clone(), world.clone(), auth_options(config), root)?;
+        let auth = auth::Service::new(db.clone(), world.clone(), auth_options(config), root.clone())?;
         let has_keys = auth.read_keys().await?;
         let auth = Arc::new(auth);
+        let ledger = payments::Ledger::new(db.clone(), world.clone(), auth.audit().clone(), &root);
         let operations = operators(config, db.clone(), world, Arc::clone(&auth));
-        Ok(Self { db, auth, operations, has_keys })
+        Ok(Self { db, auth, operations, ledger, has_keys })
     }
+
     /// Money, for commands that read about it.
     ///
     /// # Errors
@@ -66,7 +70,8 @@ impl Console {
     pub fn payments(&self, config: &Config, world: World) -> Result<payments::Service, Error> {
         let options = payments_options(config);
         let provider = Arc::new(Http::new(&options)?);
-        Ok(payments::Service::new(self.db.clone(), world, options, provider, self.auth.audit().clone()))
+        let (audit, ledger) = (self.auth.audit().clone(), self.ledger.clone());
+        Ok(payments::Service::new(self.db.clone(), world, options, provider, audit, ledger))
     }
 }
 

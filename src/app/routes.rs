@@ -14,6 +14,7 @@ use crate::proto::{DESCRIPTORS, capecontrol as api};
 use crate::rpc::gate::GateLayer;
 use crate::rpc::in_flight::InFlight;
 use crate::rpc::limits::Limits;
+use crate::rpc::refusals::Refusals;
 use crate::rpc::telemetry::{Telemetry, observe};
 use crate::rpc::{Exports, cors, health};
 use crate::{auth, chat, market, operations, payments};
@@ -43,7 +44,8 @@ impl App {
             .add_service(GrpcWebLayer::new().layer(reflection().build_v1().map_err(Error::Reflection)?))
             .add_service(GrpcWebLayer::new().layer(reflection().build_v1alpha().map_err(Error::Reflection)?));
         let proxies = self.config.server.trusted_proxies.clone().into();
-        let telemetry = Telemetry::new(self.world.clone(), proxies);
+        let refusals = Refusals::new(self.metrics.clone(), self.auth.audit().clone());
+        let telemetry = Telemetry::new(self.world.clone(), proxies, refusals);
         let app = grpc
             .into_axum_router()
             .merge(http::platform(self.platform()))

@@ -8,17 +8,20 @@ use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 use super::model::Risk;
-use super::model::chain::{Bad, Behind, End, Fault, Head, Known, Seal, Walk};
+use super::model::chain::{Bad, KIND};
 use super::model::event::{Event, EventId, Remembered};
 use super::store::{self, Wanted};
 use super::{Log, SCOPE};
 use crate::base::{OrganizationId, Timestamp};
+use crate::chain::{Behind, End, Fault, GENESIS, Head, Known, Seal, Walk};
 use crate::db::{self, Db, Scope};
 
 /// How many links a verification reads at once.
 const LINKS_AT_ONCE: i64 = 1_000;
 /// How many entries are looked at in one statement for one without a place.
 const UNCHAINED_AT_ONCE: i64 = 20_000;
+/// How many waiting entries are counted. A sealer that works leaves none for longer than a second.
+pub const TAIL_MAX: i64 = 10_000;
 const BEFORE_ALL: EventId = EventId::from_uuid(Uuid::nil());
 
 /// How much of the log is looked at.
@@ -105,6 +108,17 @@ pub struct Report {
     pub bad: Option<Bad>,
 }
 
+/// The end of the log: what is sealed, and what waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// How many entries wait for a place, counted up to one more than [`TAIL_MAX`].
+    pub unsealed: i64,
+    /// Since when the first of them waits.
+    pub oldest: Option<Timestamp>,
+    /// The last signed head.
+    pub head: Option<Head>,
+}
+
 /// The log, to be read.
 #[derive(Clone)]
 pub struct Archive {
@@ -146,8 +160,10 @@ impl Archive {
         let personal = self.log.inner.people.open(&mut conn, &events).await?;
         let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
         let places = store::chain::places(&mut conn, &ids).await?;
-        let places: HashMap<EventId, Place> =
-            places.into_iter().filter_map(|seal| Some((seal.event_id, place(&seal)?))).collect();
+        let places: HashMap<EventId, Place> = places
+            .into_iter()
+            .filter_map(|seal| Some((EventId::from_uuid(seal.id), place(&seal)?)))
+            .collect();
         let seen = events.into_iter().zip(personal).map(|(event, personal)| {
             let place = places.get(&event.id).copied();
             Seen { event, personal, place }
@@ -161,7 +177,7 @@ impl Archive {
     /// What the database refuses.
     pub async fn hash_at(&self, position: i64) -> Result<Option<[u8; 32]>, db::Error> {
         if position == 0 {
-            return Ok(Some(super::model::chain::GENESIS));
+            return Ok(Some(GENESIS));
         }
         let mut conn = self.db.conn(SCOPE).await?;
         let seal = store::chain::link_at(&mut conn, position).await?;
@@ -199,11 +215,22 @@ impl Archive {
         };
         let mut own: HashMap<EventId, (Event, Remembered)> =
             events.into_iter().zip(personal).map(|pair| (pair.0.id, pair)).collect();
-        let link = |seal: Seal| match own.remove(&seal.event_id) {
+        let link = |seal: Seal| match own.remove(&EventId::from_uuid(seal.id)) {
             Some((event, personal)) => Link::Entry(Box::new(Seen { event, personal, place: place(&seal) })),
             None => Link::Others { position: seal.position, digest: seal.digest },
         };
         Ok(Some(Batch { links: seals.into_iter().map(link).collect(), head }))
+    }
+
+    /// How the log ends: cheap, and no verification.
+    ///
+    /// # Errors
+    /// What the database refuses.
+    pub async fn tail(&self) -> Result<Tail, db::Error> {
+        let mut conn = self.db.conn(SCOPE).await?;
+        let (unsealed, oldest) = store::chain::waiting(&mut conn, TAIL_MAX.saturating_add(1)).await?;
+        let head = store::chain::last_head(&mut conn).await?;
+        Ok(Tail { unsealed, oldest, head })
     }
 
     /// Follows the chain from its beginning, recomputes the entries within reach, and compares everything with
@@ -220,11 +247,11 @@ impl Archive {
             let mut conn = self.db.conn(SCOPE).await?;
             store::chain::ends(&mut conn).await?
         };
-        let mut walk = Walk::new(self.public_key(), known);
+        let mut walk = Walk::new(KIND, self.public_key(), known);
         let mut bad = self.follow(&mut walk, reach, ends.last_seal).await?;
         if bad.is_none() {
             let end = End { position: ends.position, hash: ends.hash };
-            bad = walk.finish(&end, ends.last_head).err();
+            bad = walk.finish(&end, ends.last_head).err().map(Bad::from);
         }
         let bad = match bad.or(changed) {
             Some(bad) => Some(bad),
@@ -236,6 +263,7 @@ impl Archive {
 
     /// Walks along the chain up to its last link, or the first that is bad.
     async fn follow(&self, walk: &mut Walk, reach: Reach, last: i64) -> Result<Option<Bad>, db::Error> {
+        let mut buffer = Vec::new();
         while walk.position() < last {
             let after = walk.position();
             let (seals, heads, present) = {
@@ -255,18 +283,18 @@ impl Archive {
             let page = self.read(reach, after, until).await?;
             let mut heads = heads.into_iter().peekable();
             for seal in &seals {
-                let behind = match page.get(&seal.event_id) {
-                    Some(Some(event)) => Behind::Entry(event),
+                let behind = match page.get(&EventId::from_uuid(seal.id)) {
+                    Some(Some(event)) => Behind::Entry(event.id.uuid(), event.digest(&mut buffer)),
                     Some(None) => Behind::Unreadable,
                     None if there.contains(&seal.position) => Behind::Others,
                     None => Behind::Nothing,
                 };
                 if let Err(bad) = walk.step(seal, behind) {
-                    return Ok(Some(bad));
+                    return Ok(Some(bad.into()));
                 }
                 while let Some(head) = heads.next_if(|head| head.position <= seal.position) {
                     if let Err(bad) = walk.pass(&head) {
-                        return Ok(Some(bad));
+                        return Ok(Some(bad.into()));
                     }
                 }
             }
@@ -306,7 +334,7 @@ impl Archive {
             match sealed(&mut conn, reach, seal.position.saturating_sub(1), seal.position).await {
                 Ok(events) => page.extend(events.into_iter().map(|event| (event.id, Some(event)))),
                 Err(db::Error::Driver(_)) => {
-                    page.insert(seal.event_id, None);
+                    page.insert(EventId::from_uuid(seal.id), None);
                 }
                 Err(error) => return Err(error),
             }

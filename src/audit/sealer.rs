@@ -4,31 +4,17 @@
 //! an entry is was fixed when it was written: here only its digest is looked at. A batch is one transaction, so that a
 //! node that dies in between leaves nothing behind.
 
-use std::time::Duration;
-
 use tokio_util::sync::CancellationToken;
 
-use super::model::chain::{Seal, link};
+use super::model::chain::KIND;
 use super::model::event::EventId;
-use super::{Log, SCOPE, store};
+use super::{Log, Options, SCOPE, store};
+use crate::chain::{self, Seal};
 use crate::db::{self, Db};
 
 /// How many entries one batch has at most. On PostgreSQL each is four values of at most 65,535 in a statement.
 const BATCH_MAX: i64 = 1_000;
 const BEFORE_ALL: EventId = EventId::from_uuid(uuid::Uuid::nil());
-
-/// How the sealer works.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// How long it waits between two looks; none has it look only when it is told to.
-    pub every: Option<Duration>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { every: Some(Duration::from_millis(500)) }
-    }
-}
 
 /// Seals what the log holds, and writes what it was told of refusals.
 #[derive(Clone)]
@@ -46,23 +32,7 @@ impl Sealer {
 
     /// Works until `stop`.
     pub async fn run(&self, options: Options, stop: CancellationToken) {
-        let Some(every) = options.every else { return };
-        let mut failing = false;
-        loop {
-            match self.run_due().await {
-                Ok(_) => failing = false,
-                // Told once: what waits is still there, and readiness tells of a database that is gone.
-                Err(error) if !failing => {
-                    failing = true;
-                    tracing::warn!(error = %error.chain(), "the audit log could not be sealed");
-                }
-                Err(_) => {}
-            }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(every) => {}
-            }
-        }
+        chain::run(options, stop, "the audit log", || self.run_due()).await;
     }
 
     /// Writes the refusals whose window is over, and seals all that waits; tells how many entries were sealed.
@@ -71,7 +41,7 @@ impl Sealer {
     /// What the database refuses.
     pub async fn run_due(&self) -> Result<usize, db::Error> {
         self.log.flush(&self.db, false).await?;
-        self.seal_all().await
+        chain::seal_all(|| self.seal()).await
     }
 
     /// Writes all refusals, also those whose window is not over, and seals all that waits. For the end of a process.
@@ -80,18 +50,7 @@ impl Sealer {
     /// What the database refuses.
     pub async fn finish(&self) -> Result<usize, db::Error> {
         self.log.flush(&self.db, true).await?;
-        self.seal_all().await
-    }
-
-    async fn seal_all(&self) -> Result<usize, db::Error> {
-        let mut sealed = 0_usize;
-        loop {
-            let batch = self.seal().await?;
-            if batch == 0 {
-                return Ok(sealed);
-            }
-            sealed = sealed.saturating_add(batch);
-        }
+        chain::seal_all(|| self.seal()).await
     }
 
     /// Seals one batch; tells how many entries it has.
@@ -109,8 +68,8 @@ impl Sealer {
         let mut seals = Vec::new();
         let waiting = store::chain::waiting_after(&mut tx, BEFORE_ALL, BATCH_MAX).await?;
         for ((event_id, digest), position) in waiting.into_iter().zip(end.position.saturating_add(1)..) {
-            hash = link(&hash, position, &digest);
-            seals.push(Seal { position, event_id, digest, hash: hash.to_vec() });
+            hash = KIND.link(&hash, position, &digest);
+            seals.push(Seal { position, id: event_id.uuid(), digest, hash: hash.to_vec() });
         }
         let Some(last) = seals.last() else { return Ok(0) };
         let head = self.log.inner.heads.sign(end.position, last.position, hash, self.log.inner.world.now());

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::Violations;
+
 const ADDRESS_BYTES_MAX: usize = 254;
 const LOCAL_BYTES_MAX: usize = 64;
 const LABEL_BYTES_MAX: usize = 63;
@@ -41,6 +43,30 @@ impl Email {
         }
     }
 
+    /// Reads the address in a field. When it is wrong that is noted.
+    pub fn read(violations: &mut Violations, field: &'static str, text: &str) -> Option<Self> {
+        match Self::parse(text) {
+            Ok(email) => Some(email),
+            Err(fault) if is_hostile(text) => {
+                violations.add_hostile(field, fault);
+                None
+            }
+            Err(fault) => {
+                violations.add(field, fault);
+                None
+            }
+        }
+    }
+
+    /// Reads the address of a request that has no other field to check.
+    ///
+    /// # Errors
+    /// When it is wrong.
+    pub fn only(field: &'static str, text: &str) -> Result<Self, Violations> {
+        let mut violations = Violations::new();
+        Self::read(&mut violations, field, text).ok_or(violations)
+    }
+
     /// An address that the platform stored, and so has checked.
     #[must_use]
     pub const fn stored(text: String) -> Self {
@@ -67,6 +93,12 @@ impl fmt::Debug for Email {
         let first: String = local.chars().take(1).collect();
         write!(f, "{first}…@{domain}")
     }
+}
+
+/// Whether what is no address is more than mistyped: a second line would be another header of a letter, and foreign
+/// characters that look like ours would be somebody else's address.
+fn is_hostile(text: &str) -> bool {
+    text.len() > ADDRESS_BYTES_MAX || !text.is_ascii() || text.trim().chars().any(char::is_control)
 }
 
 fn local_is_sound(local: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::fault::{self, Code, Fault, Reason, Violation, Violations};
+use crate::base::fault::{self, Code, Fault, Reason, Suspicion, Violation, Violations};
 use crate::db;
 
 /// How long a caller waits when too many passwords are being checked at once.
@@ -342,7 +342,8 @@ pub static REFRESH_TOKEN_INVALID: Reason = Reason::new(
     Code::Unauthenticated,
     "REFRESH_TOKEN_INVALID",
     "The refresh token is malformed or unknown; sign in again.",
-);
+)
+.suspected(Suspicion::Slight);
 /// The session's time is over.
 pub static SESSION_EXPIRED: Reason = Reason::new(
     Code::Unauthenticated,
@@ -373,7 +374,8 @@ pub static OWN_ACCOUNT: Reason = Reason::new(
     Code::FailedPrecondition,
     "OWN_ACCOUNT",
     "Administrators cannot suspend themselves or change their own role; another administrator can.",
-);
+)
+.suspected(Suspicion::Strong);
 /// Nobody would be left to run the platform.
 pub static LAST_ADMINISTRATOR: Reason = Reason::new(
     Code::FailedPrecondition,
@@ -447,7 +449,8 @@ pub static INVITATION_INVALID: Reason = Reason::new(
     Code::FailedPrecondition,
     "INVITATION_INVALID",
     "The invitation is unknown, was used or revoked, has expired, or is for another address; ask for another one.",
-);
+)
+.suspected(Suspicion::Slight);
 /// A key that is over is to be rotated.
 pub static API_KEY_REVOKED: Reason = Reason::new(
     Code::FailedPrecondition,
@@ -496,7 +499,8 @@ pub static VERIFICATION_TOKEN_INVALID: Reason = Reason::new(
     Code::InvalidArgument,
     "VERIFICATION_TOKEN_INVALID",
     "The link was used, has expired, was replaced by a newer one, or was never sent; which is not told. Ask for one.",
-);
+)
+.suspected(Suspicion::Slight);
 /// The present password is another.
 pub static CURRENT_PASSWORD_WRONG: Reason = Reason::new(
     Code::InvalidArgument,

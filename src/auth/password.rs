@@ -100,7 +100,7 @@ pub fn check_length(violations: &mut Violations, field: &'static str, password: 
     if chars < CHARS_MIN {
         violations.add(field, format!("must have at least {CHARS_MIN} characters"));
     } else if chars > CHARS_MAX {
-        violations.add(field, format!("must have at most {CHARS_MAX} characters"));
+        violations.add_hostile(field, format!("must have at most {CHARS_MAX} characters"));
     }
     (CHARS_MIN..=CHARS_MAX).contains(&chars)
 }

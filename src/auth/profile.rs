@@ -139,8 +139,8 @@ fn named(violations: &mut Violations, mask: &[String]) -> BTreeSet<Field> {
             fields.insert(*field);
         } else {
             let path: String = path.chars().take(64).collect();
-            violations
-                .add("update_mask", format!("names `{path}`, which is not a field that can be changed"));
+            let says = format!("names `{path}`, which is not a field that can be changed");
+            violations.add_hostile("update_mask", says);
         }
     }
     fields
@@ -186,16 +186,14 @@ fn website(violations: &mut Violations, given: &str) -> String {
 
 fn tags(violations: &mut Violations, field: &'static str, given: &[String]) -> Vec<String> {
     if given.len() > TAGS_MAX {
-        violations.add(field, format!("must have at most {TAGS_MAX} entries"));
+        violations.add_hostile(field, format!("must have at most {TAGS_MAX} entries"));
         return Vec::new();
     }
     let mut tags: Vec<String> = Vec::with_capacity(given.len());
     for (index, tag) in given.iter().enumerate() {
         let mut own = Violations::new();
         let tag = text::line(&mut own, field, tag, TAG_CHARS_MAX);
-        for violation in own.as_slice() {
-            violations.add(format!("{field}[{index}]"), violation.description.clone());
-        }
+        violations.take_over(&format!("{field}[{index}]"), own);
         // Saying a thing twice is no mistake worth an error.
         if !tags.contains(&tag) {
             tags.push(tag);
@@ -207,7 +205,7 @@ fn tags(violations: &mut Violations, field: &'static str, given: &[String]) -> V
 fn preferences(violations: &mut Violations, given: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     const FIELD: &str = "account.preferences";
     if given.len() > PREFERENCES_MAX {
-        violations.add(FIELD, format!("must have at most {PREFERENCES_MAX} entries"));
+        violations.add_hostile(FIELD, format!("must have at most {PREFERENCES_MAX} entries"));
     }
     let key_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     for (key, value) in given.iter().take(PREFERENCES_MAX) {
@@ -218,7 +216,7 @@ fn preferences(violations: &mut Violations, given: &BTreeMap<String, String>) ->
                 format!("has the key `{shown}`: keys are 1 to 64 letters, digits, `.`, `_` or `-`"),
             );
         } else if value.chars().nth(PREFERENCE_VALUE_CHARS_MAX).is_some() || value.contains('\0') {
-            violations.add(
+            violations.add_hostile(
                 format!("{FIELD}[\"{key}\"]"),
                 format!("must have at most {PREFERENCE_VALUE_CHARS_MAX} characters, none of them NUL"),
             );

@@ -33,6 +33,15 @@ pub enum Code {
     Unauthenticated,
 }
 
+/// How much a refusal looks like an attack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Suspicion {
+    /// Somebody tries something out, or a client is wrong.
+    Slight,
+    /// Somebody who is known, or a program, reaches for what is not theirs.
+    Strong,
+}
+
 /// A reason of refusal: a stable name that programs compare, with the code that goes with it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reason {
@@ -42,13 +51,23 @@ pub struct Reason {
     pub name: &'static str,
     /// When it is answered and what to do, in one sentence for the registry of errors.
     pub help: &'static str,
+    /// How much every refusal for it looks like an attack; none for daily business, and where whoever refuses knows
+    /// more and tells of it.
+    pub suspicion: Option<Suspicion>,
 }
 
 impl Reason {
     /// Names a reason.
     #[must_use]
     pub const fn new(code: Code, name: &'static str, help: &'static str) -> Self {
-        Self { code, name, help }
+        Self { code, name, help, suspicion: None }
+    }
+
+    /// A reason whose refusals look like an attack.
+    #[must_use]
+    pub const fn suspected(mut self, suspicion: Suspicion) -> Self {
+        self.suspicion = Some(suspicion);
+        self
     }
 }
 
@@ -73,6 +92,11 @@ pub trait Fault: std::error::Error {
     fn resource(&self) -> Option<(&'static str, String)> {
         None
     }
+    /// How much it looks like an attack: by its reason, or by what stood in the request.
+    fn suspicion(&self) -> Option<Suspicion> {
+        let hostile = self.violations().iter().any(|violation| violation.hostile);
+        self.reason().suspicion.max(hostile.then_some(Suspicion::Slight))
+    }
 }
 
 /// A field of a request and what is wrong with it.
@@ -82,6 +106,17 @@ pub struct Violation {
     pub field: String,
     /// What is wrong, as the end of a sentence that begins with the field: "must not be empty".
     pub description: String,
+    /// Whether nobody sends it by mistake: it is longer than may be, breaks out of its line, or gives what the caller
+    /// may not give.
+    pub hostile: bool,
+}
+
+impl Violation {
+    /// Something that people get wrong.
+    #[must_use]
+    pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self { field: field.into(), description: description.into(), hostile: false }
+    }
 }
 
 /// Collects what is wrong with a request, so that all of it is told at once.
@@ -98,12 +133,30 @@ impl Violations {
     /// A single violation.
     #[must_use]
     pub fn one(field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self(vec![Violation { field: field.into(), description: description.into() }])
+        Self(vec![Violation::new(field, description)])
+    }
+
+    /// A single violation that nobody commits by mistake.
+    #[must_use]
+    pub fn one_hostile(field: impl Into<String>, description: impl Into<String>) -> Self {
+        let mut violations = Self::new();
+        violations.add_hostile(field, description);
+        violations
     }
 
     /// Notes that `field` is wrong.
     pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.0.push(Violation { field: field.into(), description: description.into() });
+        self.0.push(Violation::new(field, description));
+    }
+
+    /// Notes that `field` is wrong in a way that nobody gets it wrong by mistake.
+    pub fn add_hostile(&mut self, field: impl Into<String>, description: impl Into<String>) {
+        self.0.push(Violation { hostile: true, ..Violation::new(field, description) });
+    }
+
+    /// Notes once more what was noted of a part of the request, which has another name in the whole.
+    pub fn take_over(&mut self, field: &str, part: Self) {
+        self.0.extend(part.0.into_iter().map(|violation| Violation { field: field.to_owned(), ..violation }));
     }
 
     /// Notes that `field` is wrong unless `holds`.
@@ -143,7 +196,7 @@ impl Violations {
 impl fmt::Display for Violations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("The request is not valid:")?;
-        for (index, Violation { field, description }) in self.0.iter().enumerate() {
+        for (index, Violation { field, description, .. }) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { ";" };
             write!(f, "{separator} {field} {}", description.trim_end_matches('.'))?;
         }
@@ -187,13 +240,15 @@ pub static NOT_FOUND: Reason = Reason::new(
     Code::NotFound,
     "NOT_FOUND",
     "There is no such thing, or it belongs to an organisation that the caller is not a member of.",
-);
+)
+.suspected(Suspicion::Slight);
 /// The caller's role or scope does not allow it.
 pub static PERMISSION_DENIED: Reason = Reason::new(
     Code::PermissionDenied,
     "PERMISSION_DENIED",
     "The caller's role, scope or plan does not allow the call.",
-);
+)
+.suspected(Suspicion::Strong);
 /// No credential came with the call.
 pub static UNAUTHENTICATED: Reason = Reason::new(
     Code::Unauthenticated,
@@ -237,7 +292,8 @@ pub static RATE_LIMITED: Reason = Reason::new(
     "RATE_LIMITED",
     "The account or API key, or the address when there is neither, has used up its budget of calls like this one; \
      repeat the call after the delay in RetryInfo.",
-);
+)
+.suspected(Suspicion::Slight);
 
 #[cfg(test)]
 mod tests {
@@ -255,5 +311,17 @@ mod tests {
             "The request is not valid: b must not be empty; c must be positive. Zero is not."
         );
         assert_eq!(error.violations().len(), 2);
+    }
+
+    #[test]
+    fn what_nobody_sends_by_mistake_is_suspected_beside_what_people_get_wrong() {
+        let mut violations = Violations::one("a", "must not be empty");
+        assert_eq!(violations.suspicion(), None);
+        violations.add_hostile("b", "must have at most 3 characters");
+        assert_eq!(violations.suspicion(), Some(Suspicion::Slight));
+        let mut whole = Violations::new();
+        whole.take_over("whole", violations);
+        assert_eq!(whole.suspicion(), Some(Suspicion::Slight));
+        assert!(whole.as_slice().iter().all(|violation| violation.field == "whole"));
     }
 }

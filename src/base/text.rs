@@ -20,18 +20,18 @@ pub fn optional_line(
     chars_max: usize,
 ) -> String {
     let text = text.trim();
-    violations.check(
-        !text.chars().any(char::is_control),
-        field,
-        "must be one line without control characters",
-    );
+    if text.chars().any(char::is_control) {
+        violations.add_hostile(field, "must be one line without control characters");
+    }
     bounded(violations, field, text, chars_max)
 }
 
 /// Checks text of several lines: no control characters but line breaks and tabs, at most `chars_max` characters.
 pub fn paragraphs(violations: &mut Violations, field: &'static str, text: &str, chars_max: usize) -> String {
     let printable = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
-    violations.check(text.chars().all(printable), field, "must not contain control characters");
+    if !text.chars().all(printable) {
+        violations.add_hostile(field, "must not contain control characters");
+    }
     bounded(violations, field, text, chars_max)
 }
 
@@ -53,7 +53,7 @@ pub fn optional_id<T>(violations: &mut Violations, field: &str, text: &str) -> O
 
 fn bounded(violations: &mut Violations, field: &'static str, text: &str, chars_max: usize) -> String {
     if text.chars().nth(chars_max).is_some() {
-        violations.add(field, format!("must have at most {chars_max} characters"));
+        violations.add_hostile(field, format!("must have at most {chars_max} characters"));
     }
     text.to_owned()
 }
@@ -83,5 +83,7 @@ mod tests {
         line(&mut violations, "name", " ", 3);
         line(&mut violations, "name", "a\nb", 3);
         assert_eq!(violations.len(), 3);
+        let hostile: Vec<_> = violations.as_slice().iter().map(|violation| violation.hostile).collect();
+        assert_eq!(hostile, [true, false, true], "people leave names empty");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::fault::{self, Code, Fault, Reason, Violation, Violations};
+use crate::base::fault::{self, Code, Fault, Reason, Suspicion, Violation, Violations};
 use crate::{auth, db, idempotency};
 
 use super::model::feed::Hole;
@@ -71,7 +71,8 @@ pub static FRAME_UNREADABLE: Reason = Reason::new(
     Code::InvalidArgument,
     "FRAME_UNREADABLE",
     "A client frame was no valid message, or too large, so that nothing after it can be read; open a new stream.",
-);
+)
+.suspected(Suspicion::Slight);
 /// The account has too many streams.
 pub static TOO_MANY_STREAMS: Reason = Reason::new(
     Code::ResourceExhausted,

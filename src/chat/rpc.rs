@@ -21,6 +21,7 @@ use crate::base::{Fault as _, OrganizationId, Violations};
 use crate::proto::capecontrol::chat::v1 as wire;
 use crate::rpc::limits::Limits;
 use crate::rpc::policy::RateClass;
+use crate::rpc::refusals::OfStream;
 use crate::rpc::{self, Pages, decode as read};
 
 rpc::status_from!(Error);
@@ -149,6 +150,7 @@ impl wire::chat_service_server::ChatService for Rpc {
         &self,
         request: Request<wire::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let refusals = rpc::refusals(&request)?;
         let (caller, request) = rpc::open(request)?;
         let request_id = caller.origin.request_id.clone();
         let mut violations = Violations::new();
@@ -157,13 +159,14 @@ impl wire::chat_service_server::ChatService for Rpc {
         violations.finish()?;
         let frames = self.service.subscribe(caller, &wishes).await?;
         let respond = |frame| wire::SubscribeResponse { frame: Some(frame) };
-        Ok(Response::new(answers(frames, request_id, respond)))
+        Ok(Response::new(answers(frames, refusals, request_id, respond)))
     }
 
     async fn converse(
         &self,
         request: Request<Streaming<wire::ConverseRequest>>,
     ) -> Result<Response<Self::ConverseStream>, Status> {
+        let refusals = rpc::refusals(&request)?;
         let (caller, limits, requests) = rpc::open_stream(request)?;
         let request_id = caller.origin.request_id.clone();
         let payer = caller.clone();
@@ -176,7 +179,7 @@ impl wire::chat_service_server::ChatService for Rpc {
         });
         let frames = self.service.converse(caller, words.boxed())?;
         let respond = |frame| wire::ConverseResponse { frame: Some(frame) };
-        Ok(Response::new(answers(frames, request_id, respond)))
+        Ok(Response::new(answers(frames, refusals, request_id, respond)))
     }
 }
 
@@ -196,13 +199,22 @@ fn within(limits: &Limits, payer: &Caller, word: Inbound) -> Inbound {
 /// The frames as the items of a stream. They are written out when the wire asks for them, and not before.
 fn answers<T: 'static>(
     frames: Frames,
+    refusals: OfStream,
     request_id: String,
     respond: fn(wire::ServerFrame) -> T,
 ) -> Answers<T> {
     Box::pin(frames.map(move |frame: Result<Frame, Error>| match frame {
-        Ok(frame) => Ok(respond(encode::frame(frame))),
+        Ok(frame) => {
+            if let Frame::Nack(nack) = &frame {
+                refusals.tell(nack.reason, &nack.violations);
+            }
+            Ok(respond(encode::frame(frame)))
+        }
         // The call has left the gate long ago: what goes wrong now must still be found in the logs by its id.
-        Err(error) => Err(rpc::status::status_of_request(&request_id, &error)),
+        Err(error) => {
+            refusals.tell(error.reason(), error.violations());
+            Err(rpc::status::status_of_request(&request_id, &error))
+        }
     }))
 }
 

@@ -8,9 +8,10 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::chain::{head_json, hex, known, print};
 use super::{Failure, Output, log, note, operator, say};
 use crate::app::{Console, real};
-use crate::audit::{Batch, EventId, Filter, Head, Known, Link, Outcome, Remembered, Report, Risk, Seen};
+use crate::audit::{Batch, EventId, Filter, Known, Link, Outcome, Remembered, Report, Risk, Seen};
 use crate::auth::service::AuditReach;
 use crate::base::{Id, OrganizationId, Timestamp};
 use crate::config::Config;
@@ -148,15 +149,6 @@ fn time(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse_rfc3339(text).ok_or_else(|| "must be a time such as 2026-11-01T00:00:00Z".to_owned())
 }
 
-fn known(text: &str) -> Result<Known, String> {
-    let fault =
-        || "must be a position, a colon, and 64 hexadecimal digits, as `audit heads` prints them".to_owned();
-    let (position, hash) = text.split_once(':').ok_or_else(fault)?;
-    let position = position.parse().ok().filter(|position| *position > 0).ok_or_else(fault)?;
-    let hash = unhex(hash).and_then(|bytes| bytes.try_into().ok()).ok_or_else(fault)?;
-    Ok(Known { position, hash })
-}
-
 pub(super) async fn run(config: Config, command: Command) -> Result<ExitCode, Failure> {
     log::init(&config.log);
     match command {
@@ -187,7 +179,7 @@ fn report_json(report: &Report, public_key: &str) -> Value {
             "position": bad.position,
             "id": bad.id,
             "fault": bad.fault.as_str(),
-            "detail": bad.fault.sentence(),
+            "detail": bad.sentence(),
         })
     });
     json!({
@@ -218,7 +210,7 @@ fn show(report: &Report) {
         bad.position.map_or_else(|| "without a position".to_owned(), |at| format!("at position {at}"));
     let id = bad.id.map_or_else(|| "whose id is not known".to_owned(), |id| id.to_string());
     say(format_args!("THE LOG IS BAD. The first bad entry is {place}, {id}."));
-    say(format_args!("{} ({})", bad.fault.sentence(), bad.fault.as_str()));
+    say(format_args!("{} ({})", bad.sentence(), bad.fault.as_str()));
 }
 
 async fn list(config: &Config, wanted: Wanted, output: Output) -> Result<ExitCode, Failure> {
@@ -332,14 +324,6 @@ async fn heads(config: &Config, after: i64, last: bool, output: Output) -> Resul
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(head: &Head, output: Output) {
-    if output.json {
-        say(head_json(head));
-    } else {
-        say(format_args!("{}:{} signed at {}", head.position, hex(&head.hash), head.signed_at.to_rfc3339()));
-    }
-}
-
 /// An entry as programs read it, with everything that its digest is made of.
 fn event_json(seen: &Seen) -> Value {
     let event = &seen.event;
@@ -376,50 +360,4 @@ fn event_json(seen: &Seen) -> Value {
         "erased": seen.personal == Remembered::Erased,
         "refused": event.outcome == Outcome::Refused.as_str(),
     })
-}
-
-fn head_json(head: &Head) -> Value {
-    json!({
-        "position": head.position,
-        "previous_position": head.previous_position,
-        "hash": hex(&head.hash),
-        "public_key": hex(&head.public_key),
-        "signature": hex(&head.signature),
-        "signed_at_micros": head.signed_at.as_micros(),
-        "signed_at": head.signed_at.to_rfc3339(),
-    })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u32> = text.chars().map(|c| c.to_digit(16)).collect::<Option<_>>()?;
-    let pairs = digits.chunks(2).map(|pair| match pair {
-        [high, low] => u8::try_from(high * 16 + low).ok(),
-        _ => None,
-    });
-    pairs.collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_head_is_read_as_it_is_printed() {
-        let hash = [0xab; 32];
-        assert_eq!(known(&format!("17:{}", hex(&hash))), Ok(Known { position: 17, hash }));
-        for wrong in [
-            "17",
-            "0:ab",
-            "x:ab",
-            "17:ab",
-            &format!("17:{}0", hex(&hash)),
-            &format!("17:{}", "zz".repeat(32)),
-        ] {
-            assert!(known(wrong).is_err(), "{wrong}");
-        }
-    }
 }

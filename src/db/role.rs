@@ -106,10 +106,12 @@ pub(super) async fn may_create(conn: &mut PgConnection) -> Result<(), Error> {
 }
 
 /// Gives a role what it needs to serve from the schema of this connection, whose role owns the tables: to read and
-/// write rows, and of the list of migrations to read it.
+/// write rows, and of the list of migrations to read it. What a table's comment withholds (`withhold` in the first
+/// migration), it does not get, and loses if it had it.
 pub(super) async fn admit(owner: &mut PgConnection, role: &str) -> Result<(), Error> {
-    let text = "SELECT quote_ident($1), quote_ident(current_schema()), current_user = $1";
-    let (role, schema, same): (String, String, bool) =
+    let text = "SELECT quote_ident($1), quote_literal(quote_ident($1)), quote_ident(current_schema()),
+                    current_user = $1";
+    let (role, quoted, schema, same): (String, String, String, bool) =
         sqlx::query_as(text).bind(role).fetch_one(&mut *owner).await?;
     if same {
         return Ok(());
@@ -120,7 +122,21 @@ pub(super) async fn admit(owner: &mut PgConnection, role: &str) -> Result<(), Er
         "SELECT pg_advisory_xact_lock(hashtextextended('capecontrol.grants ' || current_schema(), 0));
          GRANT USAGE ON SCHEMA {schema} TO {role};
          GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role};
-         REVOKE INSERT, UPDATE, DELETE ON {schema}._sqlx_migrations FROM {role}"
+         REVOKE INSERT, UPDATE, DELETE ON {schema}._sqlx_migrations FROM {role};
+         DO $withhold$
+         DECLARE kept record;
+         BEGIN
+             FOR kept IN
+                 SELECT CAST(t.oid AS regclass) AS name,
+                     substring(obj_description(t.oid, 'pg_class') FROM '^served without ([A-Z, ]+)$') AS withheld
+                 FROM pg_class AS t
+                 WHERE t.relnamespace = CAST(current_schema() AS regnamespace) AND t.relkind IN ('r', 'p')
+             LOOP
+                 IF kept.withheld IS NOT NULL THEN
+                     EXECUTE format('REVOKE %s ON %s FROM %s', kept.withheld, kept.name, {quoted});
+                 END IF;
+             END LOOP;
+         END $withhold$"
     );
     sqlx::raw_sql(AssertSqlSafe(text)).execute(owner).await.map(drop).map_err(Error::from)
 }

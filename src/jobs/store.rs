@@ -19,6 +19,48 @@ pub async fn push<J: Job>(
     push_at(tx, world, organization_id, job, world.now()).await
 }
 
+/// Queues jobs of one kind to run as soon as the transaction commits, in one statement.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn push_all<J: Job>(
+    tx: &mut Tx,
+    world: &World,
+    organization_id: Option<OrganizationId>,
+    jobs: &[J],
+) -> Result<(), db::Error> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let now = world.now();
+    tx.sql(
+        "INSERT INTO jobs (id, kind, organization_id, payload, run_at, created_at, state, attempts, fence)
+         VALUES $rows",
+    )
+    .rows(jobs, |statement, job| {
+        let id: JobId = world.id();
+        statement
+            .bind(id)
+            .bind(J::KIND)
+            .bind(organization_id)
+            .bind(payload(job))
+            .bind(now)
+            .bind(now)
+            .bind(State::Ready)
+            .bind(0_i64)
+            .bind(0_i64)
+    })
+    .execute()
+    .await?;
+    tx.announce();
+    Ok(())
+}
+
+/// Jobs are plain structs; their JSON cannot fail.
+fn payload<J: Job>(job: &J) -> String {
+    serde_json::to_string(job).unwrap_or_default()
+}
+
 /// Queues a job to run at `run_at`.
 ///
 /// # Errors
@@ -30,8 +72,6 @@ pub async fn push_at<J: Job>(
     job: &J,
     run_at: Timestamp,
 ) -> Result<(), db::Error> {
-    // Jobs are plain structs; their JSON cannot fail.
-    let payload = serde_json::to_string(job).unwrap_or_default();
     let id: JobId = world.id();
     tx.sql(
         "INSERT INTO jobs (id, kind, organization_id, payload, state, run_at, attempts, fence, created_at)
@@ -40,7 +80,7 @@ pub async fn push_at<J: Job>(
     .bind(id)
     .bind(J::KIND)
     .bind(organization_id)
-    .bind(payload)
+    .bind(payload(job))
     .bind(run_at)
     .bind(world.now())
     .execute()

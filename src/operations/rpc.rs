@@ -6,6 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::service;
 use super::{Error, Service};
+use crate::audit::Tail;
 use crate::auth::keys::SeenKey;
 use crate::auth::model::rotation::Duty;
 use crate::base::Timestamp;
@@ -102,6 +103,26 @@ fn status(status: service::Status) -> wire::GetSystemStatusResponse {
         next_key_rotation_time: next.map(encode::timestamp),
         payment_mode: status.node.payment_mode.to_owned(),
         registration: status.node.registration.to_owned(),
+        audit_log: Some(audit_log(&status.audit)),
+        newest_alarms: status.alarms.into_iter().map(alarm).collect(),
+        start_time: Some(encode::timestamp(status.started_at)),
+    }
+}
+
+fn audit_log(tail: &Tail) -> wire::AuditLogStatus {
+    wire::AuditLogStatus {
+        unsealed_count: tail.unsealed,
+        oldest_unsealed_time: tail.oldest.map(encode::timestamp),
+        sealed_count: tail.head.as_ref().map_or(0, |head| head.position),
+        last_seal_time: tail.head.as_ref().map(|head| encode::timestamp(head.signed_at)),
+    }
+}
+
+fn alarm(alarm: service::Alarm) -> wire::AlarmStatus {
+    wire::AlarmStatus {
+        kind: alarm.kind.to_owned(),
+        subject: alarm.subject,
+        occurrence_count: alarm.occurrences,
     }
 }
 

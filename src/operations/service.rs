@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+
 use crate::audit::{self, Risk};
 use crate::auth::keys::SeenKey;
 use crate::auth::{self, Caller};
 use crate::base::{Timestamp, Violations, World, text};
-use crate::db::{Db, Engine, Level, Scope, Tx};
+use crate::db::{self, Db, Engine, Level, Scope, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
 use crate::jobs::store::dead::{self, Dead};
 use crate::jobs::{self, JobId, State};
@@ -18,6 +20,30 @@ const KIND_CHARS_MAX: usize = 100;
 const SCOPE: Scope = Scope::System("operations");
 /// Where the list of dead jobs begins: behind whatever failed.
 const END_OF_TIME: Timestamp = Timestamp::from_seconds(253_402_300_800);
+
+/// How many alarms the status tells of.
+pub const ALARMS_MAX: i64 = 20;
+
+/// Something that an operator must look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// What kind of thing.
+    pub kind: &'static str,
+    /// What it is about, such as a payment's id.
+    pub subject: String,
+    /// How often it was raised.
+    pub occurrences: i64,
+}
+
+/// Whoever raises alarms. This module knows nothing of what they are about.
+#[async_trait]
+pub trait Alarms: Send + Sync + 'static {
+    /// The newest alarms, at most `limit`.
+    ///
+    /// # Errors
+    /// What the database refuses.
+    async fn newest(&self, limit: i64) -> Result<Vec<Alarm>, db::Error>;
+}
 
 /// What the node says of itself.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +73,12 @@ pub struct Status {
     pub oldest_due: Option<Timestamp>,
     /// The signing keys, the newest first.
     pub keys: Vec<SeenKey>,
+    /// The end of the audit log.
+    pub audit: audit::Tail,
+    /// The newest alarms.
+    pub alarms: Vec<Alarm>,
+    /// Since when the node runs.
+    pub started_at: Timestamp,
 }
 
 /// What operators see and decide.
@@ -55,20 +87,26 @@ pub struct Service {
     world: World,
     auth: Arc<auth::Service>,
     audit: audit::Log,
+    archive: audit::Archive,
+    alarms: Box<dyn Alarms>,
     options: Options,
+    started_at: Timestamp,
 }
 
 impl Service {
     /// Puts the service together.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         db: Db,
         world: World,
         auth: Arc<auth::Service>,
-        audit: audit::Log,
+        alarms: Box<dyn Alarms>,
         options: Options,
     ) -> Self {
-        Self { db, world, auth, audit, options }
+        let audit = auth.audit().clone();
+        let archive = audit::Archive::new(db.clone(), audit.clone());
+        let started_at = world.now();
+        Self { db, world, auth, audit, archive, alarms, options, started_at }
     }
 
     /// How the platform stands.
@@ -79,12 +117,27 @@ impl Service {
         let keys = self.auth.signing_keys(caller)?;
         let at = self.world.now();
         let level = self.db.level().await?;
+        let (jobs, oldest_due) = self.queue(at).await?;
+        Ok(Status {
+            node: self.options,
+            at,
+            engine: self.db.engine(),
+            level,
+            jobs,
+            oldest_due,
+            keys,
+            audit: self.archive.tail().await?,
+            alarms: self.alarms.newest(ALARMS_MAX).await?,
+            started_at: self.started_at,
+        })
+    }
+
+    async fn queue(&self, now: Timestamp) -> Result<([(State, i64); 3], Option<Timestamp>), db::Error> {
         let mut conn = self.db.conn(SCOPE).await?;
         let counted = jobs::store::count(&mut conn).await?;
         let of = |wanted| counted.iter().find(|(state, _)| *state == wanted).map_or(0, |(_, count)| *count);
         let jobs = [State::Ready, State::Running, State::Dead].map(|state| (state, of(state)));
-        let oldest_due = jobs::store::oldest_due(&mut conn, at).await?;
-        Ok(Status { node: self.options, at, engine: self.db.engine(), level, jobs, oldest_due, keys })
+        Ok((jobs, jobs::store::oldest_due(&mut conn, now).await?))
     }
 
     /// Dead jobs of a kind (of all kinds when it is empty), the latest to fail first, from behind `after`; at most

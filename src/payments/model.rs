@@ -2,12 +2,15 @@
 //!
 //! Pure: times and ids are arguments. Nothing here knows PayFast's wire or a table.
 
+pub mod balance;
 pub mod figures;
 pub mod invoice;
 pub mod ledger;
 pub mod payment;
 pub mod period;
+pub mod posted;
 pub mod receipt;
+pub mod report;
 pub mod subscription;
 pub mod transaction;
 
@@ -19,6 +22,7 @@ use period::Cycle;
 
 pub use invoice::{Invoice, InvoiceLine, InvoiceOrigin, InvoiceStatus, VAT_PERCENT, tax_included};
 pub use payment::{Payment, PaymentStatus};
+pub use posted::TransactionId;
 pub use receipt::{Receipt, ReceiptStatus};
 pub use subscription::{Subscription, SubscriptionStatus};
 
@@ -32,8 +36,6 @@ pub enum SubscriptionMark {}
 pub enum EventMark {}
 /// Marks the id of a receipt.
 pub enum ReceiptMark {}
-/// Marks the id of a ledger transaction.
-pub enum TransactionMark {}
 
 /// The id of a payment.
 pub type PaymentId = Id<PaymentMark>;
@@ -45,8 +47,6 @@ pub type SubscriptionId = Id<SubscriptionMark>;
 pub type EventId = Id<EventMark>;
 /// The id of a receipt.
 pub type ReceiptId = Id<ReceiptMark>;
-/// The id of a ledger transaction.
-pub type TransactionId = Id<TransactionMark>;
 
 /// The plan that every organisation has until it buys another.
 pub const FREE_PLAN: &str = "free";

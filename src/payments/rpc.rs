@@ -240,8 +240,11 @@ impl wire::payment_operations_service_server::PaymentOperationsService for Rpc {
         &self,
         request: Request<wire::VerifyLedgerRequest>,
     ) -> Result<Response<wire::VerifyLedgerResponse>, Status> {
-        let (caller, _) = rpc::open(request)?;
-        let report = self.service.verify_ledger(&caller).await?;
+        let (caller, request) = rpc::open(request)?;
+        let mut v = Violations::new();
+        let known = decode::known(&mut v, request.known_position, &request.known_hash);
+        v.finish()?;
+        let report = self.service.ledger().verify(&caller, known).await?;
         Ok(Response::new(answer::report(report)))
     }
 }

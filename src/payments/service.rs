@@ -7,7 +7,9 @@
 mod checkout;
 mod ending;
 mod estate;
+mod gateway;
 mod inbox;
+mod ledger;
 mod profile;
 mod reading;
 mod report;
@@ -20,23 +22,25 @@ use std::time::Duration;
 
 use crate::audit;
 use crate::base::{Timestamp, World};
-use crate::db::{Db, Tx};
+use crate::db::{Batcher, Db, Tx};
 use crate::jobs;
 
 pub use checkout::{CreateCheckout, Item};
 pub use inbox::{Incoming, Receipt};
+pub use ledger::{Ledger, Options as LedgerOptions, Rebuilt, Standing};
 pub use profile::{ProfileChange, UpdateBillingProfile};
 pub use reading::{CurrentSubscription, Cursor, InvoiceWithLines, PaymentFilter};
 pub use settlement::ApplyEvent;
 pub use transactions::{
     BooksOf, ExportPlace, ExportTransactions, Exporting, TableChunk, TransactionFilter, TransactionPage,
 };
-pub use verification::{Fault, FaultKind, Report};
 
+pub use super::model::report::{Fault, FaultKind, Report};
 use super::options::Options;
-use super::provider::Confirm;
+use super::provider::{Confirm, Nowhere, Transport};
 use super::store::alarm::{self, Alarm};
 use super::throttle::Throttle;
+use inbox::{ARRIVALS_MAX, Signed};
 
 /// How long an alarm of what comes from outside counts up before the next one is raised.
 const ALARM_WINDOW: Duration = Duration::from_hours(1);
@@ -47,15 +51,48 @@ pub struct Service {
     world: World,
     options: Options,
     confirm: Arc<dyn Confirm>,
+    transport: Arc<dyn Transport>,
     audit: audit::Log,
+    ledger: Ledger,
     throttle: Mutex<Throttle>,
+    /// Notifications that come at the same time are stored together.
+    arrivals: Batcher<Signed, Receipt>,
 }
 
 impl Service {
-    /// The domain over this database, with this provider, which writes down what is done.
+    /// The domain over this database, with this provider and these books, which writes down what is done.
     #[must_use]
-    pub fn new(db: Db, world: World, options: Options, confirm: Arc<dyn Confirm>, audit: audit::Log) -> Self {
-        Self { db, world, options, confirm, audit, throttle: Mutex::default() }
+    pub fn new(
+        db: Db,
+        world: World,
+        options: Options,
+        confirm: Arc<dyn Confirm>,
+        audit: audit::Log,
+        ledger: Ledger,
+    ) -> Self {
+        Self {
+            db,
+            world,
+            options,
+            confirm,
+            transport: Arc::new(Nowhere),
+            audit,
+            ledger,
+            throttle: Mutex::default(),
+            arrivals: Batcher::new(ARRIVALS_MAX),
+        }
+    }
+
+    /// The ledger as a whole.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The same domain, with a way to the provider's API.
+    #[must_use]
+    pub fn over(self, transport: Arc<dyn Transport>) -> Self {
+        Self { transport, ..self }
     }
 
     /// What the domain was told at start.

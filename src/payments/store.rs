@@ -1,6 +1,8 @@
 //! The rows of the payments domain, by thing. Nothing here decides; it reads and writes what the service says.
 
 pub mod alarm;
+pub mod answer;
+pub mod balance;
 pub mod event;
 pub mod invoice;
 pub mod ledger;
@@ -9,6 +11,7 @@ pub mod plan;
 pub mod profile;
 pub mod quarantine;
 pub mod receipt;
+pub mod seal;
 pub mod simulator;
 pub mod subscription;
 pub mod transaction;

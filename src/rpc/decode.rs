@@ -2,6 +2,7 @@
 
 pub use crate::base::text::optional_id;
 use crate::base::{Id, Timestamp, Violations, text};
+use crate::chain::Known;
 
 /// The seconds that a well-formed `google.protobuf.Timestamp` may have: the years 1 to 9999.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
@@ -34,6 +35,19 @@ pub fn optional_time(
     });
     violations.check(read.is_some(), field, "must be a time between the years 1 and 9999");
     read
+}
+
+/// Reads the head of a chain that a caller wrote down before, from the fields `known_position` and `known_hash`; none
+/// when they say nothing.
+pub fn known(violations: &mut Violations, position: i64, hash: &[u8]) -> Option<Known> {
+    violations.check(position >= 0, "known_position", "must not be negative");
+    if position <= 0 {
+        violations.check(hash.is_empty(), "known_hash", "must be empty without a known_position");
+        return None;
+    }
+    let hash = hash.try_into().ok();
+    violations.check(hash.is_some(), "known_hash", "must be the 32 bytes of the hash at known_position");
+    hash.map(|hash| Known { position, hash })
 }
 
 #[cfg(test)]

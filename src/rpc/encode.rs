@@ -1,5 +1,7 @@
 //! Writing answers: the house's values as the well-known types.
 
+use std::time::Duration;
+
 use crate::base::{Money, Timestamp};
 use crate::proto::google;
 
@@ -9,6 +11,13 @@ const NANOS_PER_UNIT: i64 = 1_000_000_000;
 #[must_use]
 pub fn timestamp(at: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: at.as_seconds(), nanos: at.subsecond_nanos() }
+}
+
+/// A span of time.
+#[must_use]
+pub fn duration(span: Duration) -> prost_types::Duration {
+    let seconds = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    prost_types::Duration { seconds, nanos: i32::try_from(span.subsec_nanos()).unwrap_or(0) }
 }
 
 /// An amount: units and nanos have the same sign.

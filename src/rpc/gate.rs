@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Request, Response};
+use http::{Extensions, HeaderMap, Request, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,10 +27,9 @@ use super::metrics::{Metrics, Observation};
 use super::places::{Place, Places};
 use super::policy::{Access, Policies, Policy};
 use super::refusal::Refusal;
+use super::refusals::Refusals;
 use super::status;
-use crate::audit::Risk;
 use crate::auth::{self, Caller, Origin};
-use crate::base::Fault as _;
 use crate::db;
 
 /// Bounds on calls.
@@ -68,6 +67,7 @@ pub struct Shared {
     in_flight: InFlight,
     limits: Limits,
     metrics: Metrics,
+    refusals: Refusals,
     closing: CancellationToken,
 }
 
@@ -91,6 +91,7 @@ impl GateLayer {
         let calls = Arc::new(Semaphore::new(options.calls_max));
         let streams = Arc::new(Semaphore::new(options.streams_max));
         let places = Places::new(options.streams_per_account_max);
+        let refusals = Refusals::new(metrics.clone(), auth.audit().clone());
         Self(Arc::new(Shared {
             policies,
             auth,
@@ -101,6 +102,7 @@ impl GateLayer {
             in_flight,
             limits,
             metrics,
+            refusals,
             closing,
         }))
     }
@@ -195,24 +197,30 @@ impl Shared {
         }
         let permit = self.permit(policy)?;
         let work = self.until_closing(async {
-            let caller = self.identify(policy, request.headers(), origin).await?;
-            self.limits.take(policy.rate_class, &caller)?;
-            let allowed = require_scope(policy, &caller).and_then(|()| require_role(policy.access, &caller));
-            allowed.map_err(|refusal| self.note(policy, &caller, refusal))?;
-            let place = self.place(policy, &caller)?;
-            let extensions = request.extensions_mut();
-            extensions.insert(caller);
-            extensions.insert(Arc::clone(policy));
-            extensions.insert(self.in_flight.clone());
-            if policy.client_streaming {
-                // Each of its messages is a call too.
-                extensions.insert(self.limits.clone());
-            }
-            let response = run(inner, request).await?;
-            match response.extensions().get::<Status>().and_then(translate) {
-                Some(refusal) => Err(Status::from(refusal)),
-                None => Ok((response, place)),
-            }
+            let credential = match credential(policy, request.headers()) {
+                Ok(credential) => credential,
+                Err(refusal) => {
+                    let refused = Err(Status::from(refusal));
+                    self.note(policy, &Caller::anonymous(origin), &refused);
+                    return refused;
+                }
+            };
+            let caller = Arc::new(self.identify(credential, origin).await?);
+            let admitted = async {
+                self.limits.take(policy.rate_class, &caller)?;
+                require_scope(policy, &caller)?;
+                require_role(policy.access, &caller)?;
+                let place = self.place(policy, &caller)?;
+                self.equip(policy, &caller, request.extensions_mut());
+                let response = run(inner, request).await?;
+                match response.extensions().get::<Status>().and_then(translate) {
+                    Some(refusal) => Err(Status::from(refusal)),
+                    None => Ok((response, place)),
+                }
+            };
+            let outcome = admitted.await;
+            self.note(policy, &caller, &outcome);
+            outcome
         });
         let (response, place) = match deadline {
             Some(deadline) => tokio::time::timeout_at(deadline, db::deadline::within(deadline, work))
@@ -226,11 +234,35 @@ impl Shared {
         Ok(Admitted { response, deadline, held })
     }
 
-    /// Who calls what their role does not allow may be trying doors: the audit log tells of it.
-    fn note(&self, policy: &Policy, caller: &Caller, refusal: Refusal) -> Refusal {
-        let reason = format!("{} {}", refusal.reason().name, policy.path);
-        self.auth.audit().refused(caller.entry("platform.call_method").risk(Risk::Medium), reason);
-        refusal
+    /// Gives the call what its handler opens it with.
+    fn equip(&self, policy: &Arc<Policy>, caller: &Arc<Caller>, extensions: &mut Extensions) {
+        extensions.insert(Arc::clone(caller));
+        extensions.insert(Arc::clone(policy));
+        extensions.insert(self.in_flight.clone());
+        if policy.client_streaming {
+            // Each of its messages is a call too.
+            extensions.insert(self.limits.clone());
+        }
+        if policy.server_streaming {
+            extensions.insert(self.refusals.clone());
+        }
+    }
+
+    /// Has the audit log tell of a refusal that looks like an attack.
+    fn note(
+        &self,
+        policy: &Policy,
+        caller: &Caller,
+        outcome: &Result<(Response<Body>, Option<Place>), Status>,
+    ) {
+        let refused = match outcome {
+            // A refusal without a message has its status in the head.
+            Ok((response, _)) => response.headers().contains_key(Status::GRPC_STATUS),
+            Err(_) => true,
+        };
+        if let Some(told) = status::told().filter(|_| refused) {
+            self.refusals.note(&policy.path, caller, told);
+        }
     }
 
     /// Does the work, unless the node is about to cut its connections: a call that is told to come again is better than
@@ -272,24 +304,41 @@ impl Shared {
         }
     }
 
-    /// Who calls. Public methods take no notice of a credential, so that a stale one does not keep anybody from signing
-    /// in again.
-    async fn identify(&self, policy: &Policy, headers: &HeaderMap, origin: Origin) -> Result<Caller, Status> {
-        let bearer = headers.get(http::header::AUTHORIZATION);
-        let api_key = headers.get("x-api-key");
-        match (bearer, api_key) {
-            (Some(_), Some(_)) => Err(Refusal::TwoCredentials.into()),
-            _ if policy.access == Access::Public => Ok(Caller::anonymous(origin)),
-            (None, None) => Err(Refusal::NoCredential.into()),
-            (None, Some(value)) => {
-                let key = value.to_str().map_err(|_| auth::Error::ApiKeyInvalid)?;
-                // In a box: few calls come with one, and all would carry room for it.
-                Ok(Box::pin(self.auth.authenticate_key(key, origin)).await?)
-            }
-            (Some(value), None) => {
-                let token = value.to_str().ok().and_then(bearer_token).ok_or(Refusal::Malformed)?;
-                Ok(self.auth.authenticate(token, origin).await?)
-            }
+    /// Who calls.
+    async fn identify(&self, credential: Credential<'_>, origin: Origin) -> Result<Caller, Status> {
+        match credential {
+            Credential::None => Ok(Caller::anonymous(origin)),
+            // In a box: few calls come with one, and all would carry room for it.
+            Credential::ApiKey(key) => Ok(Box::pin(self.auth.authenticate_key(key, origin)).await?),
+            Credential::Token(token) => Ok(self.auth.authenticate(token, origin).await?),
+        }
+    }
+}
+
+/// What a call says of who makes it.
+#[derive(Clone, Copy)]
+enum Credential<'a> {
+    /// Nothing, or nothing that anybody looks at.
+    None,
+    /// An access token.
+    Token(&'a str),
+    /// An API key.
+    ApiKey(&'a str),
+}
+
+/// The credential of a call. Public methods take no notice of one, so that a stale one does not keep anybody from
+/// signing in again.
+fn credential<'a>(policy: &Policy, headers: &'a HeaderMap) -> Result<Credential<'a>, Refusal> {
+    let bearer = headers.get(http::header::AUTHORIZATION);
+    let api_key = headers.get("x-api-key");
+    match (bearer, api_key) {
+        (Some(_), Some(_)) => Err(Refusal::TwoCredentials),
+        _ if policy.access == Access::Public => Ok(Credential::None),
+        (None, None) => Err(Refusal::NoCredential),
+        // What is not text is no key of ours, like any other text.
+        (None, Some(value)) => Ok(Credential::ApiKey(value.to_str().unwrap_or_default())),
+        (Some(value), None) => {
+            value.to_str().ok().and_then(bearer_token).map(Credential::Token).ok_or(Refusal::Malformed)
         }
     }
 }

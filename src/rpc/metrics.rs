@@ -15,6 +15,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::mail::{Circuit, Tally};
+use crate::payments::service::Standing;
 
 /// The labels of a finished call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -48,6 +49,12 @@ struct Outcome {
     outcome: &'static str,
 }
 
+/// The label of a currency.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InCurrency {
+    currency: String,
+}
+
 /// All counters of a node. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
@@ -61,6 +68,49 @@ struct Inner {
     jobs: Family<InState, Gauge<i64, AtomicI64>>,
     letters: Family<Outcome, Counter>,
     circuit: Family<InState, Gauge<i64, AtomicI64>>,
+    forwarding: Counter,
+    ledger: LedgerGauges,
+}
+
+/// What is told of the faults of a ledger that was never verified.
+const NEVER: i64 = -1;
+
+/// How the ledger stands.
+#[derive(Default)]
+struct LedgerGauges {
+    unsealed: Gauge<i64, AtomicI64>,
+    unsealed_seconds: Gauge<i64, AtomicI64>,
+    drift: Family<InCurrency, Gauge<i64, AtomicI64>>,
+    /// -1 until a verification was made: no fault and no verification are not the same.
+    faults: Gauge<i64, AtomicI64>,
+}
+
+impl LedgerGauges {
+    fn register(registry: &mut Registry) -> Self {
+        let gauges = Self::default();
+        let Self { unsealed, unsealed_seconds, drift, faults } = &gauges;
+        registry.register(
+            "ledger_unsealed",
+            "Ledger transactions without a place in the chain",
+            unsealed.clone(),
+        );
+        registry.register(
+            "ledger_unsealed_seconds",
+            "For how long the first of them has waited",
+            unsealed_seconds.clone(),
+        );
+        registry.register(
+            "ledger_drift",
+            "What the projected balances of a currency sum to, in minor units: 0 in books that are right",
+            drift.clone(),
+        );
+        registry.register(
+            "ledger_faults",
+            "Faults that the last verification of the ledger by this node found; -1 before the first",
+            faults.clone(),
+        );
+        gauges
+    }
 }
 
 impl Default for Metrics {
@@ -84,7 +134,25 @@ impl Default for Metrics {
             "Whether the mail server is asked: 1 for the present state",
             circuit.clone(),
         );
-        Self(Arc::new(Inner { registry, calls, seconds, refusals, under_way, jobs, letters, circuit }))
+        let forwarding = Counter::default();
+        registry.register(
+            "http_forwarding_refused",
+            "Requests with a forwarding header from an address that is no trusted proxy",
+            forwarding.clone(),
+        );
+        let ledger = LedgerGauges::register(&mut registry);
+        Self(Arc::new(Inner {
+            registry,
+            calls,
+            seconds,
+            refusals,
+            under_way,
+            jobs,
+            letters,
+            circuit,
+            forwarding,
+            ledger,
+        }))
     }
 }
 
@@ -112,6 +180,17 @@ impl Metrics {
         status.code()
     }
 
+    /// Counts the refusal of something that was said on a stream.
+    pub fn count_reason(&self, method: &Arc<str>, reason: &str) {
+        let reason = reason.to_owned();
+        self.0.refusals.get_or_create(&Refused { method: Arc::clone(method), reason }).inc();
+    }
+
+    /// Counts a request whose forwarding header is not believed.
+    pub fn count_forwarding(&self) {
+        self.0.forwarding.inc();
+    }
+
     /// Notes how many jobs are in a state.
     pub fn set_jobs(&self, state: &'static str, count: i64) {
         self.0.jobs.get_or_create(&InState { state }).set(count);
@@ -133,6 +212,17 @@ impl Metrics {
         {
             self.0.circuit.get_or_create(&InState { state }).set(i64::from(circuit == tally.circuit));
         }
+    }
+
+    /// Notes how the ledger stands.
+    pub fn set_ledger(&self, standing: &Standing) {
+        let LedgerGauges { unsealed, unsealed_seconds, drift, faults } = &self.0.ledger;
+        unsealed.set(standing.unsealed);
+        unsealed_seconds.set(i64::try_from(standing.unsealed_for.as_secs()).unwrap_or(i64::MAX));
+        for (currency, sum) in &standing.drift {
+            drift.get_or_create(&InCurrency { currency: currency.clone() }).set(*sum);
+        }
+        faults.set(standing.faults.unwrap_or(NEVER));
     }
 
     /// All counters in the OpenMetrics text format.

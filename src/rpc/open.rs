@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::in_flight::{InFlight, Keyed};
 use super::limits::Limits;
 use super::policy::Policy;
+use super::refusals::{OfStream, Refusals};
 use crate::auth::Caller;
 use crate::base::Violations;
 use crate::idempotency::RequestKey;
@@ -31,7 +32,7 @@ pub trait Mutation: Message + Clone {
 /// # Errors
 /// Never behind the gate, which says who calls.
 pub fn open<T>(request: Request<T>) -> Result<(Caller, T), Status> {
-    let caller = extension::<Caller>(&request)?;
+    let caller = caller(&request)?;
     Ok((caller, request.into_inner()))
 }
 
@@ -45,12 +46,22 @@ pub fn open_stream<T>(request: Request<Streaming<T>>) -> Result<(Caller, Limits,
     Ok((caller, limits, messages))
 }
 
+/// Where the refusals of a call are told of that come after it has left the gate.
+///
+/// # Errors
+/// Never behind the gate of a stream.
+pub fn refusals<T>(request: &Request<T>) -> Result<OfStream, Status> {
+    let policy = extension::<Arc<Policy>>(request)?;
+    let (refusals, caller) = (extension::<Refusals>(request)?, extension::<Arc<Caller>>(request)?);
+    Ok(OfStream::new(refusals, Arc::clone(&policy.path), caller))
+}
+
 /// Opens a call that changes something. The key says which call a repetition repeats; `None` when the caller gave none.
 ///
 /// # Errors
 /// When the request id is not a UUID, differs between request and metadata, or is under way.
 pub fn open_mutation<T: Mutation>(request: Request<T>) -> Result<(Caller, Option<Keyed>, T), Status> {
-    let caller = extension::<Caller>(&request)?;
+    let caller = caller(&request)?;
     let policy = extension::<Arc<Policy>>(&request)?;
     let keys = extension::<InFlight>(&request)?;
     let in_metadata = from_metadata(request.metadata())?;
@@ -63,6 +74,10 @@ pub fn open_mutation<T: Mutation>(request: Request<T>) -> Result<(Caller, Option
     let key = RequestKey { method: Arc::clone(&policy.path), key, body_hash };
     let keyed = keys.enter(caller.account, key)?;
     Ok((caller, Some(keyed), message))
+}
+
+fn caller(request: &Request<impl Sized>) -> Result<Caller, Status> {
+    extension::<Arc<Caller>>(request).map(Arc::unwrap_or_clone)
 }
 
 fn extension<E: Clone + Send + Sync + 'static>(request: &Request<impl Sized>) -> Result<E, Status> {

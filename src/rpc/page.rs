@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::auth::Caller;
 use crate::base::Secret;
-use crate::base::fault::{Code, Fault, Reason, Violation, Violations};
+use crate::base::fault::{Code, Fault, Reason, Suspicion, Violation, Violations};
 use crate::keyring::mac;
 
 /// How many items a page has when the request does not say.
@@ -39,7 +39,8 @@ pub static PAGE_TOKEN_MISMATCH: Reason = Reason::new(
     Code::InvalidArgument,
     "PAGE_TOKEN_MISMATCH",
     "The page token was made for another caller, method, filter or order, or was changed; start from the first page.",
-);
+)
+.suspected(Suspicion::Slight);
 
 /// What this module answers.
 pub static REASONS: &[&Reason] = &[&PAGE_TOKEN_MISMATCH];

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::fault::{self, Code, Fault, Reason};
+use crate::base::fault::{self, Code, Fault, Reason, Suspicion};
 
 /// Why the gate refuses a call.
 #[derive(Debug, thiserror::Error)]
@@ -58,25 +58,29 @@ pub static TWO_CREDENTIALS: Reason = Reason::new(
     Code::Unauthenticated,
     "TWO_CREDENTIALS",
     "A bearer token and an API key came with the same call; send one of them.",
-);
+)
+.suspected(Suspicion::Slight);
 /// A credential that cannot be read.
 pub static CREDENTIAL_MALFORMED: Reason = Reason::new(
     Code::Unauthenticated,
     "CREDENTIAL_MALFORMED",
     "The authorization metadata is not `Bearer <access token>`.",
-);
+)
+.suspected(Suspicion::Slight);
 /// A credential without the scope.
 pub static API_KEY_SCOPE: Reason = Reason::new(
     Code::PermissionDenied,
     "API_KEY_SCOPE",
     "The API key or service account's token lacks the scope that the call needs, which the metadata `scope` names.",
-);
+)
+.suspected(Suspicion::Strong);
 /// A method that programs may not call.
 pub static API_KEY_NOT_ACCEPTED: Reason = Reason::new(
     Code::PermissionDenied,
     "API_KEY_NOT_ACCEPTED",
     "The method declares no api_key_scope, so that no API key and no service account may call it; sign in as a person.",
-);
+)
+.suspected(Suspicion::Strong);
 /// The node is full.
 pub static OVERLOADED: Reason = Reason::new(
     Code::ResourceExhausted,
@@ -102,10 +106,12 @@ pub static REQUEST_UNREADABLE: Reason = Reason::new(
     Code::InvalidArgument,
     "REQUEST_UNREADABLE",
     "The body is not an encoding of the message that the method takes; is the client's proto another version's?",
-);
+)
+.suspected(Suspicion::Slight);
 /// A body that is too large.
 pub static REQUEST_TOO_LARGE: Reason =
-    Reason::new(Code::InvalidArgument, "REQUEST_TOO_LARGE", "The request message is larger than 1 MiB.");
+    Reason::new(Code::InvalidArgument, "REQUEST_TOO_LARGE", "The request message is larger than 1 MiB.")
+        .suspected(Suspicion::Slight);
 /// No node that the proxy could ask. Envoy answers it (envoy/envoy.yaml).
 pub static PLATFORM_UNAVAILABLE: Reason = Reason::new(
     Code::Unavailable,

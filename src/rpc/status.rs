@@ -1,11 +1,12 @@
 //! Refusals on the wire: one mapper from [`Fault`] to `google.rpc.Status` with its details.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use tonic::{Code as Wire, Status};
 use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, QuotaViolation, StatusExt as _};
 
-use crate::base::fault::{Code, Fault, INTERNAL, Reason, Violations};
+use crate::base::fault::{Code, Fault, INTERNAL, Reason, Suspicion, Violations};
 
 /// The domain of every ErrorInfo.
 pub const DOMAIN: &str = "capecontrol";
@@ -13,23 +14,48 @@ pub const DOMAIN: &str = "capecontrol";
 const RETRY_DEFAULT: Duration = Duration::from_millis(500);
 
 tokio::task_local! {
-    static REQUEST_ID: String;
+    static CALL: Call;
+}
+
+/// The call that is being worked on.
+struct Call {
+    request_id: String,
+    /// The last refusal that was told of it.
+    told: Cell<Option<Told>>,
+}
+
+/// A refusal as it was told, beyond what the wire says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// Why.
+    pub(super) reason: &'static Reason,
+    /// How much it looks like an attack.
+    pub(super) suspicion: Option<Suspicion>,
 }
 
 /// Runs `work` for a call with this id, so that its refusals and logs name it. Not an `async fn`, which would keep room
 /// for `work` twice.
 pub(super) fn for_request<F: Future>(request_id: String, work: F) -> impl Future<Output = F::Output> {
-    REQUEST_ID.scope(request_id, work)
+    CALL.scope(Call { request_id, told: Cell::new(None) }, work)
+}
+
+/// The refusal of the present call, once one was told.
+pub(super) fn told() -> Option<Told> {
+    CALL.try_with(|call| call.told.get()).ok().flatten()
 }
 
 /// Tells a refusal of a call that has left the gate, such as one that ends its stream.
 pub(crate) fn status_of_request(request_id: &str, fault: &dyn Fault) -> Status {
-    REQUEST_ID.sync_scope(request_id.to_owned(), || status(fault))
+    let call = Call { request_id: request_id.to_owned(), told: Cell::new(None) };
+    CALL.sync_scope(call, || status(fault))
 }
 
 /// Tells a refusal. The cause of an internal one is logged here, once, and never sent.
 pub fn status(fault: &dyn Fault) -> Status {
     let reason = fault.reason();
+    let told = Told { reason, suspicion: fault.suspicion() };
+    // Outside of any call nobody asks for it.
+    let _ = CALL.try_with(|call| call.told.set(Some(told)));
     if reason.code == Code::Internal {
         return internal(fault);
     }
@@ -71,7 +97,7 @@ fn describe(details: &mut ErrorDetails, fault: &dyn Fault, message: &str) {
 }
 
 fn internal(fault: &dyn Fault) -> Status {
-    let request_id = REQUEST_ID.try_with(Clone::clone).unwrap_or_default();
+    let request_id = CALL.try_with(|call| call.request_id.clone()).unwrap_or_default();
     tracing::error!(request_id, cause = causes(fault), "a call failed");
     let mut details = ErrorDetails::with_error_info(INTERNAL.name, DOMAIN, metadata(fault));
     details.set_request_info(request_id.clone(), "");
@@ -166,6 +192,21 @@ mod tests {
         let retry = |reason| status(&Refused(reason, None)).get_error_details().retry_info().is_some();
         assert!(retry(&CONFLICT));
         assert!(!retry(&ETAG_MISMATCH));
+    }
+
+    #[tokio::test]
+    async fn the_call_remembers_what_was_told_of_it() {
+        assert_eq!(told(), None);
+        let calls = |number: u8| {
+            for_request(format!("r-{number}"), async { (told(), status(&Refused(&CONFLICT, None)), told()) })
+        };
+        for number in 0..2 {
+            let (before, _, after) = calls(number).await;
+            assert_eq!((before, after), (None, Some(Told { reason: &CONFLICT, suspicion: None })));
+        }
+        let wrong = Violations::one_hostile("a", "is too long");
+        let after = for_request(String::new(), async move { (status(&wrong), told()).1 }).await;
+        assert_eq!(after.unwrap().suspicion, Some(Suspicion::Slight));
     }
 
     #[test]

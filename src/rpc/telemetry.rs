@@ -11,6 +11,7 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tracing::Instrument as _;
 
+use super::refusals::Refusals;
 use super::server::Peer;
 use crate::auth::Origin;
 use crate::base::World;
@@ -30,6 +31,7 @@ pub struct Telemetry {
     /// Whose forwarding headers count.
     trusted_proxies: Arc<[Network]>,
     untrusted_noted: Arc<AtomicBool>,
+    refusals: Refusals,
 }
 
 /// The layer, for `axum::middleware::from_fn_with_state`.
@@ -48,25 +50,26 @@ pub async fn observe(State(telemetry): State<Telemetry>, mut request: Request, n
 impl Telemetry {
     /// A layer that believes these proxies.
     #[must_use]
-    pub fn new(world: World, trusted_proxies: Arc<[Network]>) -> Self {
-        Self { world, trusted_proxies, untrusted_noted: Arc::default() }
+    pub fn new(world: World, trusted_proxies: Arc<[Network]>, refusals: Refusals) -> Self {
+        Self { world, trusted_proxies, untrusted_noted: Arc::default(), refusals }
     }
 
     fn origin(&self, request: &Request) -> Origin {
         let headers = request.headers();
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical());
         let trusted = peer.is_some_and(|peer| self.trusts(peer));
-        if !trusted {
-            self.note_untrusted(headers);
-        }
-        Origin {
+        let origin = Origin {
             request_id: trusted
                 .then(|| forwarded_id(headers))
                 .flatten()
                 .unwrap_or_else(|| self.world.id::<Request>().to_string()),
             peer: if trusted { self.client(headers).or(peer) } else { peer },
             agent: agent(headers),
+        };
+        if !trusted && headers.contains_key(FORWARDED_FOR) {
+            self.note_untrusted(&origin);
         }
+        origin
     }
 
     /// The last address that a trusted proxy did not add itself. Read from the end, for what stands before it anybody
@@ -85,10 +88,11 @@ impl Telemetry {
         farthest
     }
 
-    /// Behind a proxy that is not named all callers have one address, and so one budget: whoever runs the node should
-    /// hear of it, once.
-    fn note_untrusted(&self, headers: &HeaderMap) {
-        if headers.contains_key(FORWARDED_FOR) && !self.untrusted_noted.swap(true, Ordering::Relaxed) {
+    /// Somebody forges the header. Or, behind a proxy that is not named, all callers have one address, and so one
+    /// budget: whoever runs the node should hear of that, once.
+    fn note_untrusted(&self, origin: &Origin) {
+        self.refusals.forged_forwarding(origin);
+        if !self.untrusted_noted.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "a forwarding header of an address that is no trusted proxy: if it is the proxy in front, name it in \
                  SERVER__TRUSTED_PROXIES"
@@ -129,7 +133,9 @@ mod tests {
     fn telemetry() -> Telemetry {
         let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(0)));
         let world = World::new(clock, Arc::new(SeededRng::new(1)));
-        Telemetry::new(world, vec![Network::parse("10.0.0.0/8").unwrap()].into())
+        let audit = crate::audit::Log::new(world.clone(), crate::keyring::RootKey::new([1; 32]));
+        let refusals = Refusals::new(crate::rpc::metrics::Metrics::default(), audit);
+        Telemetry::new(world, vec![Network::parse("10.0.0.0/8").unwrap()].into(), refusals)
     }
 
     fn request(peer: &str, forwarded: &str) -> Request {

@@ -29,6 +29,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use wire::{call, refusal, told};
 
+use crate::e2e::attacks::Evidence;
 use crate::support::{App, Person, on_both};
 
 /// Ids of what belongs to no tenant: anybody may name them.
@@ -193,7 +194,7 @@ on_both! {
     async fn what_belongs_to_others_does_not_exist(t: App) {
         let (contract, scene) = (Contract::read(), Scene::on(t).await);
         let (ada, eve) = (Party::start(&scene.t, "ada").await, Party::start(&scene.t, "eve").await);
-        let mut asked = 0;
+        let (mut asked, mut methods) = (0, BTreeSet::new());
         for ((method, hers), (_, own)) in contract.requests(&ada).zip(contract.requests(&eve)) {
             let token = scene.token(method, &eve.person).await;
             for (hers, leaf) in contract.ids(&hers).iter().zip(contract.ids(&own)) {
@@ -211,9 +212,17 @@ on_both! {
                     answers.push(told(&status));
                 }
                 assert_eq!(answers[0], answers[1], "{what} tells who has it");
+                methods.insert(&*method.policy.path);
                 asked += 1;
             }
         }
         assert!(asked > 10, "only {asked} fields name what belongs to somebody");
+        // Whoever tries so many doors is in the log with each of them.
+        let tried = Evidence::of(&scene.t).await.written;
+        let by_eve = tried.iter().filter(|event| event.actor_id == Some(eve.person.account_id.uuid()));
+        let tried: BTreeSet<&str> =
+            by_eve.filter_map(|event| event.reason.as_deref()?.strip_prefix("NOT_FOUND ")).collect();
+        let unseen: Vec<_> = methods.difference(&tried).collect();
+        assert!(unseen.is_empty(), "{unseen:?} refused and wrote nothing down");
     }
 }

@@ -2,6 +2,7 @@
 
 mod administration;
 mod api_keys;
+pub mod attacks;
 mod audit;
 mod auth;
 mod books;
@@ -12,6 +13,7 @@ mod organizations;
 mod passwords;
 pub mod payments;
 mod platform;
+mod provider_api;
 mod sessions;
 mod simulator;
 mod tools;

@@ -6,8 +6,11 @@ use std::path::Path;
 
 use capecontrol::base::fault::{self, Code, Reason};
 use capecontrol::config::{Config, Sources};
+use capecontrol::db::{Conn as _, Engine, Scope};
+use capecontrol::payments::model::ledger::Account;
 use capecontrol::{ai, auth, chat, idempotency, market, payments, rpc};
 
+use crate::support::{Fixture, Start as _};
 use crate::tidy::source;
 
 /// Set by `make gen`: write instead of compare.
@@ -68,6 +71,25 @@ fn the_page_of_commands_is_current() {
         What `--help` says, of every command. This page is written by `make gen`.\n"
         .to_owned();
     compare("docs/command-line.md", &(text + &capecontrol::cli::manual()));
+}
+
+/// What the migrations made of it, which is what the database holds entries to.
+#[tokio::test]
+async fn the_chart_of_accounts_is_current() {
+    let t = Fixture::start(Engine::Sqlite).await;
+    let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
+    let rows: Vec<(String, String, String)> =
+        conn.shared_sql("SELECT kind, id, name FROM ledger_accounts ORDER BY kind, id").all().await.unwrap();
+    let mut text = "# Chart of accounts\n\n\
+        The accounts of the [ledger](ledger.md). Debits are positive: assets and expenses grow by debits, liabilities\n\
+        and income by credits. This page is written by `make gen`.\n\n\
+        | kind | account | what it holds |\n| --- | --- | --- |\n"
+        .to_owned();
+    for (kind, id, name) in &rows {
+        assert!(Account::parse(id).is_some(), "the program does not know the account {id}");
+        text.push_str(&format!("| {kind} | `{id}` | {name} |\n"));
+    }
+    compare("docs/chart-of-accounts.md", &text);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod db;
 mod idempotency;
 mod jobs;
 mod ledger;
+pub mod ledger_chain;
 mod mail;
 mod market;
 pub mod payments;

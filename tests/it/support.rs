@@ -3,6 +3,7 @@
 pub mod app;
 pub mod edge;
 pub mod grpc_web;
+pub mod intruder;
 pub mod postgres;
 pub mod smtp;
 
@@ -19,6 +20,7 @@ use capecontrol::base::{AccountId, ManualClock, OrganizationId, SeededRng, Times
 use capecontrol::db::{self, Db, Engine, Options, Scope};
 use capecontrol::jobs::{self, Registry, Worker};
 use capecontrol::keyring::RootKey;
+use capecontrol::payments::Ledger;
 
 /// 2026-11-20T10:00:00Z, where the clock of every test begins.
 pub const START: Timestamp = Timestamp::from_seconds(1_795_168_800);
@@ -94,6 +96,11 @@ pub async fn insert_account(db: &Db, world: &World, email: &str) -> (AccountId, 
 /// The audit log of a domain that is tested alone.
 pub fn audit_log(world: &World) -> audit::Log {
     audit::Log::new(world.clone(), RootKey::new([7; 32]))
+}
+
+/// The ledger of a domain that is tested alone.
+pub fn ledger(t: &Fixture) -> Ledger {
+    Ledger::new(t.db.clone(), t.world.clone(), audit_log(&t.world), &RootKey::new([7; 32]))
 }
 
 /// Migrates a database as it is done in earnest: on PostgreSQL as another role than the one that serves.

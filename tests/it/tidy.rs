@@ -34,6 +34,25 @@ fn migrations_are_twins() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// The threat model names tests that are there, in the files that it links to.
+#[test]
+fn the_tests_that_the_threat_model_names_are_there() {
+    let text = std::fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
+    let mut named = 0;
+    for (at, _) in text.match_indices("](../tests/") {
+        let name = text[..at].rsplit('[').next().unwrap();
+        let file = text[at + "](../".len()..].split(')').next().unwrap();
+        let code =
+            std::fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(
+            code.contains(&format!("fn {name}(")),
+            "docs/threat-model.md names {name}, which is not in {file}"
+        );
+        named += 1;
+    }
+    assert!(named > 40, "only {named} tests are named");
+}
+
 #[test]
 fn directions_have_no_cycle() {
     for (at, (module, below)) in rules::MODULES.iter().enumerate() {

@@ -1,181 +1,10 @@
-//! The chain: how entries hang together, how its heads are signed, and the walk that finds the first bad entry.
-//!
-//! A link is made of the link before it, the position and the entry's own digest. So whoever has the digests can follow
-//! the chain without the entries, and whoever has an entry can see that it is the one with that digest.
+//! What the chain of this log is made of: see [`crate::chain`].
 
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
-use sha2::{Digest as _, Sha256};
+use super::event::EventId;
+use crate::chain::{self, Fault, Kind};
 
-use super::event::{Event, EventId};
-use crate::base::{Secret, Timestamp};
-use crate::db::{self, words};
-
-/// The hash that the first link hangs on.
-pub const GENESIS: [u8; 32] = [0; 32];
-
-const LINK_TAG: &[u8] = b"capecontrol audit link 1\n";
-const HEAD_TAG: &[u8] = b"capecontrol audit head 1\n";
-
-/// The hash at a position.
-#[must_use]
-pub fn link(previous: &[u8; 32], position: i64, digest: &[u8]) -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    hasher.update(LINK_TAG);
-    hasher.update(previous);
-    hasher.update(position.to_be_bytes());
-    hasher.update(digest);
-    hasher.finalize().into()
-}
-
-/// An entry's place in the chain.
-#[derive(Clone, Debug, PartialEq, Eq, db::Row)]
-pub struct Seal {
-    /// The place, from 1, without a gap.
-    pub position: i64,
-    /// The entry.
-    pub event_id: EventId,
-    /// The entry's own digest.
-    pub digest: Vec<u8>,
-    /// The hash over the hash before, the position and the digest.
-    pub hash: Vec<u8>,
-}
-
-/// Where the chain ends, as it is stored for whoever seals next.
-#[derive(Clone, Debug, PartialEq, Eq, db::Row)]
-pub struct End {
-    /// The last position; 0 before there is any.
-    pub position: i64,
-    /// The hash there.
-    pub hash: Vec<u8>,
-}
-
-/// The signed end of a batch.
-#[derive(Clone, Debug, PartialEq, Eq, db::Row)]
-pub struct Head {
-    /// The last position of the batch.
-    pub position: i64,
-    /// The last position of the batch before; 0 when this is the first.
-    pub previous_position: i64,
-    /// The hash at the position.
-    pub hash: Vec<u8>,
-    /// The key that signed.
-    pub public_key: Vec<u8>,
-    /// The signature over all of it.
-    pub signature: Vec<u8>,
-    /// When it was signed.
-    pub signed_at: Timestamp,
-}
-
-impl Head {
-    /// What is signed.
-    #[must_use]
-    pub fn message(&self) -> Vec<u8> {
-        let (previous, position) = (self.previous_position.to_be_bytes(), self.position.to_be_bytes());
-        [HEAD_TAG, &previous, &position, &self.hash, &self.signed_at.as_micros().to_be_bytes()].concat()
-    }
-
-    /// Whether the key that it names signed it.
-    #[must_use]
-    pub fn is_signed(&self) -> bool {
-        let key = self.public_key.as_slice().try_into().ok();
-        let key = key.and_then(|key| VerifyingKey::from_bytes(key).ok());
-        let signature = Signature::from_slice(&self.signature).ok();
-        let (Some(key), Some(signature)) = (key, signature) else { return false };
-        key.verify_strict(&self.message(), &signature).is_ok()
-    }
-}
-
-/// What signs heads.
-pub struct HeadKey(SigningKey);
-
-impl HeadKey {
-    /// The key that grows from 32 secret bytes.
-    #[must_use]
-    pub fn from_seed(seed: &Secret<[u8; 32]>) -> Self {
-        Self(SigningKey::from_bytes(seed.expose()))
-    }
-
-    /// Its public half, which may be told to everybody.
-    #[must_use]
-    pub fn public(&self) -> [u8; 32] {
-        self.0.verifying_key().to_bytes()
-    }
-
-    /// Signs the end of a batch.
-    #[must_use]
-    pub fn sign(&self, previous_position: i64, position: i64, hash: [u8; 32], at: Timestamp) -> Head {
-        let mut head = Head {
-            position,
-            previous_position,
-            hash: hash.to_vec(),
-            public_key: self.public().to_vec(),
-            signature: Vec::new(),
-            signed_at: at,
-        };
-        head.signature = self.0.sign(&head.message()).to_bytes().to_vec();
-        head
-    }
-}
-
-words! {
-    /// What is wrong with a log.
-    pub enum Fault {
-        /// An entry has a place in the chain and is not there.
-        EntryMissing = "entry_missing",
-        /// An entry is not what was sealed.
-        EntryChanged = "entry_changed",
-        /// An entry holds what no entry can hold.
-        EntryUnreadable = "entry_unreadable",
-        /// An entry has no place in the chain and does not wait for one.
-        EntryUnchained = "entry_unchained",
-        /// A position is not there.
-        SealMissing = "seal_missing",
-        /// A link does not hang on the one before.
-        SealChanged = "seal_changed",
-        /// A batch has no signed head.
-        HeadMissing = "head_missing",
-        /// A head is not of this chain, or its signature is wrong.
-        HeadForged = "head_forged",
-        /// A head was signed with another key than the one of this root key.
-        HeadOfOtherKey = "head_of_other_key",
-        /// The chain does not hold the head that the auditor knows.
-        HeadUnknown = "head_unknown",
-        /// The stored end of the chain is another than its last link.
-        EndChanged = "end_changed",
-    }
-}
-
-impl Fault {
-    /// What it means, for people.
-    #[must_use]
-    pub const fn sentence(self) -> &'static str {
-        match self {
-            Self::EntryMissing => "The entry was sealed and is not there any more.",
-            Self::EntryChanged => {
-                "The entry is not the one that was sealed: at least one of its fields was changed."
-            }
-            Self::EntryUnreadable => "The entry cannot be read: a field holds what no entry can hold.",
-            Self::EntryUnchained => "The entry has no place in the chain and does not wait for one.",
-            Self::SealMissing => {
-                "There is no link at this position: it was removed, with or without its entry."
-            }
-            Self::SealChanged => "The link at this position does not follow from the one before it.",
-            Self::HeadMissing => "The batch that holds this position has no signed head.",
-            Self::HeadForged => {
-                "The signed head at this position is not of this chain: the head was changed, or one of the entries of \
-                 its batch together with its link."
-            }
-            Self::HeadOfOtherKey => {
-                "The head at this position was signed with another key: is this the root key that the log was written \
-                 with? If it is, the head is forged."
-            }
-            Self::HeadUnknown => {
-                "The chain does not hold the head that is known at this position: it was cut off or written anew."
-            }
-            Self::EndChanged => "The stored end of the chain is not where its links end.",
-        }
-    }
-}
+/// What the links and heads of this log begin with, and the purpose of the key that signs.
+pub const KIND: Kind = Kind::new(b"capecontrol audit link 1\n", b"capecontrol audit head 1\n", "audit-heads");
 
 /// The first bad entry, and what is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,284 +17,69 @@ pub struct Bad {
     pub fault: Fault,
 }
 
-/// What is known of the entry behind a link.
-#[derive(Clone, Copy)]
-pub enum Behind<'e> {
-    /// The entry itself.
-    Entry(&'e Event),
-    /// It is there, and was not read: it is somebody else's.
-    Others,
-    /// It is not there.
-    Nothing,
-    /// It is there and cannot be read.
-    Unreadable,
+impl From<chain::Bad> for Bad {
+    fn from(bad: chain::Bad) -> Self {
+        Self { position: bad.position, id: bad.id.map(EventId::from_uuid), fault: bad.fault }
+    }
 }
 
-/// A position and the hash there, which an auditor wrote down at some other time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// The position.
-    pub position: i64,
-    /// The hash.
-    pub hash: [u8; 32],
-}
-
-/// A walk along the chain from its beginning, link by link and head by head, in the order of their positions.
-pub struct Walk {
-    public_key: [u8; 32],
-    known: Option<Known>,
-    position: i64,
-    hash: [u8; 32],
-    last: Option<EventId>,
-    signed: Option<Head>,
-    entries: i64,
-    buffer: Vec<u8>,
-}
-
-impl Walk {
-    /// Begins a walk along a chain whose heads this key should have signed.
+impl Bad {
+    /// What it means, for people.
     #[must_use]
-    pub const fn new(public_key: [u8; 32], known: Option<Known>) -> Self {
-        Self {
-            public_key,
-            known,
-            position: 0,
-            hash: GENESIS,
-            last: None,
-            signed: None,
-            entries: 0,
-            buffer: Vec::new(),
-        }
-    }
-
-    /// Where the walk is.
-    #[must_use]
-    pub const fn position(&self) -> i64 {
-        self.position
-    }
-
-    /// How many entries were compared with their digests.
-    #[must_use]
-    pub const fn entries(&self) -> i64 {
-        self.entries
-    }
-
-    /// The last head that holds.
-    #[must_use]
-    pub const fn head(&self) -> Option<&Head> {
-        self.signed.as_ref()
-    }
-
-    /// Takes the next link.
-    ///
-    /// # Errors
-    /// What is wrong with it or with its entry.
-    pub fn step(&mut self, seal: &Seal, behind: Behind<'_>) -> Result<(), Bad> {
-        let position = self.position.saturating_add(1);
-        if seal.position != position {
-            return Err(Bad { position: Some(position), id: None, fault: Fault::SealMissing });
-        }
-        let bad = |fault| Bad { position: Some(position), id: Some(seal.event_id), fault };
-        match behind {
-            Behind::Entry(event) => {
-                // The link names its entry: another one there is another entry, whatever its digest.
-                if event.id != seal.event_id || event.digest(&mut self.buffer) != seal.digest.as_slice() {
-                    return Err(bad(Fault::EntryChanged));
-                }
-                self.entries = self.entries.saturating_add(1);
+    pub const fn sentence(&self) -> &'static str {
+        match self.fault {
+            Fault::EntryMissing => "The entry was sealed and is not there any more.",
+            Fault::EntryChanged => {
+                "The entry is not the one that was sealed: at least one of its fields was changed."
             }
-            Behind::Others => {}
-            Behind::Nothing => return Err(bad(Fault::EntryMissing)),
-            Behind::Unreadable => return Err(bad(Fault::EntryUnreadable)),
-        }
-        let hash = link(&self.hash, position, &seal.digest);
-        if hash != seal.hash.as_slice() {
-            return Err(bad(Fault::SealChanged));
-        }
-        if self.known.is_some_and(|known| known.position == position && known.hash != hash) {
-            return Err(bad(Fault::HeadUnknown));
-        }
-        (self.position, self.hash, self.last) = (position, hash, Some(seal.event_id));
-        Ok(())
-    }
-
-    /// Takes the head at the position that was just reached.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn pass(&mut self, head: &Head) -> Result<(), Bad> {
-        let bad = |fault| Bad { position: Some(head.position), id: self.last, fault };
-        let before = self.signed.as_ref().map_or(0, |head| head.position);
-        if head.position != self.position {
-            return Err(bad(Fault::HeadForged));
-        }
-        if head.public_key != self.public_key {
-            return Err(bad(Fault::HeadOfOtherKey));
-        }
-        if !head.is_signed() || head.hash != self.hash {
-            return Err(bad(Fault::HeadForged));
-        }
-        // Signed by us and of this chain, so that what is missing is the head before it.
-        if head.previous_position != before {
-            let position = Some(before.saturating_add(1));
-            return Err(Bad { position, id: None, fault: Fault::HeadMissing });
-        }
-        self.signed = Some(head.clone());
-        Ok(())
-    }
-
-    /// Compares where the walk ended with the stored end and the position of the last stored head.
-    ///
-    /// # Errors
-    /// What is wrong with the end of the chain.
-    pub fn finish(&self, end: &End, last_head: i64) -> Result<(), Bad> {
-        let next = self.position.saturating_add(1);
-        let missing = |position, fault| Err(Bad { position: Some(position), id: None, fault });
-        if end.position > self.position || last_head > self.position {
-            return missing(next, Fault::SealMissing);
-        }
-        let signed = self.signed.as_ref().map_or(0, |head| head.position);
-        if signed < self.position {
-            return missing(signed.saturating_add(1), Fault::HeadMissing);
-        }
-        if end.position != self.position || end.hash != self.hash {
-            return Err(Bad { position: Some(self.position), id: self.last, fault: Fault::EndChanged });
-        }
-        match self.known {
-            Some(known) if known.position > self.position => missing(next, Fault::HeadUnknown),
-            _ => Ok(()),
+            Fault::EntryUnreadable => "The entry cannot be read: a field holds what no entry can hold.",
+            Fault::EntryUnchained => "The entry has no place in the chain and does not wait for one.",
+            Fault::SealMissing => {
+                "There is no link at this position: it was removed, with or without its entry."
+            }
+            Fault::SealChanged => "The link at this position does not follow from the one before it.",
+            Fault::HeadMissing => "The batch that holds this position has no signed head.",
+            Fault::HeadForged => {
+                "The signed head at this position is not of this chain: the head was changed, or one of the entries of \
+                 its batch together with its link."
+            }
+            Fault::HeadOfOtherKey => {
+                "The head at this position was signed with another key: is this the root key that the log was written \
+                 with? If it is, the head is forged."
+            }
+            Fault::HeadUnknown => {
+                "The chain does not hold the head that is known at this position: it was cut off or written anew."
+            }
+            Fault::EndChanged => "The stored end of the chain is not where its links end.",
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use proptest::strategy::ValueTree as _;
+    use sha2::{Digest as _, Sha256};
 
-    use super::super::event::tests::events;
     use super::*;
+    use crate::base::{Secret, Timestamp};
+    use crate::chain::HeadKey;
 
-    const SEED: Secret<[u8; 32]> = Secret::new([5; 32]);
-
-    /// A chain of these entries, with a head after every `batch` of them and at the end.
-    fn chain(events: &[Event], batch: usize) -> (Vec<Seal>, Vec<Head>, End) {
-        let (key, mut hash, mut seals, mut heads) = (HeadKey::from_seed(&SEED), GENESIS, vec![], vec![]);
-        let mut before = 0;
-        for (event, position) in events.iter().zip(1_i64..) {
-            let digest = event.digest(&mut Vec::new());
-            hash = link(&hash, position, &digest);
-            let (digest, hash_then) = (digest.to_vec(), hash.to_vec());
-            seals.push(Seal { position, event_id: event.id, digest, hash: hash_then });
-            if seals.len() % batch == 0 || seals.len() == events.len() {
-                heads.push(key.sign(before, position, hash, Timestamp::from_seconds(position)));
-                before = position;
-            }
-        }
-        (seals, heads, End { position: before, hash: hash.to_vec() })
-    }
-
-    fn walk(
-        events: &[Event],
-        seals: &[Seal],
-        heads: &[Head],
-        end: &End,
-        known: Option<Known>,
-    ) -> Result<(), Bad> {
-        let mut walk = Walk::new(HeadKey::from_seed(&SEED).public(), known);
-        for seal in seals {
-            let event = events.iter().find(|event| event.id == seal.event_id);
-            walk.step(seal, event.map_or(Behind::Nothing, Behind::Entry))?;
-            for head in heads.iter().filter(|head| head.position == seal.position) {
-                walk.pass(head)?;
-            }
-        }
-        walk.finish(end, heads.last().map_or(0, |head| head.position))
-    }
-
-    proptest! {
-        #[test]
-        fn a_whole_chain_holds_and_any_changed_entry_is_named(
-            list in proptest::collection::vec(events(), 2..12),
-            batch in 1_usize..5,
-            which in any::<proptest::sample::Index>(),
-        ) {
-            let ids: std::collections::HashSet<_> = list.iter().map(|event| event.id).collect();
-            prop_assume!(ids.len() == list.len());
-            let (seals, heads, end) = chain(&list, batch);
-            prop_assert_eq!(walk(&list, &seals, &heads, &end, None), Ok(()));
-            let which = which.index(list.len());
-            let mut changed = list.clone();
-            changed[which].action.push('x');
-            let bad = walk(&changed, &seals, &heads, &end, None).unwrap_err();
-            prop_assert_eq!((bad.position, bad.fault), (Some(seals[which].position), Fault::EntryChanged));
-            // With its own digest and every link behind it made anew, the signature of its batch still tells.
-            let (seals, _, end) = chain(&changed, batch);
-            let bad = walk(&changed, &seals, &heads, &end, None).unwrap_err();
-            prop_assert_eq!(bad.fault, Fault::HeadForged);
-            prop_assert!(bad.position.unwrap() > i64::try_from(which).unwrap());
-        }
-    }
-
-    fn plain(number: u128) -> Event {
-        let mut runner = proptest::test_runner::TestRunner::deterministic();
-        let mut event = events().new_tree(&mut runner).unwrap().current();
-        event.id = EventId::from_uuid(uuid::Uuid::from_u128(number));
-        event
-    }
-
+    /// As `docs/audit.md` describes them. Whatever changes them breaks every log that was sealed before.
     #[test]
-    fn what_is_wrong_with_links_and_heads_is_named() {
-        let list: Vec<Event> = (1..=6).map(plain).collect();
-        let (seals, heads, end) = chain(&list, 2);
-        let bad = |seals: &[Seal], heads: &[Head], end: &End| {
-            let bad = walk(&list, seals, heads, end, None).unwrap_err();
-            (bad.fault, bad.position)
-        };
-        let without = |index: usize| [&seals[..index], &seals[index + 1..]].concat();
-        assert_eq!(bad(&without(0), &heads, &end), (Fault::SealMissing, Some(1)));
-        assert_eq!(bad(&without(2), &heads, &end), (Fault::SealMissing, Some(3)));
-        assert_eq!(bad(&without(5), &heads, &end), (Fault::SealMissing, Some(6)));
-        let mut changed = seals.clone();
-        changed[3].hash[0] ^= 1;
-        assert_eq!(bad(&changed, &heads, &end), (Fault::SealChanged, Some(4)));
-        for part in 0..4 {
-            let mut forged = heads.clone();
-            match part {
-                0 => forged[1].signature[0] ^= 1,
-                1 => forged[1].hash[0] ^= 1,
-                2 => forged[1].signed_at = Timestamp::from_seconds(99),
-                _ => forged[1].previous_position = 3,
-            }
-            assert_eq!(bad(&seals, &forged, &end), (Fault::HeadForged, Some(4)), "part {part}");
-        }
-        let mut other = heads.clone();
-        other[0] = HeadKey::from_seed(&Secret::new([6; 32])).sign(
-            0,
-            2,
-            heads[0].hash.clone().try_into().unwrap(),
-            heads[0].signed_at,
-        );
-        assert_eq!(bad(&seals, &other, &end), (Fault::HeadOfOtherKey, Some(2)));
-        assert_eq!(bad(&seals, &[&heads[..1], &heads[2..]].concat(), &end), (Fault::HeadMissing, Some(3)));
-        assert_eq!(bad(&seals, &heads[..2], &end), (Fault::HeadMissing, Some(5)));
-        assert_eq!(bad(&seals[..4], &heads[..2], &end), (Fault::SealMissing, Some(5)));
-        let early = End { position: 4, hash: seals[3].hash.clone() };
-        assert_eq!(bad(&seals, &heads, &early), (Fault::EndChanged, Some(6)));
-    }
-
-    #[test]
-    fn a_chain_that_was_cut_off_or_written_anew_does_not_hold_the_known_head() {
-        let list: Vec<Event> = (1..=4).map(plain).collect();
-        let (seals, heads, end) = chain(&list, 2);
-        let known = Known { position: 4, hash: seals[3].hash.clone().try_into().unwrap() };
-        assert_eq!(walk(&list, &seals, &heads, &end, Some(known)), Ok(()));
-        let (seals, heads, end) = chain(&list[..2], 2);
-        let cut = walk(&list, &seals, &heads, &end, Some(known)).unwrap_err();
-        assert_eq!((cut.fault, cut.position), (Fault::HeadUnknown, Some(3)));
-        let anew: Vec<Event> = (5..=8).map(plain).collect();
-        let (seals, heads, end) = chain(&anew, 2);
-        let bad = walk(&anew, &seals, &heads, &end, Some(known)).unwrap_err();
-        assert_eq!((bad.fault, bad.position), (Fault::HeadUnknown, Some(4)));
+    fn links_and_heads_are_what_the_page_says() {
+        let (before, digest) = ([3; 32], [4; 32]);
+        let position = 7_i64.to_be_bytes();
+        let bytes = [b"capecontrol audit link 1\n".as_slice(), &before, &position, &digest].concat();
+        assert_eq!(KIND.link(&before, 7, &digest), <[u8; 32]>::from(Sha256::digest(bytes)));
+        let head =
+            HeadKey::from_seed(KIND, &Secret::new([5; 32])).sign(2, 7, [6; 32], Timestamp::from_micros(9));
+        let message = [
+            b"capecontrol audit head 1\n".as_slice(),
+            &2_i64.to_be_bytes(),
+            &position,
+            &[6; 32],
+            &9_i64.to_be_bytes(),
+        ];
+        assert_eq!(head.message(KIND), message.concat());
+        assert!(head.is_signed(KIND));
     }
 }

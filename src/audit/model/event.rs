@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::Entry;
 use crate::base::{AccountId, Id, OrganizationId, SessionId, Timestamp};
+use crate::chain::encoding::{put, put_uuid};
 use crate::db;
 
 /// The id of an entry.
@@ -18,10 +19,6 @@ pub type EventId = Id<Entry>;
 
 /// What every encoding of this version begins with.
 const TAG: &[u8] = b"capecontrol audit entry 1\n";
-/// Before a field that is not there.
-const ABSENT: u8 = 0;
-/// Before a field that is there; its length and its bytes follow.
-const PRESENT: u8 = 1;
 
 /// An entry as it is stored. Words are kept as they stand, so that one that somebody changed can still be read and
 /// compared. What is personal in it is sealed.
@@ -104,21 +101,6 @@ impl Event {
     }
 }
 
-fn put_uuid(out: &mut Vec<u8>, field: Option<Uuid>) {
-    put(out, field.as_ref().map(|id| id.as_bytes().as_slice()));
-}
-
-fn put(out: &mut Vec<u8>, field: Option<&[u8]>) {
-    let Some(bytes) = field else {
-        out.push(ABSENT);
-        return;
-    };
-    out.push(PRESENT);
-    // No field has four gigabytes: the largest are bounded to some hundred characters before they come here.
-    out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
-    out.extend_from_slice(bytes);
-}
-
 /// What an entry says of a person, as it is sealed with their key. Not to be printed.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Personal {
@@ -153,6 +135,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::chain::encoding::{ABSENT, PRESENT};
 
     /// Any entry, short fields and empty ones among them, where a careless encoding would mix two up.
     pub(crate) fn events() -> impl Strategy<Value = Event> {

@@ -1,17 +1,24 @@
 //! The chain: what waits for a place in it, its links, its heads and its end.
 
-use crate::audit::model::chain::{End, Head, Seal};
 use crate::audit::model::event::EventId;
+use crate::base::Timestamp;
+use crate::chain::{End, Head, Seal};
 use crate::db::{self, Conn, Tx, lock};
 
 /// Has an entry wait for its place.
 ///
 /// # Errors
 /// What the database refuses.
-pub(in crate::audit) async fn enqueue(tx: &mut Tx, id: EventId, digest: [u8; 32]) -> Result<(), db::Error> {
-    tx.shared_sql("INSERT INTO audit_unsealed (event_id, digest) VALUES ($1, $2)")
+pub(in crate::audit) async fn enqueue(
+    tx: &mut Tx,
+    id: EventId,
+    digest: [u8; 32],
+    at: Timestamp,
+) -> Result<(), db::Error> {
+    tx.shared_sql("INSERT INTO audit_unsealed (event_id, digest, waits_since) VALUES ($1, $2, $3)")
         .bind(id)
         .bind(digest.to_vec())
+        .bind(at)
         .execute()
         .await?;
     Ok(())
@@ -25,6 +32,37 @@ pub(in crate::audit) async fn is_waiting(conn: &mut impl Conn) -> Result<bool, d
     let first: Option<(EventId,)> =
         conn.shared_sql("SELECT event_id FROM audit_unsealed ORDER BY event_id LIMIT 1").optional().await?;
     Ok(first.is_some())
+}
+
+/// How many entries wait, of at most `limit`, and since when the first of them does.
+///
+/// # Errors
+/// What the database refuses.
+pub(in crate::audit) async fn waiting(
+    conn: &mut impl Conn,
+    limit: i64,
+) -> Result<(i64, Option<Timestamp>), db::Error> {
+    conn.shared_sql(
+        "SELECT count(*), min(waits_since) FROM (
+            SELECT waits_since FROM audit_unsealed ORDER BY event_id LIMIT $1
+         ) AS waiting",
+    )
+    .bind(limit)
+    .one()
+    .await
+}
+
+/// The last signed head.
+///
+/// # Errors
+/// What the database refuses.
+pub(in crate::audit) async fn last_head(conn: &mut impl Conn) -> Result<Option<Head>, db::Error> {
+    conn.shared_sql(
+        "SELECT position, previous_position, hash, public_key, signature, signed_at FROM audit_heads
+         ORDER BY position DESC LIMIT 1",
+    )
+    .optional()
+    .await
 }
 
 /// Where the chain ends. Until the transaction ends nobody else seals.
@@ -42,13 +80,13 @@ pub(in crate::audit) async fn lock(tx: &mut Tx) -> Result<End, db::Error> {
 pub(in crate::audit) async fn append(tx: &mut Tx, seals: &[Seal], head: &Head) -> Result<(), db::Error> {
     tx.shared_sql("INSERT INTO audit_seals (position, event_id, digest, hash) VALUES $rows")
         .rows(seals, |statement, seal| {
-            let statement = statement.bind(seal.position).bind(seal.event_id);
+            let statement = statement.bind(seal.position).bind(seal.id);
             statement.bind(seal.digest.clone()).bind(seal.hash.clone())
         })
         .execute()
         .await?;
     tx.shared_sql("DELETE FROM audit_unsealed WHERE event_id IN $list")
-        .list(seals.iter().map(|seal| seal.event_id))
+        .list(seals.iter().map(|seal| seal.id))
         .execute()
         .await?;
     tx.shared_sql(
@@ -110,7 +148,7 @@ pub(in crate::audit) async fn links(
     limit: i64,
 ) -> Result<Vec<Seal>, db::Error> {
     conn.shared_sql(
-        "SELECT position, event_id, digest, hash FROM audit_seals
+        "SELECT position, event_id AS id, digest, hash FROM audit_seals
          WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3",
     )
     .bind(after)
@@ -168,7 +206,7 @@ pub(in crate::audit) async fn places(
     conn: &mut impl Conn,
     events: &[EventId],
 ) -> Result<Vec<Seal>, db::Error> {
-    conn.shared_sql("SELECT position, event_id, digest, hash FROM audit_seals WHERE event_id IN $list")
+    conn.shared_sql("SELECT position, event_id AS id, digest, hash FROM audit_seals WHERE event_id IN $list")
         .list(events.iter().copied())
         .all()
         .await
@@ -182,7 +220,7 @@ pub(in crate::audit) async fn link_at(
     conn: &mut impl Conn,
     position: i64,
 ) -> Result<Option<Seal>, db::Error> {
-    conn.shared_sql("SELECT position, event_id, digest, hash FROM audit_seals WHERE position = $1")
+    conn.shared_sql("SELECT position, event_id AS id, digest, hash FROM audit_seals WHERE position = $1")
         .bind(position)
         .optional()
         .await

@@ -57,7 +57,7 @@ pub fn scopes(violations: &mut Violations, field: &str, words: &[String]) -> BTr
 pub fn some_scopes(violations: &mut Violations, field: &str, words: &[String]) -> BTreeSet<KeyScope> {
     let mut found = BTreeSet::new();
     if words.len() > KeyScope::ALL.len() * 4 {
-        violations.add(field, "must not have so many entries");
+        violations.add_hostile(field, "must not have so many entries");
         return found;
     }
     for (index, word) in words.iter().enumerate() {
@@ -74,7 +74,7 @@ pub fn some_scopes(violations: &mut Violations, field: &str, words: &[String]) -
 /// Reads the networks that a key is limited to. They are kept as they are written back, `address/bits`.
 pub fn networks(violations: &mut Violations, field: &str, words: &[String]) -> Vec<String> {
     if words.len() > NETWORKS_MAX {
-        violations.add(field, format!("must have at most {NETWORKS_MAX} entries"));
+        violations.add_hostile(field, format!("must have at most {NETWORKS_MAX} entries"));
         return Vec::new();
     }
     let mut found = Vec::with_capacity(words.len());
@@ -174,9 +174,12 @@ impl Grant {
     }
 }
 
-/// A key that stands, as every call with it sees it.
+/// A key as every call with it sees it.
 #[derive(Clone, Debug)]
 pub struct KeyStanding {
+    /// Whether it stands: it was not revoked, and the account in whose name it acts is still a member and not
+    /// suspended.
+    pub stands: bool,
     /// In whose name it acts.
     pub account: AccountId,
     /// What it lets its holder do with the newest secret.

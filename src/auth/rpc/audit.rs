@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::Rpc;
-use crate::audit::{self, ActorKind, Batch, EventId, Filter, Known, Link, Outcome, Remembered, Risk, Seen};
+use crate::audit::{self, ActorKind, Batch, EventId, Filter, Link, Outcome, Remembered, Risk, Seen};
 use crate::auth::Error;
 use crate::auth::service::{AuditReach, Auditing};
 use crate::base::{Id, Timestamp, Violations};
@@ -86,7 +86,7 @@ impl wire::audit_service_server::AuditService for Rpc {
         let (caller, request) = rpc::open(request)?;
         let mut violations = Violations::new();
         let reach = reach(&mut violations, &request.organization_id);
-        let known = known(&mut violations, request.known_position, &request.known_hash);
+        let known = rpc::decode::known(&mut violations, request.known_position, &request.known_hash);
         violations.finish()?;
         let report = self.service.verify_audit_log(&caller, reach, known).await?;
         Ok(Response::new(wire::VerifyAuditLogResponse {
@@ -173,17 +173,6 @@ fn time(violations: &mut Violations, field: &str, at: Option<prost_types::Timest
     violations.check(known, field, "must be a time between the years 1 and 9999");
     let micros = seconds.checked_mul(1_000_000)?.checked_add(i64::from(nanos / NANOS_PER_MICRO))?;
     known.then_some(Timestamp::from_micros(micros))
-}
-
-fn known(violations: &mut Violations, position: i64, hash: &[u8]) -> Option<Known> {
-    violations.check(position >= 0, "known_position", "must not be negative");
-    if position <= 0 {
-        violations.check(hash.is_empty(), "known_hash", "must be empty without a known_position");
-        return None;
-    }
-    let hash = hash.try_into().ok();
-    violations.check(hash.is_some(), "known_hash", "must be the 32 bytes of the hash at known_position");
-    hash.map(|hash| Known { position, hash })
 }
 
 const fn part(part: Part) -> wire::ExportAuditEventsResponse {
@@ -283,6 +272,6 @@ fn fault(bad: audit::Bad) -> wire::AuditFault {
         position: bad.position.unwrap_or(0),
         audit_event_id: text(bad.id),
         kind: bad.fault.as_str().to_owned(),
-        detail: bad.fault.sentence().to_owned(),
+        detail: bad.sentence().to_owned(),
     }
 }

@@ -101,7 +101,7 @@ impl Service {
     /// [`Error::NotAnAdministrator`], [`Error::AccountNotFound`], [`Error::Invalid`].
     pub async fn account_by_email(&self, caller: &Caller, email: &str) -> Result<AccountId, Error> {
         operator::admit(caller)?;
-        let email = Email::parse(email).map_err(|fault| Violations::one("email", fault))?;
+        let email = Email::only("email", email)?;
         let mut conn = self.db.conn(SCOPE).await?;
         let found = store::account::by_email(&mut conn, &email).await?;
         found.map(|(id, _)| id).ok_or(Error::AccountNotFound)

@@ -75,7 +75,7 @@ impl Service {
     ) -> Result<Created, Error> {
         super::operator::admit(caller)?;
         let mut violations = Violations::new();
-        let email = Email::parse(&command.email).map_err(|fault| violations.add("email", fault)).ok();
+        let email = Email::read(&mut violations, "email", &command.email);
         if let Some(chosen) = &command.password {
             let context = Context { email: email.as_ref(), display_name: DISPLAY_NAME };
             password::check(&mut violations, "password", chosen, &context);

@@ -1,6 +1,7 @@
 //! API keys: made, listed, rotated, revoked, and known again when they come with a call.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use crate::audit::Risk;
 use crate::auth::model::key::{self, ApiKey, ApiKeyId, Grant, KeyScope, KeyStanding, KeyUse};
 use crate::auth::standing::{Asked, Recall};
 use crate::auth::{Caller, Error, Origin, access, profile, store};
-use crate::base::{AccountId, OrganizationId, Secret, Timestamp, Violations};
+use crate::base::{AccountId, Fault as _, OrganizationId, Secret, Timestamp, Violations};
 use crate::db::{Scope, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
 
@@ -238,26 +239,49 @@ impl Service {
     /// # Errors
     /// [`Error::ApiKeyInvalid`], [`Error::ApiKeyKind`], [`Error::ApiKeyExpired`], [`Error::ApiKeyAddress`].
     pub async fn authenticate_key(&self, text: &str, origin: Origin) -> Result<Caller, Error> {
-        let presented = self.key_format.read(text)?;
+        let presented = match self.key_format.read(text) {
+            Ok(presented) => presented,
+            Err(error) => return Err(self.note_refused_key(error, origin, None, None)),
+        };
         let now = self.world.now();
         let standing = match self.key_standings.recall(presented.id, now) {
             Recall::Known(standing) => standing,
             Recall::Unknown(asked) => self.read_key(presented.id, asked).await?,
         };
-        let standing = standing.ok_or(Error::ApiKeyInvalid)?;
-        let (generation, secret_ends) =
-            standing.secret(&presented.secret_hash).ok_or(Error::ApiKeyInvalid)?;
-        let expires_at = standing.expires_at.into_iter().chain(secret_ends).min();
-        if expires_at.is_some_and(|end| now >= end) {
-            return Err(Error::ApiKeyExpired);
-        }
-        if !key::admits(&standing.networks, origin.peer) {
-            return Err(Error::ApiKeyAddress);
-        }
+        let Some(standing) = standing else {
+            return Err(self.note_refused_key(Error::ApiKeyInvalid, origin, Some(presented.id), None));
+        };
+        let (generation, expires_at) = match standing.admit(&presented.secret_hash, origin.peer, now) {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                let home = Some(standing.grant.organization);
+                return Err(self.note_refused_key(error, origin, Some(presented.id), home));
+            }
+        };
         if self.key_uses.is_due(presented.id, standing.used_at, now) {
             self.note_use(presented.id, now).await;
         }
         Ok(Caller::program(standing.account, standing.grant_of(generation), None, expires_at, origin))
+    }
+
+    /// Whoever calls with a key that is refused is a stranger: it may be somebody who found it. Whose key it is that
+    /// the platform wrote once, its owner reads in the audit log.
+    fn note_refused_key(
+        &self,
+        error: Error,
+        origin: Origin,
+        key: Option<ApiKeyId>,
+        home: Option<OrganizationId>,
+    ) -> Error {
+        let mut entry = Caller::anonymous(origin).entry("auth.authenticate").risk(Risk::Medium);
+        if let Some(key) = key {
+            entry = entry.on("api_key", key);
+        }
+        if let Some(home) = home {
+            entry = entry.of(home);
+        }
+        self.audit.refused(entry, error.reason().name);
+        error
     }
 
     async fn read_key(&self, id: ApiKeyId, asked: Asked) -> Result<Option<KeyStanding>, Error> {
@@ -305,6 +329,25 @@ impl Service {
 }
 
 impl KeyStanding {
+    /// Which of the key's secrets came, and until when it is good, if it may be used from there now.
+    fn admit(
+        &self,
+        secret_hash: &[u8; 32],
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<(i64, Option<Timestamp>), Error> {
+        let secret = self.secret(secret_hash).filter(|_| self.stands);
+        let (generation, secret_ends) = secret.ok_or(Error::ApiKeyInvalid)?;
+        let expires_at = self.expires_at.into_iter().chain(secret_ends).min();
+        if expires_at.is_some_and(|end| now >= end) {
+            return Err(Error::ApiKeyExpired);
+        }
+        if !key::admits(&self.networks, peer) {
+            return Err(Error::ApiKeyAddress);
+        }
+        Ok((generation, expires_at))
+    }
+
     /// Which of the key's secrets this is, and until when it is good if that has an end of its own. All are compared,
     /// each in the same time whatever it is.
     fn secret(&self, hash: &[u8; 32]) -> Option<(i64, Option<Timestamp>)> {
@@ -362,7 +405,7 @@ pub(super) fn narrowed(
         None => Ok(wanted),
         Some(scope) => {
             let says = format!("asks for {}, which the service account does not have", scope.as_str());
-            Err(Violations::one("scopes", says))
+            Err(Violations::one_hostile("scopes", says))
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::auth::letters::{self, Letter};
 use crate::auth::model::LinkPurpose;
 use crate::auth::store::link::{Addressee, NewLink};
 use crate::auth::{Caller, Email, Error, store};
-use crate::base::{AccountId, Secret, Timestamp, Violations};
+use crate::base::{AccountId, Secret, Timestamp};
 use crate::db::{Scope, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
 use crate::jobs::{self, Failure, Job, Lease, Registry};
@@ -65,7 +65,7 @@ impl Service {
         email: &str,
         key: Option<&RequestKey>,
     ) -> Result<(), Error> {
-        let email = Email::parse(email).map_err(|fault| Violations::one("email", fault))?;
+        let email = Email::only("email", email)?;
         let mut tx = self.db.begin(SCOPE).await?;
         let slot = match idempotency::claim::<()>(&mut tx, &self.world, caller, key).await? {
             Claim::Replay(()) => return Ok(()),

@@ -8,7 +8,7 @@ use crate::auth::model::{SessionEnd, rotation};
 use crate::auth::store::session::NewSession;
 use crate::auth::token::{self, Claims};
 use crate::auth::{Caller, Email, Error, store};
-use crate::base::{Secret, SessionId, Timestamp, Violations};
+use crate::base::{Secret, SessionId, Timestamp};
 use crate::db::Scope;
 
 use super::Service;
@@ -204,7 +204,7 @@ impl Service {
 }
 
 fn parse(email: &str) -> Result<Email, Error> {
-    Email::parse(email).map_err(|fault| Violations::one("email", fault).into())
+    Ok(Email::only("email", email)?)
 }
 
 fn compare(given: &str, ours: &str) -> Check {

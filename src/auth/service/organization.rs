@@ -429,7 +429,8 @@ impl Service {
         let before = store::member::get(&mut tx, id, account).await?.ok_or(Error::MemberNotFound)?;
         check_assignment(role, Some(before.role), Some(wanted))?;
         if before.service_account && !wanted.is_for_programs() {
-            return Err(Violations::one("role", "of a service account must be MEMBER or BILLING").into());
+            let says = "of a service account must be MEMBER or BILLING";
+            return Err(Violations::one_hostile("role", says).into());
         }
         if wanted != OrganizationRole::Owner {
             check_last_owner(&mut tx, id, &before).await?;
@@ -539,7 +540,7 @@ fn check_etag(etag: &str, locked: &Locked) -> Result<(), Error> {
 
 fn checked_invitation(command: &InviteMember) -> Result<(Email, OrganizationRole), Error> {
     let mut violations = Violations::new();
-    let email = Email::parse(&command.email).map_err(|fault| violations.add("email", fault)).ok();
+    let email = Email::read(&mut violations, "email", &command.email);
     violations.check(command.role.is_some(), "role", ROLE);
     violations.finish()?;
     email.zip(command.role).ok_or_else(|| Error::internal("an address without a violation was not read"))

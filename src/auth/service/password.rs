@@ -10,7 +10,7 @@ use crate::auth::password::{self, Context};
 use crate::auth::profile::DISPLAY_NAME_CHARS_MAX;
 use crate::auth::store::password::Owner;
 use crate::auth::{Caller, Email, Error, store};
-use crate::base::{AccountId, Secret, Timestamp, Violations};
+use crate::base::{AccountId, Fault as _, Secret, Timestamp, Violations};
 use crate::db::{Scope, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
 
@@ -106,10 +106,12 @@ impl Service {
             store::password::owner(&mut conn, account).await?.ok_or(Error::SessionRevoked)?
         };
         // Whoever holds a stolen session is not to find out the password with it.
-        let guess = self.count_guess(caller, &owner.email).await?;
+        let guess = self.count_guess(caller, &owner.email).await;
+        let guess = guess.map_err(|error| self.note_refused_change(caller, account, error))?;
         let known = self.hashing.verify(command.current_password, Some(&owner.password_hash)).await?;
         if known == Verdict::Wrong {
-            return self.replayed(caller, key, Error::CurrentPasswordWrong).await;
+            let replayed = self.replayed(caller, key, Error::CurrentPasswordWrong).await;
+            return replayed.map_err(|error| self.note_refused_change(caller, account, error));
         }
         let email = Email::stored(owner.email.clone());
         self.check_new(&command.new_password, &email, &owner.display_name).await?;
@@ -125,6 +127,15 @@ impl Service {
         tx.commit().await?;
         self.standings.forget_all();
         Ok(())
+    }
+
+    /// Whoever holds a session and does not know its password may have stolen it.
+    fn note_refused_change(&self, caller: &Caller, account: AccountId, error: Error) -> Error {
+        if matches!(error, Error::CurrentPasswordWrong | Error::GuessDelayed(_)) {
+            let entry = caller.entry("auth.change_password").on("account", account).risk(Risk::Medium);
+            self.audit.refused(entry, error.reason().name);
+        }
+        error
     }
 
     async fn change(
@@ -181,9 +192,7 @@ impl Service {
             password::check(&mut found, field, &password, &context);
             found
         });
-        for violation in judged.await?.as_slice() {
-            violations.add(violation.field.clone(), violation.description.clone());
-        }
+        violations.take_over(field, judged.await?);
         Ok(())
     }
 
@@ -217,7 +226,7 @@ fn check_change(command: &ChangePassword) -> Result<(), Error> {
     let mut violations = Violations::new();
     violations.check(!command.current_password.expose().is_empty(), CURRENT, "must not be empty");
     if !password::is_bounded(&command.current_password) {
-        violations.add(CURRENT, format!("must have at most {} characters", password::CHARS_MAX));
+        violations.add_hostile(CURRENT, format!("must have at most {} characters", password::CHARS_MAX));
     }
     password::check_length(&mut violations, NEW, &command.new_password);
     let same = !command.new_password.expose().is_empty() && command.new_password == command.current_password;

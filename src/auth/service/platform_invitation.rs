@@ -58,14 +58,7 @@ impl Service {
     ) -> Result<Invited, Error> {
         operator::admit(caller)?;
         let mut violations = Violations::new();
-        let email = match command.email.as_deref().map(Email::parse) {
-            None => None,
-            Some(Ok(email)) => Some(email),
-            Some(Err(fault)) => {
-                violations.add("email", fault);
-                None
-            }
-        };
+        let email = command.email.as_deref().and_then(|text| Email::read(&mut violations, "email", text));
         let hours = command.hours.unwrap_or(HOURS_DEFAULT);
         let says = format!("must be 1 to {HOURS_MAX}, or left out for {HOURS_DEFAULT}");
         violations.check((1..=HOURS_MAX).contains(&hours), "valid_hours", says);

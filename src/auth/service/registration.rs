@@ -144,7 +144,7 @@ impl Service {
 
     async fn check_registration(&self, command: Register) -> Result<Checked, Error> {
         let mut violations = Violations::new();
-        let email = Email::parse(&command.email).map_err(|fault| violations.add("email", fault)).ok();
+        let email = Email::read(&mut violations, "email", &command.email);
         let (password, name) = (&command.password, &command.display_name);
         self.judge(&mut violations, "password", password, email.as_ref(), name).await?;
         let display_name = profile::display_name(&mut violations, "display_name", &command.display_name);

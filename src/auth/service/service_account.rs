@@ -10,9 +10,10 @@ use crate::audit::Risk;
 use crate::auth::model::SessionEnd;
 use crate::auth::model::key::{self, Grant, KeyScope, ServiceAccount};
 use crate::auth::store::account::NewAccount;
+use crate::auth::store::service_account::Signer;
 use crate::auth::store::session::NewSession;
 use crate::auth::{Caller, Email, Error, OrganizationRole, Role, access, assertion, profile, store};
-use crate::base::{AccountId, OrganizationId, Secret, SessionId, Timestamp, Violations};
+use crate::base::{AccountId, Fault as _, OrganizationId, Secret, SessionId, Timestamp, Violations};
 use crate::db::{Scope, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
 
@@ -22,6 +23,7 @@ use super::organization::{from, lock, unseen};
 
 /// How many service accounts an organisation may have.
 pub const SERVICE_ACCOUNTS_MAX: i64 = 50;
+const PROGRAM_ROLES: &str = "must be ORGANIZATION_ROLE_MEMBER or ORGANIZATION_ROLE_BILLING";
 /// RFC 2606: a domain that never is one.
 const NO_DOMAIN: &str = "service-accounts.invalid";
 /// What assertions may be made for beside the platform's address: the method that exchanges them.
@@ -103,11 +105,11 @@ impl Service {
         let name = profile::display_name(&mut violations, "name", &command.name);
         let scopes = key::scopes(&mut violations, "scopes", &command.scopes);
         let role = command.role.filter(|role| role.is_for_programs());
-        violations.check(
-            role.is_some(),
-            "role",
-            "must be ORGANIZATION_ROLE_MEMBER or ORGANIZATION_ROLE_BILLING",
-        );
+        match role {
+            Some(_) => {}
+            None if command.role.is_some() => violations.add_hostile("role", PROGRAM_ROLES),
+            None => violations.add("role", PROGRAM_ROLES),
+        }
         let public_key = (!command.public_key.trim().is_empty())
             .then(|| assertion::public_key(&command.public_key))
             .transpose()
@@ -236,7 +238,10 @@ impl Service {
         key: Option<&RequestKey>,
     ) -> Result<ProgramToken, Error> {
         let wanted = checked_exchange(assertion, scopes)?;
-        let (account, organization, has, proven) = self.prove(assertion.expose()).await?;
+        let known = self.signer(assertion.expose()).await?;
+        let Proof { account, organization, has, proven } = self
+            .prove(assertion.expose(), known.as_ref())
+            .map_err(|error| self.note_refused_assertion(caller, known.as_ref(), error))?;
         let scopes = narrowed(wanted, &has)?;
         let mut tx = self.db.begin(EXCHANGE).await?;
         let Claim::New(slot) = idempotency::claim::<()>(&mut tx, &self.world, caller, key).await? else {
@@ -246,7 +251,7 @@ impl Service {
         let fresh =
             store::service_account::use_assertion(&mut tx, organization, account, hash, expires_at).await?;
         if !fresh {
-            return Err(Error::AssertionReplayed);
+            return Err(self.note_refused_assertion(caller, known.as_ref(), Error::AssertionReplayed));
         }
         let session: SessionId = self.world.id();
         let now = self.world.now();
@@ -267,25 +272,49 @@ impl Service {
         Ok(ProgramToken { access_token, expires_at, scopes })
     }
 
+    /// The service account that an assertion claims to be of, if it stands.
+    async fn signer(&self, assertion: &str) -> Result<Option<(AccountId, Signer)>, Error> {
+        // What cannot be read is of nobody.
+        let Ok(account) = assertion::claimed(assertion) else { return Ok(None) };
+        let mut conn = self.db.conn(EXCHANGE).await?;
+        Ok(store::service_account::signer(&mut conn, account).await?.map(|signer| (account, signer)))
+    }
+
     /// Whose assertion this is, and what the service account may do.
-    async fn prove(
-        &self,
-        text: &str,
-    ) -> Result<(AccountId, OrganizationId, BTreeSet<KeyScope>, assertion::Proven), Error> {
+    fn prove(&self, text: &str, known: Option<&(AccountId, Signer)>) -> Result<Proof, Error> {
         let account = assertion::claimed(text)?;
-        let signer = {
-            let mut conn = self.db.conn(EXCHANGE).await?;
-            store::service_account::signer(&mut conn, account).await?
-        };
         let unknown = || Error::AssertionInvalid(assertion::NOT_SIGNED);
-        let signer = signer.ok_or_else(unknown)?;
-        let public_key =
-            signer.public_key.and_then(|key| <[u8; 32]>::try_from(key).ok()).ok_or_else(unknown)?;
+        let (_, signer) = known.ok_or_else(unknown)?;
+        let public_key = signer.public_key.as_deref().and_then(|key| <[u8; 32]>::try_from(key).ok());
         let issuer = &self.options.issuer;
         let audiences = [issuer.clone(), format!("{issuer}{TOKEN_METHOD}")];
+        let public_key = public_key.ok_or_else(unknown)?;
         let proven = assertion::verify(text, account, &public_key, &audiences, self.world.now())?;
-        Ok((account, signer.organization_id, signer.scopes.0, proven))
+        Ok(Proof { account, organization: signer.organization_id, has: signer.scopes.0.clone(), proven })
     }
+
+    /// Somebody may be trying to be a service account, which its owner reads in the audit log if there is one.
+    fn note_refused_assertion(
+        &self,
+        caller: &Caller,
+        known: Option<&(AccountId, Signer)>,
+        error: Error,
+    ) -> Error {
+        let mut entry = caller.entry("auth.exchange_service_account_token").risk(Risk::Medium);
+        if let Some((account, signer)) = known {
+            entry = entry.of(signer.organization_id).on("account", *account);
+        }
+        self.audit.refused(entry, error.reason().name);
+        error
+    }
+}
+
+/// Whose assertion it was, and what they may do.
+struct Proof {
+    account: AccountId,
+    organization: OrganizationId,
+    has: BTreeSet<KeyScope>,
+    proven: assertion::Proven,
 }
 
 fn checked_exchange(assertion: &Secret<String>, scopes: &[String]) -> Result<BTreeSet<KeyScope>, Violations> {
@@ -293,7 +322,7 @@ fn checked_exchange(assertion: &Secret<String>, scopes: &[String]) -> Result<BTr
     let length = assertion.expose().len();
     violations.check(length > 0, "assertion", "must not be empty");
     if length > assertion::BYTES_MAX {
-        violations.add("assertion", format!("must have at most {} characters", assertion::BYTES_MAX));
+        violations.add_hostile("assertion", format!("must have at most {} characters", assertion::BYTES_MAX));
     }
     let wanted = key::some_scopes(&mut violations, "scopes", scopes);
     violations.finish().map(|()| wanted)

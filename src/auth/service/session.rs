@@ -346,10 +346,10 @@ impl Service {
 
 fn check_login(command: &Login) -> Result<Email, Error> {
     let mut violations = Violations::new();
-    let email = Email::parse(&command.email).map_err(|fault| violations.add("email", fault)).ok();
+    let email = Email::read(&mut violations, "email", &command.email);
     violations.check(!command.password.expose().is_empty(), "password", "must not be empty");
     if !password::is_bounded(&command.password) {
-        violations.add("password", format!("must have at most {} characters", password::CHARS_MAX));
+        violations.add_hostile("password", format!("must have at most {} characters", password::CHARS_MAX));
     }
     let known = command.transport == Transport::Token;
     violations.check(known, "session_transport", "must be SESSION_TRANSPORT_TOKEN");

@@ -239,6 +239,9 @@ pub async fn note_use(tx: &mut Tx, id: ApiKeyId, at: Timestamp, last: Timestamp)
 
 #[derive(db::Row)]
 struct StandingRow {
+    member: Option<AccountId>,
+    suspended_at: Option<Timestamp>,
+    revoked_at: Option<Timestamp>,
     organization_id: OrganizationId,
     account_id: AccountId,
     scopes: Json<BTreeSet<KeyScope>>,
@@ -251,8 +254,7 @@ struct StandingRow {
     used_at: Option<Timestamp>,
 }
 
-/// A key that stands: it was not revoked, and the account in whose name it acts is still a member and not suspended.
-/// Asked in the platform's own scope.
+/// A key, and whether it stands. Asked in the platform's own scope.
 ///
 /// # Errors
 /// What the database refuses.
@@ -260,19 +262,20 @@ pub async fn standing(conn: &mut impl Conn, id: ApiKeyId) -> Result<Option<KeySt
     let row: Option<StandingRow> = conn
         .sql(
             "SELECT k.organization_id, k.account_id, k.scopes, k.networks, k.generation, k.secret_hash,
-                k.previous_hash, k.previous_until, k.expires_at, k.used_at
+                k.previous_hash, k.previous_until, k.expires_at, k.used_at, k.revoked_at, a.suspended_at,
+                m.account_id AS member
              FROM api_keys k
-             JOIN memberships m ON m.organization_id = k.organization_id AND m.account_id = k.account_id
              JOIN accounts a ON a.id = k.account_id
-             WHERE k.id = $1 AND k.revoked_at IS NULL AND a.suspended_at IS NULL",
+             LEFT JOIN memberships m ON m.organization_id = k.organization_id AND m.account_id = k.account_id
+             WHERE k.id = $1",
         )
         .bind(id)
         .optional()
         .await?;
-    row.map(|row| stands(id, row)).transpose()
+    row.map(|row| standing_of(id, row)).transpose()
 }
 
-fn stands(id: ApiKeyId, row: StandingRow) -> Result<KeyStanding, db::Error> {
+fn standing_of(id: ApiKeyId, row: StandingRow) -> Result<KeyStanding, db::Error> {
     let hash = |bytes: Vec<u8>| <[u8; 32]>::try_from(bytes).map_err(|_| db::Error::Failed);
     let previous = match (row.previous_hash, row.previous_until) {
         (Some(previous), Some(until)) => Some((hash(previous)?, until)),
@@ -286,6 +289,7 @@ fn stands(id: ApiKeyId, row: StandingRow) -> Result<KeyStanding, db::Error> {
         key: Some(KeyUse { id, generation: row.generation }),
     };
     Ok(KeyStanding {
+        stands: row.member.is_some() && row.suspended_at.is_none() && row.revoked_at.is_none(),
         account: row.account_id,
         grant: Arc::new(grant),
         networks: networks.ok_or(db::Error::Failed)?,

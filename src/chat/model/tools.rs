@@ -73,9 +73,9 @@ impl Problem {
         let message = storable(message, MESSAGE_CHARS_MAX);
         let violations: Vec<Violation> = violations
             .iter()
-            .map(|wrong| Violation {
-                field: storable(&wrong.field, NAME_CHARS_MAX),
-                description: storable(&wrong.description, MESSAGE_CHARS_MAX),
+            .map(|wrong| {
+                let description = storable(&wrong.description, MESSAGE_CHARS_MAX);
+                Violation::new(storable(&wrong.field, NAME_CHARS_MAX), description)
             })
             .collect();
         let content = tool::error_content(reason, &message, &violations);

@@ -40,7 +40,7 @@ pub(super) fn word(frame: wire::ClientFrame) -> Inbound {
     let mut client_message_id = String::new();
     let wire::ClientFrame { mut request_id, frame } = frame;
     if request_id.chars().nth(REQUEST_ID_CHARS_MAX).is_some() {
-        violations.add("request_id", format!("must have at most {REQUEST_ID_CHARS_MAX} characters"));
+        violations.add_hostile("request_id", format!("must have at most {REQUEST_ID_CHARS_MAX} characters"));
         request_id = String::new(); // it is not repeated
     }
     let body = match frame {

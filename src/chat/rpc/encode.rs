@@ -9,7 +9,7 @@ use crate::chat::model::frame::{Ack, Delta, Frame, GoAway, Nack, THREADS_MAX};
 use crate::chat::model::tools::{Outcome, Problem, ToolUse};
 use crate::chat::model::{Actor, Change, Event, Message, TEXT_CHARS_MAX, Thread, TurnFailure};
 use crate::proto::capecontrol::chat::v1 as wire;
-use crate::rpc::encode::timestamp;
+use crate::rpc::encode::{self, timestamp};
 use crate::rpc::status;
 
 pub(super) fn thread(thread: Thread) -> wire::Thread {
@@ -96,7 +96,7 @@ pub(super) fn frame(frame: Frame) -> wire::ServerFrame {
     let frame = match frame {
         Frame::Welcome { connection_id, heartbeat, at } => Wire::Welcome(wire::Welcome {
             connection_id: connection_id.to_string(),
-            heartbeat_interval: Some(duration(heartbeat)),
+            heartbeat_interval: Some(encode::duration(heartbeat)),
             threads_max: bound(THREADS_MAX),
             text_characters_max: bound(TEXT_CHARS_MAX),
             server_time: Some(timestamp(at)),
@@ -116,7 +116,7 @@ pub(super) fn frame(frame: Frame) -> wire::ServerFrame {
                     acked_seq: cursor.acked,
                 })
                 .collect(),
-            round_trip: round_trip.map(duration),
+            round_trip: round_trip.map(encode::duration),
         }),
         Frame::Detached(thread_id) => Wire::Detached(wire::Detached { thread_id: thread_id.to_string() }),
         Frame::GoAway { code, reconnect_after } => Wire::GoAway(go_away(code, reconnect_after)),
@@ -180,7 +180,7 @@ fn nack(nack: Nack) -> wire::Nack {
         message: nack.message,
         violations: violations.collect(),
         retryable,
-        retry_after: nack.retry_after.map(duration),
+        retry_after: nack.retry_after.map(encode::duration),
     }
 }
 
@@ -192,12 +192,7 @@ fn go_away(code: GoAway, reconnect_after: Duration) -> wire::GoAway {
         GoAway::Detached => (wire::GoAwayCode::Detached, false),
         GoAway::Failed => (wire::GoAwayCode::Failed, true),
     };
-    wire::GoAway { code: code.into(), resume, reconnect_after: Some(duration(reconnect_after)) }
-}
-
-fn duration(span: Duration) -> prost_types::Duration {
-    let seconds = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
-    prost_types::Duration { seconds, nanos: i32::try_from(span.subsec_nanos()).unwrap_or(0) }
+    wire::GoAway { code: code.into(), resume, reconnect_after: Some(encode::duration(reconnect_after)) }
 }
 
 fn bound(limit: usize) -> i32 {

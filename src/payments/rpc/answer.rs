@@ -1,6 +1,7 @@
 //! What this domain knows, in the words of the wire.
 
 use crate::base::{Money, Timestamp};
+use crate::chain::Head;
 use crate::payments::model::period::Cycle;
 use crate::payments::model::{
     BillingProfile, Checkout, EventStatus, InvoiceLine, InvoiceStatus, Payment, PaymentStatus, Plan,
@@ -151,32 +152,70 @@ pub(super) fn event(event: ProviderEvent) -> wire::ProviderEvent {
 
 pub(super) fn report(report: Report) -> wire::VerifyLedgerResponse {
     let balanced = report.balanced();
-    let kind = |kind| match kind {
-        FaultKind::Unbalanced => wire::LedgerFaultKind::Unbalanced,
-        FaultKind::Unposted => wire::LedgerFaultKind::Unposted,
-        FaultKind::Invoice => wire::LedgerFaultKind::Invoice,
-        FaultKind::Payment => wire::LedgerFaultKind::Payment,
-    };
-    let accounts = report.balances.into_iter();
-    let faults = report.faults.into_iter();
+    let Report { transactions, entries, totals, balances, chain, faults } = report;
     wire::VerifyLedgerResponse {
         balanced,
-        transaction_count: report.transactions,
-        entry_count: report.entries,
-        currency_totals: report.totals.into_iter().map(encode::money).collect(),
-        balances: accounts
+        transaction_count: transactions,
+        entry_count: entries,
+        currency_totals: totals.into_iter().map(encode::money).collect(),
+        balances: balances
+            .into_iter()
             .map(|(account, balance)| wire::LedgerBalance {
                 account: account.as_str().to_owned(),
                 balance: Some(encode::money(balance)),
             })
             .collect(),
         faults: faults
+            .into_iter()
             .map(|fault| wire::LedgerFault {
-                kind: kind(fault.kind).into(),
+                kind: fault_kind(fault.kind).into(),
                 subject_id: fault.subject,
                 detail: fault.detail,
             })
             .collect(),
+        sealed_count: chain.sealed,
+        unsealed_count: chain.unsealed,
+        unsealed_age: Some(encode::duration(chain.unsealed_for)),
+        head: chain.head.map(head),
+        chain_fault: chain.broken.map(|broken| wire::LedgerChainFault {
+            kind: fault_kind(broken.kind).into(),
+            position: broken.position.unwrap_or(0),
+            transaction_id: broken.transaction.map(|id| id.to_string()).unwrap_or_default(),
+            detail: broken.detail.to_owned(),
+        }),
+        public_key: chain.public_key.to_vec(),
+    }
+}
+
+fn head(head: Head) -> wire::LedgerHead {
+    wire::LedgerHead {
+        position: head.position,
+        previous_position: head.previous_position,
+        hash: head.hash,
+        sign_time: Some(encode::timestamp(head.signed_at)),
+        public_key: head.public_key,
+        signature: head.signature,
+    }
+}
+
+const fn fault_kind(kind: FaultKind) -> wire::LedgerFaultKind {
+    match kind {
+        FaultKind::Unbalanced => wire::LedgerFaultKind::Unbalanced,
+        FaultKind::Unposted => wire::LedgerFaultKind::Unposted,
+        FaultKind::Invoice => wire::LedgerFaultKind::Invoice,
+        FaultKind::Payment => wire::LedgerFaultKind::Payment,
+        FaultKind::Projection => wire::LedgerFaultKind::Projection,
+        FaultKind::TransactionMissing => wire::LedgerFaultKind::TransactionMissing,
+        FaultKind::TransactionChanged => wire::LedgerFaultKind::TransactionChanged,
+        FaultKind::TransactionUnreadable => wire::LedgerFaultKind::TransactionUnreadable,
+        FaultKind::TransactionUnchained => wire::LedgerFaultKind::TransactionUnchained,
+        FaultKind::SealMissing => wire::LedgerFaultKind::SealMissing,
+        FaultKind::SealChanged => wire::LedgerFaultKind::SealChanged,
+        FaultKind::HeadMissing => wire::LedgerFaultKind::HeadMissing,
+        FaultKind::HeadForged => wire::LedgerFaultKind::HeadForged,
+        FaultKind::HeadOfOtherKey => wire::LedgerFaultKind::HeadOfOtherKey,
+        FaultKind::HeadUnknown => wire::LedgerFaultKind::HeadUnknown,
+        FaultKind::EndChanged => wire::LedgerFaultKind::EndChanged,
     }
 }
 

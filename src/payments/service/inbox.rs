@@ -3,7 +3,9 @@
 //! Whoever posts gets the same answer whatever the verdict, because any other makes PayFast post again, and because a
 //! forger should learn nothing. Only what could not be stored is refused.
 
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -12,7 +14,7 @@ use crate::base::Timestamp;
 use crate::db::{Scope, Tx};
 use crate::jobs;
 use crate::payments::Error;
-use crate::payments::model::AlarmKind;
+use crate::payments::model::{AlarmKind, EventId};
 use crate::payments::payfast::itn::Itn;
 use crate::payments::store::alarm::Alarm;
 use crate::payments::store::event::{self, Arrival};
@@ -55,6 +57,18 @@ pub enum Receipt {
     Throttled(Duration),
 }
 
+/// A notification whose signature holds, on its way to the inbox.
+#[derive(Clone)]
+pub(super) struct Signed {
+    arrival: Arc<Arrival>,
+    /// Whether it came from one of the provider's own addresses.
+    listed: bool,
+}
+
+/// How many notifications one transaction stores at most.
+pub(super) const ARRIVALS_MAX: usize = 64;
+const RECEIVE: Scope = Scope::System("payments.receive");
+
 impl Service {
     /// Stores a notification and the job that applies it, in one transaction.
     ///
@@ -65,36 +79,42 @@ impl Service {
         if !listed && let Err(wait) = self.admit(incoming.peer) {
             return Ok(Receipt::Throttled(wait));
         }
-        let readable = Itn::parse(&incoming.body);
-        let mut tx = self.db.begin(Scope::System("payments.receive")).await?;
-        let receipt = match readable {
+        let reason = match Itn::parse(&incoming.body) {
             Ok(itn) if itn.signature_holds(self.options.passphrase()) => {
-                self.store_event(&mut tx, &incoming, &itn, listed).await?
+                let arrival = Arc::new(arrival(self.world.id(), &incoming, &itn, self.world.now()));
+                let store = |arrivals| self.store_events(arrivals);
+                return self.arrivals.run(Signed { arrival, listed }, store).await;
             }
-            Ok(_) => self.quarantine(&mut tx, incoming, listed, "the signature is missing or wrong").await?,
-            Err(error) => self.quarantine(&mut tx, incoming, listed, &error.to_string()).await?,
+            Ok(_) => "the signature is missing or wrong".to_owned(),
+            Err(error) => error.to_string(),
         };
+        let mut tx = self.db.begin(RECEIVE).await?;
+        let receipt = self.quarantine(&mut tx, incoming, listed, &reason).await?;
         tx.commit().await?;
         Ok(receipt)
     }
 
-    async fn store_event(
-        &self,
-        tx: &mut Tx,
-        incoming: &Incoming,
-        itn: &Itn,
-        listed: bool,
-    ) -> Result<Receipt, Error> {
-        let arrival = arrival(self.world.id(), incoming, itn, self.world.now());
-        let new = event::insert(tx, &arrival).await?;
-        if new {
-            jobs::push(tx, &self.world, None, &ApplyEvent { event_id: arrival.id }).await?;
+    /// Stores what came at the same time in one transaction: notifications come in bursts, and the disk is waited for
+    /// once.
+    async fn store_events(&self, arrivals: Vec<Signed>) -> Result<Vec<Receipt>, Error> {
+        // No statement may store the same bytes twice: the first of them stands for all.
+        let mut copies: BTreeMap<&[u8], (&Arrival, i64)> = BTreeMap::new();
+        for signed in &arrivals {
+            copies.entry(&signed.arrival.body_hash).or_insert((&signed.arrival, 0)).1 += 1;
         }
-        if !listed {
+        let copies: Vec<(&Arrival, i64)> = copies.into_values().collect();
+        let mut tx = self.db.begin(RECEIVE).await?;
+        let stored: HashSet<EventId> = event::insert(&mut tx, &copies).await?.into_iter().collect();
+        let new = copies.iter().map(|(arrival, _)| arrival.id).filter(|id| stored.contains(id));
+        let jobs: Vec<ApplyEvent> = new.map(|event_id| ApplyEvent { event_id }).collect();
+        jobs::push_all(&mut tx, &self.world, None, &jobs).await?;
+        for Signed { arrival, .. } in arrivals.iter().filter(|signed| !signed.listed) {
             let alarm = outside(AlarmKind::SourceUnlisted, &arrival.peer, arrival.at, UNLISTED);
-            self.raise(tx, alarm).await?;
+            self.raise(&mut tx, alarm).await?;
         }
-        Ok(if new { Receipt::Stored } else { Receipt::Repeated })
+        tx.commit().await?;
+        let receipt = |id| if stored.contains(id) { Receipt::Stored } else { Receipt::Repeated };
+        Ok(arrivals.iter().map(|signed| receipt(&signed.arrival.id)).collect())
     }
 
     async fn quarantine(
@@ -136,7 +156,7 @@ fn outside(kind: AlarmKind, peer: &str, at: Timestamp, detail: &str) -> Alarm {
     }
 }
 
-fn arrival(id: crate::payments::model::EventId, incoming: &Incoming, itn: &Itn, at: Timestamp) -> Arrival {
+fn arrival(id: EventId, incoming: &Incoming, itn: &Itn, at: Timestamp) -> Arrival {
     let word = |name: &str| -> String {
         let value = String::from_utf8_lossy(itn.get(name).unwrap_or_default());
         // PostgreSQL stores no NUL in a text; the bytes themselves are kept beside.

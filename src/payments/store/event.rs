@@ -27,34 +27,42 @@ pub struct Arrival {
     pub at: Timestamp,
 }
 
-/// Stores a notification. The same bytes again only count up; then this is false.
+/// Stores notifications, of which no two have the same bytes, each with how often it came; bytes that were stored
+/// before only count up. Tells which ids are now stored: those that are none of `arrivals` were there before.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn insert(tx: &mut Tx, arrival: &Arrival) -> Result<bool, db::Error> {
-    let (id,): (EventId,) = tx
+pub async fn insert(tx: &mut Tx, arrivals: &[(&Arrival, i64)]) -> Result<Vec<EventId>, db::Error> {
+    let rows: Vec<(EventId,)> = tx
         .sql(
             "INSERT INTO provider_events (id, provider, body, body_hash, peer, headers, status, detail, payment_status,
                     provider_payment_id, payment_reference, deliveries, received_at, last_received_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, '', $8, $9, $10, 1, $11, $11)
-             ON CONFLICT (provider, body_hash) DO UPDATE SET deliveries = provider_events.deliveries + 1,
+             VALUES $rows
+             ON CONFLICT (provider, body_hash) DO UPDATE
+                SET deliveries = provider_events.deliveries + excluded.deliveries,
                     last_received_at = excluded.last_received_at
              RETURNING id",
         )
-        .bind(arrival.id)
-        .bind(Provider::Payfast)
-        .bind(arrival.body.clone())
-        .bind(arrival.body_hash.clone())
-        .bind(arrival.peer.clone())
-        .bind(arrival.headers.clone())
-        .bind(EventStatus::Received)
-        .bind(arrival.payment_status.clone())
-        .bind(arrival.provider_payment_id.clone())
-        .bind(arrival.payment_reference.clone())
-        .bind(arrival.at)
-        .one()
+        .rows(arrivals, |statement, (arrival, deliveries)| {
+            statement
+                .bind(arrival.id)
+                .bind(Provider::Payfast)
+                .bind(arrival.body.clone())
+                .bind(arrival.body_hash.clone())
+                .bind(arrival.peer.clone())
+                .bind(arrival.headers.clone())
+                .bind(EventStatus::Received)
+                .bind("")
+                .bind(arrival.payment_status.clone())
+                .bind(arrival.provider_payment_id.clone())
+                .bind(arrival.payment_reference.clone())
+                .bind(*deliveries)
+                .bind(arrival.at)
+                .bind(arrival.at)
+        })
+        .all()
         .await?;
-    Ok(id == arrival.id)
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// The bytes of a notification and where it stands.

@@ -3,7 +3,8 @@
 use crate::base::{OrganizationId, Timestamp};
 use crate::db::{self, Conn, Tx};
 use crate::payments::model::ledger::{Balanced, Kind};
-use crate::payments::model::{EventId, InvoiceId, PaymentId, TransactionId};
+use crate::payments::model::posted::TransactionId;
+use crate::payments::model::{EventId, InvoiceId, PaymentId};
 
 /// What a transaction is about.
 #[derive(Debug)]
@@ -26,7 +27,8 @@ pub struct Head {
     pub at: Timestamp,
 }
 
-/// Posts a transaction: head, entries, posting. All of it or nothing is committed.
+/// Posts a transaction: head, entries, posting. All of it or nothing is committed. It has no place in the chain yet:
+/// with its posting the database has it wait for one.
 ///
 /// # Errors
 /// What the database refuses, such as `ledger_unbalanced`.

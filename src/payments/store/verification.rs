@@ -1,70 +1,8 @@
-//! Recomputing the ledger from its entries. Each question is one statement, so that each answer is of one moment.
+//! Comparing the ledger with what the rest of the platform believes. Each question is one statement, so that each
+//! answer is of one moment.
 
-use crate::base::Currency;
 use crate::db::{self, Conn};
-use crate::payments::model::ledger::Account;
-use crate::payments::model::{InvoiceId, PaymentId, TransactionId};
-
-/// How many transactions and how many entries there are.
-///
-/// # Errors
-/// What the database refuses.
-pub async fn counts(conn: &mut impl Conn) -> Result<(i64, i64), db::Error> {
-    conn.sql("SELECT (SELECT count(*) FROM ledger_transactions), (SELECT count(*) FROM ledger_entries)")
-        .one()
-        .await
-}
-
-/// The balance of each account in each currency.
-///
-/// # Errors
-/// What the database refuses.
-pub async fn balances(conn: &mut impl Conn) -> Result<Vec<(Account, Currency, i64)>, db::Error> {
-    conn.sql(
-        "SELECT account_id, currency, CAST(sum(amount_minor) AS bigint) FROM ledger_entries
-         GROUP BY account_id, currency ORDER BY account_id, currency",
-    )
-    .all()
-    .await
-}
-
-/// Transactions whose entries do not sum to zero in a currency, and by how much.
-///
-/// # Errors
-/// What the database refuses.
-pub async fn unbalanced(
-    conn: &mut impl Conn,
-    limit: i64,
-) -> Result<Vec<(TransactionId, Currency, i64)>, db::Error> {
-    conn.sql(
-        "SELECT transaction_id, currency, CAST(sum(amount_minor) AS bigint) FROM ledger_entries
-         GROUP BY transaction_id, currency HAVING sum(amount_minor) <> 0 ORDER BY transaction_id, currency LIMIT $1",
-    )
-    .bind(limit)
-    .all()
-    .await
-}
-
-/// Transactions with fewer than two entries, or without a posting: how many entries, and whether posted (1) or not (0).
-///
-/// # Errors
-/// What the database refuses.
-pub async fn incomplete(
-    conn: &mut impl Conn,
-    limit: i64,
-) -> Result<Vec<(TransactionId, i64, i64)>, db::Error> {
-    conn.sql(
-        "SELECT head.id, (SELECT count(*) FROM ledger_entries AS entry WHERE entry.transaction_id = head.id),
-                (SELECT count(*) FROM ledger_postings AS posting WHERE posting.transaction_id = head.id)
-         FROM ledger_transactions AS head
-         WHERE (SELECT count(*) FROM ledger_entries AS entry WHERE entry.transaction_id = head.id) < 2
-            OR NOT EXISTS (SELECT 1 FROM ledger_postings AS posting WHERE posting.transaction_id = head.id)
-         ORDER BY head.id LIMIT $1",
-    )
-    .bind(limit)
-    .all()
-    .await
-}
+use crate::payments::model::{InvoiceId, PaymentId};
 
 /// Invoices that disagree with the ledger about what they earned: what an issued one should have, or 0 for one that is
 /// not issued, and what the ledger says, tax included.

@@ -83,6 +83,7 @@ on_both! {
         }
         let before = thread(&ada, &thread_id).await;
         t.seal().await;
+        assert!(t.seal_ledger().await > 0);
 
         let (stop, written) = (AtomicBool::new(false), AtomicU64::new(0));
         let writing = async {
@@ -118,6 +119,11 @@ on_both! {
         let log = read(&out);
         assert!(code == 0 && log["intact"] == true && log["entries"].as_i64().unwrap() > 3, "{out} {error}");
 
+        // The chain over the ledger came back whole, up to the head that was signed before.
+        let (code, out, error) = run(on(&folder, &url, &["ledger", "verify", "--json"])).await;
+        let sealed = read(&out);
+        assert!(code == 0 && sealed["sealed"].as_i64() > Some(0) && sealed["unsealed"] == 0, "{out} {error}");
+
         let t = t.restart_on(url).await;
         t.advance(Duration::from_secs(60));
         // The session is there; the port, and with it the issuer of access tokens, is another.
@@ -139,7 +145,10 @@ on_both! {
         assert_eq!(events(&admin).await.len(), 2);
         let books = ledger(&admin).await;
         assert_eq!((books.balanced, books.transaction_count), (true, 4));
-        // The chain goes on where the backup left it.
+        // The chains go on where the backup left them.
+        assert!(t.seal_ledger().await > 0);
+        let longer = ledger(&admin).await;
+        assert!(longer.balanced && longer.sealed_count > sealed["sealed"].as_i64().unwrap(), "{longer:?}");
         t.seal().await;
         let whole = auth::VerifyAuditLogRequest { organization_id: "-".to_owned(), ..Default::default() };
         let whole = admin.audit().verify_audit_log(whole).await.unwrap().into_inner();

@@ -450,7 +450,7 @@ pub const REQUESTS: &[Request] = &[
         payments::ListProviderEventsRequest::default().encode_to_vec()
     }),
     ("/capecontrol.payments.v1.PaymentOperationsService/VerifyLedger", |_| {
-        payments::VerifyLedgerRequest {}.encode_to_vec()
+        payments::VerifyLedgerRequest::default().encode_to_vec()
     }),
     ("/capecontrol.payments.v1.PaymentsService/CreateCheckout", |p| create_checkout(p).encode_to_vec()),
     ("/capecontrol.payments.v1.PaymentsService/CreateCheckout", |p| {

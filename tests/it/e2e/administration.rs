@@ -224,7 +224,24 @@ on_both! {
         assert_eq!(days, 30 * 86_400);
         assert!(told.oldest_due_job_time.is_none());
         t.register("ada@example.com").await;
-        assert_eq!(status().await.oldest_due_job_time, status().await.time);
+        let told = status().await;
+        assert_eq!((told.oldest_due_job_time, told.start_time), (told.time, told.time));
+        // What the sign-ins left in the audit log waits, as nobody seals here.
+        let waiting = told.audit_log.unwrap();
+        assert!(waiting.unsealed_count >= 2 && waiting.sealed_count == 0, "{waiting:?}");
+        assert_eq!((waiting.oldest_unsealed_time, waiting.last_seal_time), (told.time, None));
+        t.advance(Duration::from_secs(5));
+        assert_eq!(status().await.audit_log.unwrap().oldest_unsealed_time, told.time);
+        t.seal().await;
+        let (told, sealed) = (status().await, status().await.audit_log.unwrap());
+        assert_eq!((sealed.unsealed_count, sealed.oldest_unsealed_time), (0, None));
+        assert_eq!((sealed.sealed_count, sealed.last_seal_time), (waiting.unsealed_count, told.time));
+        assert!(told.newest_alarms.is_empty());
+        // Somebody posts what is no notification.
+        let noise = t.http.post(format!("{}/payfast/itn", t.url)).body("payment_status=COMPLETE").send().await.unwrap();
+        assert!(noise.status().is_success());
+        let [alarm] = <[_; 1]>::try_from(status().await.newest_alarms).unwrap();
+        assert_eq!((alarm.kind.as_str(), alarm.occurrence_count), ("signature_wrong", 1));
     }
 }
 

@@ -132,7 +132,7 @@ on_both! {
             fail_to_sign_in(&t, &ada.email).await;
         }
         fail_to_sign_in(&t, "nobody@example.com").await;
-        ada.operations().verify_ledger(payments::VerifyLedgerRequest {}).await.unwrap_err();
+        ada.operations().verify_ledger(payments::VerifyLedgerRequest::default()).await.unwrap_err();
         let forged = crate::support::app::Bearer::new("not.a.token");
         let mut client = wire::account_service_client::AccountServiceClient::with_interceptor(t.channel(), forged);
         assert_eq!(client.get_account(wire::GetAccountRequest {}).await.unwrap_err().code(), Code::Unauthenticated);

@@ -17,6 +17,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
+use super::attacks::Evidence;
 use super::passwords::token_of;
 use crate::support::app::PASSWORD;
 use crate::support::{App, Start, on_both};
@@ -80,6 +81,14 @@ async fn guess(t: &App, email: &str, from: &str) -> &'static Reason {
     t.node.auth.login(&caller, login, None).await.unwrap_err().reason()
 }
 
+/// How many refusals of an action the audit log tells of, in entries of which there are no more than a node makes in
+/// a minute.
+async fn written(t: &App, action: &str) -> i64 {
+    let written = Evidence::of(t).await.written;
+    assert!(written.len() <= 321, "{} entries", written.len());
+    written.iter().filter(|event| event.action == action).map(|event| event.occurrences).sum()
+}
+
 /// An address in a network of its own.
 fn elsewhere(number: u32) -> String {
     format!("10.{}.{}.7", number / 256, number % 256)
@@ -108,6 +117,8 @@ on_both! {
         let counted = counted.text().await.unwrap();
         let line = counted.lines().find(|line| line.contains("SIGN_IN_DELAYED")).unwrap();
         assert!(line.starts_with("capecontrol_rpc_refusals_total") && line.ends_with(" 1"), "{line}");
+        // All of it is in the audit log, and does not fill it.
+        assert_eq!(written(&t, "auth.login").await, 10_001);
     }
 
     async fn whoever_resets_the_password_is_not_made_to_wait_by_strangers(t: Proxied) {
@@ -143,6 +154,7 @@ on_both! {
         // The two sign-ins of Ada were strangers' too, before she was known.
         assert_eq!(t.node.auth.hashing_rounds() - before, 298);
         sign_in(&t, "ada@example.com", PASSWORD, "192.0.2.7").await.unwrap();
+        assert_eq!(written(&t, "auth.login").await, 10_000);
     }
 
     async fn an_unknown_address_is_delayed_like_a_known_one(t: Proxied) {

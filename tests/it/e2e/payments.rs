@@ -7,6 +7,7 @@ use std::time::Duration;
 use capecontrol::payments::payfast::itn::{Itn, signed_body};
 use capecontrol::payments::{Options, store};
 use capecontrol::proto::capecontrol::payments::v1 as wire;
+use ed25519_dalek::{Signature, VerifyingKey};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use wire::create_checkout_request::Item;
@@ -44,7 +45,7 @@ pub async fn events(admin: &Person) -> Vec<wire::ProviderEvent> {
 }
 
 pub async fn ledger(admin: &Person) -> wire::VerifyLedgerResponse {
-    admin.operations().verify_ledger(wire::VerifyLedgerRequest {}).await.unwrap().into_inner()
+    admin.operations().verify_ledger(wire::VerifyLedgerRequest::default()).await.unwrap().into_inner()
 }
 
 /// Encodes a form as a browser does.
@@ -366,8 +367,68 @@ on_both! {
         assert_eq!(bob.payments().update_billing_profile(request).await.unwrap_err().code(), Code::NotFound);
         let request = wire::ListProviderEventsRequest::default();
         assert_eq!(bob.operations().list_provider_events(request).await.unwrap_err().code(), Code::PermissionDenied);
-        let request = wire::VerifyLedgerRequest {};
+        let request = wire::VerifyLedgerRequest::default();
         assert_eq!(bob.operations().verify_ledger(request).await.unwrap_err().code(), Code::PermissionDenied);
+    }
+
+    async fn an_administrator_verifies_the_chain_over_the_books(t: App) {
+        let ada = t.register("ada@example.com").await;
+        let bought = checkout(&ada, "pro").await;
+        press(&t, &bought, &[("simulator_action", "pay")]).await;
+        t.run_jobs().await;
+        t.advance(Duration::from_secs(3));
+        let admin = t.admin().await;
+        let before = ledger(&admin).await;
+        let booked = before.transaction_count;
+        assert!(booked > 0 && before.balanced && before.head.is_none() && before.chain_fault.is_none());
+        assert_eq!((before.sealed_count, before.unsealed_count), (0, booked));
+        assert_eq!(before.unsealed_age, Some(prost_types::Duration { seconds: 3, nanos: 0 }));
+        let metrics = async || {
+            t.http.get(format!("{}/metrics", t.operations_url)).send().await.unwrap().text().await.unwrap()
+        };
+        let counted = metrics().await;
+        for line in [
+            format!("capecontrol_ledger_unsealed {booked}\n"),
+            "capecontrol_ledger_unsealed_seconds 3\n".to_owned(),
+            "capecontrol_ledger_faults 0\n".to_owned(),
+        ] {
+            assert!(counted.contains(&line), "{line}{counted}");
+        }
+        assert_eq!(t.seal_ledger().await, usize::try_from(booked).unwrap());
+        let after = ledger(&admin).await;
+        assert_eq!((after.sealed_count, after.unsealed_count), (booked, 0));
+        assert_eq!(after.balances, before.balances);
+        assert_eq!(after.unsealed_age, Some(prost_types::Duration::default()));
+        let head = after.head.unwrap();
+        assert_eq!((head.previous_position, head.position), (0, booked));
+        // As docs/ledger.md describes it.
+        let time = head.sign_time.unwrap();
+        let micros = time.seconds * 1_000_000 + i64::from(time.nanos) / 1_000;
+        let signed = [
+            b"capecontrol ledger head 1\n".as_slice(),
+            &0_i64.to_be_bytes(),
+            &head.position.to_be_bytes(),
+            &head.hash,
+            &micros.to_be_bytes(),
+        ];
+        let key = VerifyingKey::from_bytes(after.public_key.as_slice().try_into().unwrap()).unwrap();
+        key.verify_strict(&signed.concat(), &Signature::from_slice(&head.signature).unwrap()).unwrap();
+        assert!(metrics().await.contains("capecontrol_ledger_drift{currency=\"ZAR\"} 0\n"));
+
+        let verify = async |known_position, known_hash| {
+            let request = wire::VerifyLedgerRequest { known_position, known_hash };
+            admin.operations().verify_ledger(request).await.map(tonic::Response::into_inner)
+        };
+        assert!(verify(head.position, head.hash.clone()).await.unwrap().balanced);
+        let unknown = verify(head.position, vec![7; 32]).await.unwrap();
+        let fault = unknown.chain_fault.unwrap();
+        assert_eq!((unknown.balanced, fault.kind()), (false, wire::LedgerFaultKind::HeadUnknown));
+        assert_eq!(fault.position, head.position);
+        assert_eq!(unknown.faults[0].kind(), wire::LedgerFaultKind::HeadUnknown);
+        for (position, hash) in [(-1, vec![]), (1, vec![7; 31]), (0, vec![7; 32])] {
+            assert_eq!(verify(position, hash).await.unwrap_err().code(), Code::InvalidArgument);
+        }
+        assert!(metrics().await.contains("capecontrol_ledger_faults 1\n"));
     }
 
     async fn nobody_pays_without_signing_in(t: App) {
@@ -386,7 +447,7 @@ on_both! {
             invoices.list_invoices(wire::ListInvoicesRequest::default()).await.unwrap_err().code(),
             subscriptions.get_subscription(wire::GetSubscriptionRequest::default()).await.unwrap_err().code(),
             operations.list_provider_events(wire::ListProviderEventsRequest::default()).await.unwrap_err().code(),
-            operations.verify_ledger(wire::VerifyLedgerRequest {}).await.unwrap_err().code(),
+            operations.verify_ledger(wire::VerifyLedgerRequest::default()).await.unwrap_err().code(),
         ];
         assert_eq!(codes, [Code::Unauthenticated; 9]);
     }

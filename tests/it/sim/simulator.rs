@@ -22,7 +22,7 @@ use capecontrol::payments::simulator::{Says, Simulator};
 use capecontrol::payments::{self, Options, Service, simulator};
 
 use crate::store::payments::{balances, wish};
-use crate::support::{Fixture, Start as _, audit_log, on_both, somebody};
+use crate::support::{Fixture, Start as _, audit_log, ledger, on_both, somebody};
 
 const PAYMENTS: u64 = 300;
 const PRICE: i64 = 500;
@@ -77,6 +77,7 @@ fn node(t: &Fixture) -> Node {
         Options::default(),
         link.clone(),
         audit_log(&t.world),
+        ledger(t),
     ));
     let simulator = Arc::new(Simulator::new(t.db.clone(), t.world.clone(), Options::default(), link.clone()));
     link.platform.set(Arc::downgrade(&service)).unwrap();

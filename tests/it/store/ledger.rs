@@ -1,9 +1,9 @@
 //! The ledger's tables keep the books themselves: whatever the program does, nothing unbalanced is ever committed.
 
 use capecontrol::base::Id;
-use capecontrol::db::{Conn as _, Error, Scope, Tx};
+use capecontrol::db::{Conn as _, Db, Engine, Error, Options, Scope, Tx};
 
-use crate::support::{Fixture, START, on_both};
+use crate::support::{Fixture, START, on_both, postgres};
 
 on_both! {
     async fn the_database_keeps_the_books_balanced(t: Fixture) {
@@ -35,18 +35,36 @@ on_both! {
         let mut tx = begin().await.unwrap();
         refused(entry(&mut tx, 1, 3, "ZAR", 5).await, "ledger_posted");
         drop(tx);
-        for text in [
-            "UPDATE ledger_entries SET amount_minor = 6 WHERE position = 1",
-            "DELETE FROM ledger_entries WHERE position = 1",
-            "UPDATE ledger_transactions SET memo = 'x'",
-            "DELETE FROM ledger_transactions",
-            "UPDATE ledger_postings SET posted_at = posted_at",
-            "DELETE FROM ledger_postings",
-        ] {
+        for text in CHANGES {
+            // The role that serves has not even the right.
             let mut tx = begin().await.unwrap();
+            let error = tx.sql(text).execute().await.unwrap_err();
+            match t.db.engine() {
+                Engine::Sqlite => assert!(error.violates("ledger_immutable"), "{text}: {error:?}"),
+                Engine::Postgres => assert!(error.chain().contains("permission denied"), "{text}: {error:?}"),
+            }
+        }
+        let owner = owner(&t).await;
+        for text in CHANGES {
+            let mut tx = owner.begin(Scope::System("test")).await.unwrap();
             refused(tx.sql(text).execute().await, "ledger_immutable");
         }
     }
+}
+
+const CHANGES: [&str; 6] = [
+    "UPDATE ledger_entries SET amount_minor = 6 WHERE position = 1",
+    "DELETE FROM ledger_entries WHERE position = 1",
+    "UPDATE ledger_transactions SET memo = 'x'",
+    "DELETE FROM ledger_transactions",
+    "UPDATE ledger_postings SET posted_at = posted_at",
+    "DELETE FROM ledger_postings",
+];
+
+/// The database as the role that owns its tables.
+pub async fn owner(t: &Fixture) -> Db {
+    let url = postgres::owner_url(&t.url).unwrap_or_else(|| t.url.clone());
+    Db::open(&Options::new(url)).await.unwrap()
 }
 
 fn numbered(number: u128) -> Id<()> {

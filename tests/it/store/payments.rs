@@ -27,7 +27,7 @@ use capecontrol::payments::{
     PLAN_IS_FREE, Service, register, store,
 };
 
-use crate::support::{Fixture, START, audit_log, on_both, somebody};
+use crate::support::{Fixture, START, audit_log, ledger, on_both, somebody};
 
 /// A provider that says what a test tells it to, and `VALID` when it was told nothing.
 #[derive(Default)]
@@ -54,6 +54,7 @@ pub fn node(t: &Fixture, provider: Arc<dyn Confirm>) -> (Arc<Service>, Worker) {
         Options::default(),
         provider,
         audit_log(&t.world),
+        ledger(t),
     ));
     let worker = t.worker(|registry| register(registry, &service));
     (service, worker)

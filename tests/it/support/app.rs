@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use capecontrol::app::{self, Listeners};
 use capecontrol::base::{AccountId, ManualClock, OrganizationId, Rate, SeededRng, World};
+use capecontrol::chain;
 use capecontrol::config::{Config, Sources};
 use capecontrol::db::{Db, Engine};
+use capecontrol::payments::LedgerOptions;
 use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::chat::v1::chat_service_client::ChatServiceClient;
 use capecontrol::proto::capecontrol::marketplace::v1::marketplace_service_client::MarketplaceServiceClient;
@@ -131,6 +133,11 @@ impl App {
         self.node.seal_audit_log().await.unwrap()
     }
 
+    /// Seals the ledger.
+    pub async fn seal_ledger(&self) -> usize {
+        self.node.seal_ledger().await.unwrap()
+    }
+
     /// The letters that were written so far, the oldest first.
     pub fn letters(&self) -> Vec<String> {
         let written = std::fs::read_dir(self.folder.path().join("mail")).unwrap();
@@ -252,6 +259,8 @@ pub fn config(folder: &tempfile::TempDir, database_url: &str) -> Config {
     config.bounds.jobs.concurrency = 0;
     // So is the audit log sealed.
     config.bounds.audit.every = None;
+    // And the ledger.
+    config.bounds.ledger = LedgerOptions { seal: chain::Options { every: None }, verify_every: None };
     // The clock stands still, so that no budget would ever fill up again.
     let plenty = Rate::new(1_000_000, 60_000_000);
     config.limits = limits::Options {
