@@ -192,7 +192,9 @@ async fn heads(config: &Config, after: i64, last: bool, output: Output) -> Resul
             let page = console.ledger.heads(&operator(), after, PAGE).await?;
             let Some(end) = page.last() else { break };
             after = end.position;
-            page.iter().for_each(|head| print(head, output));
+            for head in &page {
+                print(head, output);
+            }
         }
     }
     console.db.close().await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::Timestamp;
-use crate::db::{self, Json, Tx, lock, words};
+use crate::db::{self, Conn as _, Json, Tx, lock, words};
 
 words! {
     /// How a token stands.
