@@ -6,7 +6,9 @@
 
 pub mod address;
 pub mod crash;
+pub mod document;
 mod error;
+pub mod letter;
 pub mod model;
 pub mod options;
 pub mod payfast;
