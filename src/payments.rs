@@ -5,6 +5,7 @@
 //! [`crate::auth`] only, and nothing of chat or the marketplace.
 
 pub mod address;
+pub mod crash;
 pub mod document;
 mod error;
 pub mod letter;
@@ -21,8 +22,10 @@ pub mod throttle;
 
 pub use error::{
     BILLING_DETAILS_REQUIRED, CREDIT_EXCEEDS_INVOICE, Error, INVOICE_CLOSED, INVOICE_ISSUED,
-    INVOICE_NOT_CREDITABLE, INVOICE_NOT_DRAFT, INVOICE_NOT_ISSUED, INVOICE_NOT_OPEN, PAYMENT_OVER,
-    PAYMENT_UNDER_WAY, PLAN_IS_FREE, REASONS, TOO_MANY_CHECKOUTS,
+    INVOICE_NOT_CREDITABLE, INVOICE_NOT_DRAFT, INVOICE_NOT_ISSUED, INVOICE_NOT_OPEN, NOTHING_TO_REFUND,
+    OWN_ORGANIZATION, PAYMENT_OVER, PAYMENT_UNDER_WAY, PLAN_IS_FREE, PROVIDER_EVENT_APPLIED, REASONS,
+    REFUND_DECIDED, REFUND_EXCEEDS_RECEIPT, SECOND_PERSON_REQUIRED, SIGNATURE_STILL_WRONG,
+    TOO_MANY_CHECKOUTS,
 };
 pub use options::{Mode, Options, Supplier};
 pub use service::{Ledger, LedgerOptions, Service, register};

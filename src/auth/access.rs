@@ -56,6 +56,15 @@ pub async fn account_stands(conn: &mut impl Conn, account: AccountId) -> Result<
     Ok(store::account::stands(conn, account).await?)
 }
 
+/// Whether an account administers the platform at this moment, whatever its token says: a token is believed for some
+/// seconds after its account lost the role.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn administers(conn: &mut impl Conn, account: AccountId) -> Result<bool, Error> {
+    Ok(store::account::administers(conn, account).await?)
+}
+
 /// That there is such an organisation and it is not closed, for staff of the platform, who belong to none.
 ///
 /// # Errors
@@ -75,6 +84,40 @@ pub async fn is_member(
     account: AccountId,
 ) -> Result<bool, Error> {
     Ok(store::membership(conn, organization, account).await?.is_some())
+}
+
+/// Whether a person has a hand in the organisation: as a member, or as the maker of a program in it that still stands.
+/// Whoever decides about others' money must not.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn has_hand_in(
+    conn: &mut impl Conn,
+    organization: OrganizationId,
+    person: AccountId,
+) -> Result<bool, Error> {
+    Ok(is_member(conn, organization, person).await?
+        || store::service_account::has_program_of(conn, organization, person).await?)
+}
+
+/// The person behind an account: whoever made it when it is a program's, else its own.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn person_behind(conn: &mut impl Conn, account: AccountId) -> Result<AccountId, Error> {
+    Ok(store::service_account::maker_of(conn, account).await?.unwrap_or(account))
+}
+
+/// That there is such an organisation, for those who run the platform and belong to none of them.
+///
+/// # Errors
+/// [`Error::OrganizationNotFound`] when there is not.
+pub async fn known(conn: &mut impl Conn, organization: OrganizationId) -> Result<(), Error> {
+    if store::organization::exists(conn, organization).await? {
+        Ok(())
+    } else {
+        Err(Error::OrganizationNotFound)
+    }
 }
 
 /// That the caller owns or administers the organisation, and which of the two.

@@ -65,6 +65,33 @@ pub enum Error {
     /// Too many checkouts were started and not paid.
     #[error("Too many checkouts were started for this organisation; pay one of them, or wait a day.")]
     TooManyCheckouts,
+    /// There is no such refund.
+    #[error("There is no such refund.")]
+    RefundNotFound,
+    /// There is no such notification.
+    #[error("There is no such notification.")]
+    EventNotFound,
+    /// No money came, or all of it went back.
+    #[error("There is nothing to refund: no money came for it, or all of it went back or is about to.")]
+    NothingToRefund,
+    /// More is asked for than is left.
+    #[error("Only {0} is left to refund.")]
+    RefundTooLarge(Money),
+    /// Who wants the refund has to do with whose money it is.
+    #[error("You have to do with this organisation or paid yourself, so others must see to its refunds.")]
+    OwnOrganization,
+    /// Who proposed a refund also decides about it.
+    #[error("You proposed this refund yourself; somebody else must decide about it.")]
+    SamePerson,
+    /// The refund was decided about before.
+    #[error("The refund is {0}, so there is nothing to decide.")]
+    RefundDecided(&'static str),
+    /// The notification had its effect.
+    #[error("The notification had its effect already, so there is nothing to apply again.")]
+    EventApplied,
+    /// What is in quarantine is still not signed by the provider.
+    #[error("Its signature is still missing or wrong, so it stays in quarantine.")]
+    SignatureStillWrong,
     /// Only for platform administrators.
     #[error("Only a platform administrator may do this.")]
     NotAnAdministrator,
@@ -178,6 +205,48 @@ pub static TOO_MANY_CHECKOUTS: Reason = Reason::new(
     "TOO_MANY_CHECKOUTS",
     "The organisation has started too many checkouts within a day without paying them; pay one or wait.",
 );
+/// A refund of what is not there.
+pub static NOTHING_TO_REFUND: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "NOTHING_TO_REFUND",
+    "No money came for this payment or by this notification, or all of it went back or is about to.",
+);
+/// A refund of more than is left.
+pub static REFUND_EXCEEDS_RECEIPT: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "REFUND_EXCEEDS_RECEIPT",
+    "Less is left of the money than is to go back; look at the payment's other refunds.",
+);
+/// A refund for an organisation that the caller has to do with.
+pub static OWN_ORGANIZATION: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "OWN_ORGANIZATION",
+    "Nobody sees to the refunds of an organisation that they belong to, have a program in, or paid for.",
+);
+/// A refund that its maker wants to approve.
+pub static SECOND_PERSON_REQUIRED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "SECOND_PERSON_REQUIRED",
+    "A refund is decided about by another person than the one who proposed it.",
+);
+/// A refund that was decided about.
+pub static REFUND_DECIDED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "REFUND_DECIDED",
+    "The refund was approved or rejected before; propose another one if money is still to go back.",
+);
+/// A notification that had its effect.
+pub static PROVIDER_EVENT_APPLIED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "PROVIDER_EVENT_APPLIED",
+    "The notification had its effect, which happens once; there is nothing to apply again.",
+);
+/// Something in quarantine that stays there.
+pub static SIGNATURE_STILL_WRONG: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "SIGNATURE_STILL_WRONG",
+    "The signature of what is in quarantine does not hold by the passphrase of now; was the passphrase corrected?",
+);
 
 /// What this domain answers.
 pub static REASONS: &[&Reason] = &[
@@ -193,6 +262,13 @@ pub static REASONS: &[&Reason] = &[
     &INVOICE_NOT_CREDITABLE,
     &CREDIT_EXCEEDS_INVOICE,
     &TOO_MANY_CHECKOUTS,
+    &NOTHING_TO_REFUND,
+    &REFUND_EXCEEDS_RECEIPT,
+    &OWN_ORGANIZATION,
+    &SECOND_PERSON_REQUIRED,
+    &REFUND_DECIDED,
+    &PROVIDER_EVENT_APPLIED,
+    &SIGNATURE_STILL_WRONG,
 ];
 
 impl Fault for Error {
@@ -203,7 +279,18 @@ impl Fault for Error {
             Self::PaymentUnderWay => &PAYMENT_UNDER_WAY,
             Self::PaymentOver(_) => &PAYMENT_OVER,
             Self::BillingDetailsRequired => &BILLING_DETAILS_REQUIRED,
-            Self::PaymentNotFound | Self::InvoiceNotFound | Self::CreditNoteNotFound => &fault::NOT_FOUND,
+            Self::PaymentNotFound
+            | Self::InvoiceNotFound
+            | Self::CreditNoteNotFound
+            | Self::RefundNotFound
+            | Self::EventNotFound => &fault::NOT_FOUND,
+            Self::NothingToRefund => &NOTHING_TO_REFUND,
+            Self::RefundTooLarge(_) => &REFUND_EXCEEDS_RECEIPT,
+            Self::OwnOrganization => &OWN_ORGANIZATION,
+            Self::SamePerson => &SECOND_PERSON_REQUIRED,
+            Self::RefundDecided(_) => &REFUND_DECIDED,
+            Self::EventApplied => &PROVIDER_EVENT_APPLIED,
+            Self::SignatureStillWrong => &SIGNATURE_STILL_WRONG,
             Self::InvoiceNotDraft(_) => &INVOICE_NOT_DRAFT,
             Self::InvoiceIssued => &INVOICE_ISSUED,
             Self::InvoiceNotIssued | Self::NoDocument => &INVOICE_NOT_ISSUED,

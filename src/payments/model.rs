@@ -5,6 +5,7 @@
 pub mod balance;
 pub mod credit_note;
 pub mod draft;
+pub mod figures;
 pub mod invoice;
 pub mod ledger;
 pub mod listing;
@@ -12,8 +13,10 @@ pub mod payment;
 pub mod period;
 pub mod posted;
 pub mod receipt;
+pub mod refund;
 pub mod report;
 pub mod subscription;
+pub mod transaction;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +27,9 @@ use period::Cycle;
 pub use credit_note::CreditNote;
 pub use invoice::{Invoice, InvoiceLine, InvoiceOrigin, InvoiceStatus, VAT_PERCENT, tax_included};
 pub use payment::{Payment, PaymentStatus};
+pub use posted::TransactionId;
 pub use receipt::{Receipt, ReceiptStatus};
+pub use refund::{Refund, RefundDestination, RefundStatus};
 pub use subscription::{Subscription, SubscriptionStatus};
 
 /// Marks the id of a payment; it is also PayFast's `m_payment_id`.
@@ -196,7 +201,7 @@ words! {
 }
 
 /// A stored notification, as operators see it. The raw bytes are not among it.
-#[derive(Debug, Clone, PartialEq, Eq, crate::db::Row)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, crate::db::Row)]
 pub struct ProviderEvent {
     /// Its id.
     pub id: EventId,
@@ -243,5 +248,9 @@ words! {
         FeeUnreadable = "fee_unreadable",
         /// A status that we do not know came.
         StatusUnknown = "status_unknown",
+        /// A refund was approved, and the provider does not do it.
+        RefundFailed = "refund_failed",
+        /// Nobody knows what became of a refund, and the provider was asked as often as it is asked by itself.
+        RefundUnknown = "refund_unknown",
     }
 }

@@ -16,6 +16,7 @@ use super::payfast::api::answer::{RawAnswer, Unanswered};
 use super::payfast::api::call::Call;
 use super::payfast::confirmation::{self, ANSWER_BYTES_MAX, Confirmation};
 use super::payfast::itn::Itn;
+use crate::base::breaker::Circuit;
 
 pub use api::Api;
 
@@ -36,6 +37,11 @@ pub trait Transport: Send + Sync + 'static {
     /// # Errors
     /// When there is no answer: whether the call left or not is in it.
     async fn send(&self, call: &Call) -> Result<RawAnswer, Unanswered>;
+
+    /// Whether the API serves and whether it takes our signature, as far as this node knows; none where nobody looks.
+    fn circuits(&self) -> (Option<Circuit>, Option<Circuit>) {
+        (None, None)
+    }
 }
 
 /// A transport that leads nowhere, for whoever makes no calls.

@@ -1,7 +1,10 @@
 //! The wire of this domain: requests in, answers out, nothing decided.
 
 mod answer;
+mod books;
+mod inbox;
 mod invoices;
+mod refund;
 
 use std::sync::Arc;
 
@@ -9,11 +12,11 @@ use tonic::{Request, Response, Status};
 
 use crate::base::{Violations, text};
 use crate::proto::capecontrol::payments::v1 as wire;
-use crate::rpc::{self, Pages, decode};
+use crate::rpc::{self, Exports, Pages, decode};
 
-use super::model::EventStatus;
 use super::model::listing::Place;
 use super::model::period::Cycle;
+use super::model::refund::Refunded;
 use super::service::{CreateCheckout, Cursor, Item, ProfileChange, UpdateBillingProfile};
 use super::{Error, Service};
 
@@ -22,25 +25,27 @@ rpc::status_from!(Error);
 const LIST_PLANS: &str = "payments.ListPlans";
 const LIST_INVOICES: &str = "payments.ListInvoices";
 const LIST_CREDIT_NOTES: &str = "payments.ListCreditNotes";
-const LIST_PROVIDER_EVENTS: &str = "payments.ListProviderEvents";
 
 /// The services `PaymentsService`, `InvoiceService`, `SubscriptionService` and `PaymentOperationsService`.
 #[derive(Clone)]
 pub struct Rpc {
     service: Arc<Service>,
     pages: Pages,
+    exports: Exports,
 }
 
 impl Rpc {
     /// Serves `service`.
     #[must_use]
-    pub const fn new(service: Arc<Service>, pages: Pages) -> Self {
-        Self { service, pages }
+    pub const fn new(service: Arc<Service>, pages: Pages, exports: Exports) -> Self {
+        Self { service, pages, exports }
     }
 }
 
 #[tonic::async_trait]
 impl wire::payments_service_server::PaymentsService for Rpc {
+    type ExportTransactionsStream = books::Chunks;
+
     async fn create_checkout(
         &self,
         request: Request<wire::CreateCheckoutRequest>,
@@ -73,7 +78,36 @@ impl wire::payments_service_server::PaymentsService for Rpc {
         let (caller, key, request) = rpc::open_mutation(request)?;
         let id = decode::only_id("payment_id", &request.payment_id)?;
         let cancelled = self.service.cancel_payment(&caller, id, key.as_deref()).await?;
-        Ok(Response::new(wire::CancelPaymentResponse { payment: Some(answer::payment(cancelled)) }))
+        let payment = answer::payment(cancelled, Refunded::default());
+        Ok(Response::new(wire::CancelPaymentResponse { payment: Some(payment) }))
+    }
+
+    async fn refund_payment(
+        &self,
+        request: Request<wire::RefundPaymentRequest>,
+    ) -> Result<Response<wire::RefundPaymentResponse>, Status> {
+        self.propose_refund(request).await
+    }
+
+    async fn approve_refund(
+        &self,
+        request: Request<wire::ApproveRefundRequest>,
+    ) -> Result<Response<wire::ApproveRefundResponse>, Status> {
+        self.decide_refund(request).await
+    }
+
+    async fn get_refund(
+        &self,
+        request: Request<wire::GetRefundRequest>,
+    ) -> Result<Response<wire::GetRefundResponse>, Status> {
+        self.refund(request).await
+    }
+
+    async fn list_refunds(
+        &self,
+        request: Request<wire::ListRefundsRequest>,
+    ) -> Result<Response<wire::ListRefundsResponse>, Status> {
+        self.refunds(request).await
     }
 
     async fn get_payment(
@@ -82,8 +116,37 @@ impl wire::payments_service_server::PaymentsService for Rpc {
     ) -> Result<Response<wire::GetPaymentResponse>, Status> {
         let (caller, request) = rpc::open(request)?;
         let id = decode::only_id("payment_id", &request.payment_id)?;
-        let found = self.service.get_payment(&caller, id).await?;
-        Ok(Response::new(wire::GetPaymentResponse { payment: Some(answer::payment(found)) }))
+        let found = self.service.get_payment_with_refunds(&caller, id).await?;
+        let payment = answer::payment(found.payment, found.refunded);
+        Ok(Response::new(wire::GetPaymentResponse { payment: Some(payment) }))
+    }
+
+    async fn list_payments(
+        &self,
+        request: Request<wire::ListPaymentsRequest>,
+    ) -> Result<Response<wire::ListPaymentsResponse>, Status> {
+        self.payments_page(request).await
+    }
+
+    async fn list_transactions(
+        &self,
+        request: Request<wire::ListTransactionsRequest>,
+    ) -> Result<Response<wire::ListTransactionsResponse>, Status> {
+        self.transactions_page(request).await
+    }
+
+    async fn export_transactions(
+        &self,
+        request: Request<wire::ExportTransactionsRequest>,
+    ) -> Result<Response<Self::ExportTransactionsStream>, Status> {
+        self.transactions_table(request).await
+    }
+
+    async fn get_payment_report(
+        &self,
+        request: Request<wire::GetPaymentReportRequest>,
+    ) -> Result<Response<wire::GetPaymentReportResponse>, Status> {
+        self.report(request).await
     }
 
     async fn get_billing_profile(
@@ -268,24 +331,28 @@ impl wire::payment_operations_service_server::PaymentOperationsService for Rpc {
         &self,
         request: Request<wire::ListProviderEventsRequest>,
     ) -> Result<Response<wire::ListProviderEventsResponse>, Status> {
-        let (caller, request) = rpc::open(request)?;
-        let status = event_status(request.status)?;
-        let question = status.map(EventStatus::as_str);
-        let page = self.pages.open::<Cursor>(
-            &caller,
-            LIST_PROVIDER_EVENTS,
-            &question,
-            request.page_size,
-            &request.page_token,
-        )?;
-        let mut rows = self.service.list_provider_events(&caller, status, page.after, page.probe()).await?;
-        let next = self.pages.cut(&caller, LIST_PROVIDER_EVENTS, &question, page.size, &mut rows, |row| {
-            Cursor { at: row.received_at, id: row.id.uuid() }
-        });
-        Ok(Response::new(wire::ListProviderEventsResponse {
-            provider_events: rows.into_iter().map(answer::event).collect(),
-            next_page_token: next,
-        }))
+        self.provider_events(request).await
+    }
+
+    async fn get_provider_event(
+        &self,
+        request: Request<wire::GetProviderEventRequest>,
+    ) -> Result<Response<wire::GetProviderEventResponse>, Status> {
+        self.provider_event(request).await
+    }
+
+    async fn replay_provider_event(
+        &self,
+        request: Request<wire::ReplayProviderEventRequest>,
+    ) -> Result<Response<wire::ReplayProviderEventResponse>, Status> {
+        self.replay(request).await
+    }
+
+    async fn get_provider_status(
+        &self,
+        request: Request<wire::GetProviderStatusRequest>,
+    ) -> Result<Response<wire::GetProviderStatusResponse>, Status> {
+        self.provider_status(request).await
     }
 
     async fn verify_ledger(
@@ -306,18 +373,6 @@ fn cycle(plan: &wire::PlanItem) -> Option<Cycle> {
         wire::BillingCycle::Monthly => Some(Cycle::Monthly),
         wire::BillingCycle::Yearly => Some(Cycle::Yearly),
         wire::BillingCycle::Unspecified => None,
-    }
-}
-
-fn event_status(number: i32) -> Result<Option<EventStatus>, Violations> {
-    match wire::ProviderEventStatus::try_from(number) {
-        Ok(wire::ProviderEventStatus::Unspecified) => Ok(None),
-        Ok(wire::ProviderEventStatus::Received) => Ok(Some(EventStatus::Received)),
-        Ok(wire::ProviderEventStatus::Applied) => Ok(Some(EventStatus::Applied)),
-        Ok(wire::ProviderEventStatus::Ignored) => Ok(Some(EventStatus::Ignored)),
-        Ok(wire::ProviderEventStatus::Unapplied) => Ok(Some(EventStatus::Unapplied)),
-        Ok(wire::ProviderEventStatus::Refused) => Ok(Some(EventStatus::Refused)),
-        Err(_) => Err(Violations::one("status", "must be a known status")),
     }
 }
 

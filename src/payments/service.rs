@@ -1,8 +1,8 @@
 //! What the payments domain does: checkouts, the inbox of notifications, settlement, and looking at all of it.
 //!
 //! Authorisation is decided here. Nothing outside is awaited while a transaction is open. Whatever changes an
-//! organisation's money does so under the lock of its billing profile, taken first; then payment, then invoice, then
-//! counter, in that order everywhere.
+//! organisation's money does so under the lock of its billing profile, taken first; then payment, invoice, receipt and
+//! refund, and last the counter of numbers, in that order everywhere.
 
 mod checkout;
 mod crediting;
@@ -14,9 +14,13 @@ mod gateway;
 mod inbox;
 mod issuing;
 mod ledger;
+mod operations;
 mod profile;
 mod reading;
+mod refund;
+mod report;
 mod settlement;
+mod transactions;
 mod verification;
 mod voiding;
 
@@ -37,11 +41,20 @@ pub use documents::{Drawn, MailDocument, Subject};
 pub use drafting::CreateInvoice;
 pub use inbox::{Incoming, Receipt};
 pub use ledger::{Ledger, Options as LedgerOptions, Rebuilt, Standing};
+pub use operations::{EventFilter, ProviderEventDetail, ProviderStatus, SeenEvent};
 pub use profile::{ProfileChange, UpdateBillingProfile};
-pub use reading::{CurrentSubscription, Cursor, InvoiceWithLines};
+pub use reading::{CurrentSubscription, Cursor, InvoiceWithLines, PaymentFilter, PaymentWithRefunds};
+pub use refund::{
+    ApproveRefund, BookRefundFee, RefundFilter, RefundPayment, RefundSource, SendRefund, SettleRefund,
+};
 pub use settlement::ApplyEvent;
+pub use transactions::{
+    BooksOf, ExportPlace, ExportTransactions, Exporting, TableChunk, TransactionFilter, TransactionPage,
+};
 
 pub use super::model::report::{Fault, FaultKind, Report};
+
+use super::crash::{Crash, Never};
 use super::options::Options;
 use super::provider::{Confirm, Nowhere, Transport};
 use super::store::alarm::{self, Alarm};
@@ -58,6 +71,7 @@ pub struct Service {
     options: Options,
     confirm: Arc<dyn Confirm>,
     transport: Arc<dyn Transport>,
+    crash: Arc<dyn Crash>,
     audit: audit::Log,
     ledger: Ledger,
     throttle: Mutex<Throttle>,
@@ -86,6 +100,7 @@ impl Service {
             options,
             confirm,
             transport: Arc::new(Nowhere),
+            crash: Arc::new(Never),
             audit,
             ledger,
             throttle: Mutex::default(),
@@ -111,6 +126,12 @@ impl Service {
     #[must_use]
     pub fn writing(self, outbox: Outbox) -> Self {
         Self { outbox: Some(outbox), ..self }
+    }
+
+    /// The same domain, of which somebody hears how far it gets: a test that has it die there.
+    #[must_use]
+    pub fn heard_by(self, crash: Arc<dyn Crash>) -> Self {
+        Self { crash, ..self }
     }
 
     /// What the domain was told at start.
@@ -145,14 +166,30 @@ fn window(at: Timestamp) -> String {
 
 /// Has the domain's jobs run.
 pub fn register(registry: &mut jobs::Registry, service: &Arc<Service>) {
-    let applying = Arc::clone(service);
+    let of = || Arc::clone(service);
+    let applies = of();
     registry.on::<ApplyEvent, _>(move |job, lease| {
-        let service = Arc::clone(&applying);
+        let service = Arc::clone(&applies);
         async move { service.apply_event(job, lease).await }
     });
-    let mailing = Arc::clone(service);
+    let sends = of();
+    registry.on::<SendRefund, _>(move |job, lease| {
+        let service = Arc::clone(&sends);
+        async move { service.send_refund(job, lease).await }
+    });
+    let settles = of();
+    registry.on::<SettleRefund, _>(move |job, lease| {
+        let service = Arc::clone(&settles);
+        async move { service.settle_refund(job, lease).await }
+    });
+    let books = of();
+    registry.on::<BookRefundFee, _>(move |job, lease| {
+        let service = Arc::clone(&books);
+        async move { service.book_refund_fee(job, lease).await }
+    });
+    let mails = of();
     registry.on::<MailDocument, _>(move |job, lease| {
-        let service = Arc::clone(&mailing);
+        let service = Arc::clone(&mails);
         async move { service.mail_document(job, lease).await }
     });
 }

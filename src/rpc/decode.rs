@@ -39,6 +39,19 @@ pub fn optional_time(
     read
 }
 
+/// Reads the head of a chain that a caller wrote down before, from the fields `known_position` and `known_hash`; none
+/// when they say nothing.
+pub fn known(violations: &mut Violations, position: i64, hash: &[u8]) -> Option<Known> {
+    violations.check(position >= 0, "known_position", "must not be negative");
+    if position <= 0 {
+        violations.check(hash.is_empty(), "known_hash", "must be empty without a known_position");
+        return None;
+    }
+    let hash = hash.try_into().ok();
+    violations.check(hash.is_some(), "known_hash", "must be the 32 bytes of the hash at known_position");
+    hash.map(|hash| Known { position, hash })
+}
+
 /// Reads an amount that may be left out, of a currency that books are kept in and to its minor unit. When it is wrong
 /// that is noted.
 pub fn optional_money(
@@ -70,19 +83,6 @@ fn minor(money: &google::r#type::Money, currency: Currency) -> Option<i64> {
     let alike = money.units == 0 || nanos == 0 || (money.units < 0) == (nanos < 0);
     let whole = money.units.checked_mul(scale)?.checked_add(nanos.checked_div(nanos_per_minor)?);
     whole.filter(|_| fits && alike)
-}
-
-/// Reads the head of a chain that a caller wrote down before, from the fields `known_position` and `known_hash`; none
-/// when they say nothing.
-pub fn known(violations: &mut Violations, position: i64, hash: &[u8]) -> Option<Known> {
-    violations.check(position >= 0, "known_position", "must not be negative");
-    if position <= 0 {
-        violations.check(hash.is_empty(), "known_hash", "must be empty without a known_position");
-        return None;
-    }
-    let hash = hash.try_into().ok();
-    violations.check(hash.is_some(), "known_hash", "must be the 32 bytes of the hash at known_position");
-    hash.map(|hash| Known { position, hash })
 }
 
 #[cfg(test)]

@@ -66,6 +66,7 @@ const NULLABLE: &[(&str, &str)] = &[
     ("jobs", "the platform's work; it names the organisation when there is one"),
     ("ledger_transactions", "money may arrive for nobody's order"),
     ("receipts", "money may arrive for nobody's order"),
+    ("refunds", "money may have arrived for nobody's order"),
 ];
 
 /// The table of the tenants themselves, whose tenant is the row's own id.

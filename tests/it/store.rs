@@ -2,9 +2,13 @@
 
 mod audit;
 mod auth;
+mod books;
 mod chat;
+mod crashes;
 mod db;
+mod faults;
 mod idempotency;
+mod inbox;
 mod invoices;
 mod jobs;
 mod ledger;
@@ -12,4 +16,6 @@ pub mod ledger_chain;
 mod mail;
 mod market;
 pub mod payments;
+pub mod refunds;
+mod replay;
 mod wall;

@@ -335,6 +335,20 @@ pub async fn stands(conn: &mut impl Conn, id: AccountId) -> Result<bool, db::Err
     Ok(found.is_some())
 }
 
+/// Whether an account exists, is not suspended and administers the platform.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn administers(conn: &mut impl Conn, id: AccountId) -> Result<bool, db::Error> {
+    let found: Option<(AccountId,)> = conn
+        .shared_sql("SELECT id FROM accounts WHERE id = $1 AND suspended_at IS NULL AND role = $2")
+        .bind(id)
+        .bind(Role::Admin)
+        .optional()
+        .await?;
+    Ok(found.is_some())
+}
+
 async fn row(conn: &mut impl Conn, id: AccountId) -> Result<Option<AccountRow>, db::Error> {
     debug_assert!(conn.scope().organization().is_none(), "an account is read in an organisation's scope");
     conn.sql(

@@ -248,3 +248,38 @@ pub async fn prune_assertions(tx: &mut Tx, now: Timestamp, limit: i64) -> Result
     .execute()
     .await
 }
+
+/// Who made the account, when it is a program's: a program's account acts for that person. Asked in the platform's own
+/// scope.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn maker_of(conn: &mut impl Conn, id: AccountId) -> Result<Option<AccountId>, db::Error> {
+    let row: Option<(AccountId,)> =
+        conn.sql("SELECT created_by FROM service_accounts WHERE account_id = $1").bind(id).optional().await?;
+    Ok(row.map(|(created_by,)| created_by))
+}
+
+/// Whether a person made a program of the organisation that still stands: a service account or an API key.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn has_program_of(
+    conn: &mut impl Conn,
+    organization: OrganizationId,
+    person: AccountId,
+) -> Result<bool, db::Error> {
+    let found: Vec<(uuid::Uuid,)> = conn
+        .sql(
+            "SELECT account_id AS id FROM service_accounts
+             WHERE organization_id = $1 AND created_by = $2 AND deleted_at IS NULL
+             UNION ALL
+             SELECT id FROM api_keys
+             WHERE organization_id = $1 AND (created_by = $2 OR account_id = $2) AND revoked_at IS NULL",
+        )
+        .bind(organization)
+        .bind(person)
+        .all()
+        .await?;
+    Ok(!found.is_empty())
+}

@@ -179,6 +179,44 @@ pub fn unapplied_receipt(gross: Money, fee: Money) -> Result<Balanced, Unbalance
     Balanced::new([held, fee, credit(Account::UnappliedReceipts, gross)?])
 }
 
+/// Books money that was held for nobody's order and turned out to be an invoice's: the customer owes as much less.
+///
+/// # Errors
+/// When the parts do not fit together.
+pub fn unapplied_settlement(gross: Money) -> Result<Balanced, Unbalanced> {
+    Balanced::new([debit(Account::UnappliedReceipts, gross), credit(Account::Receivable, gross)?])
+}
+
+/// Books that money went back to a payer: `owed` is where we owed it, [`Account::CustomerCredit`] after a credit note
+/// or [`Account::UnappliedReceipts`]. PayFast holds as much less, and its fee for the refund.
+///
+/// # Errors
+/// When the parts do not fit together.
+pub fn refund(owed: Account, amount: Money, fee: Money) -> Result<Balanced, Unbalanced> {
+    let gone = amount.checked_add(fee).map_err(|_| Unbalanced::Amounts)?;
+    Balanced::new([
+        debit(owed, amount),
+        debit(Account::ProviderFees, fee),
+        credit(Account::PayfastClearing, gone)?,
+    ])
+}
+
+/// Books that money which was held for nobody's order becomes credit of the organisation that it came from.
+///
+/// # Errors
+/// When the parts do not fit together.
+pub fn refund_to_credit(amount: Money) -> Result<Balanced, Unbalanced> {
+    Balanced::new([debit(Account::UnappliedReceipts, amount), credit(Account::CustomerCredit, amount)?])
+}
+
+/// Books a fee that became known after what it was charged for.
+///
+/// # Errors
+/// When the parts do not fit together.
+pub fn provider_charge(fee: Money) -> Result<Balanced, Unbalanced> {
+    Balanced::new([debit(Account::ProviderFees, fee), credit(Account::PayfastClearing, fee)?])
+}
+
 fn received(gross: Money, fee: Money) -> Result<(Entry, Entry), Unbalanced> {
     let held = gross.checked_sub(fee).map_err(|_| Unbalanced::Amounts)?;
     Ok((debit(Account::PayfastClearing, held), debit(Account::ProviderFees, fee)))
@@ -218,6 +256,25 @@ mod tests {
             (Account::Receivable, -52_900),
         ];
         assert_eq!(amounts(&paid), expected);
+    }
+
+    #[test]
+    fn money_goes_back_with_the_providers_fee() {
+        let back = refund(Account::CustomerCredit, rand(52_900), rand(230)).unwrap();
+        let expected = [
+            (Account::CustomerCredit, 52_900),
+            (Account::ProviderFees, 230),
+            (Account::PayfastClearing, -53_130),
+        ];
+        assert_eq!(amounts(&back), expected);
+        let later = [refund(Account::UnappliedReceipts, rand(900), rand(0)), provider_charge(rand(230))];
+        let [back, fee] = later.map(Result::unwrap);
+        assert_eq!(amounts(&back), [(Account::UnappliedReceipts, 900), (Account::PayfastClearing, -900)]);
+        assert_eq!(amounts(&fee), [(Account::ProviderFees, 230), (Account::PayfastClearing, -230)]);
+        let kept = refund_to_credit(rand(900)).unwrap();
+        assert_eq!(amounts(&kept), [(Account::UnappliedReceipts, 900), (Account::CustomerCredit, -900)]);
+        let found = unapplied_settlement(rand(900)).unwrap();
+        assert_eq!(amounts(&found), [(Account::UnappliedReceipts, 900), (Account::Receivable, -900)]);
     }
 
     #[test]

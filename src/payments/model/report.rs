@@ -23,6 +23,10 @@ words! {
         Invoice = "invoice",
         /// A payment disagrees with the ledger.
         Payment = "payment",
+        /// A receipt disagrees with the ledger, or with its refunds.
+        Receipt = "receipt",
+        /// A refund disagrees with the ledger.
+        Refund = "refund",
         /// A projected balance is not the sum of its entries.
         Projection = "projection",
         /// A transaction has a place in the chain, or waits for one, and is not there.

@@ -60,6 +60,23 @@ impl Subscription {
         (Self { period_end: bought.end, updated_at: now, ..self }, bought)
     }
 
+    /// What it becomes when the whole price of a period that was bought goes back to the payer at `now`: what is left of
+    /// that period is cut off the end, so that it ends at once when nothing else was paid for, and whatever else was
+    /// keeps its length. None when the period is no part of it: it is over, or another plan has taken its place.
+    #[must_use]
+    pub fn take_back(&self, plan_id: &str, cycle: Cycle, period: Period, now: Timestamp) -> Option<Self> {
+        let part =
+            self.plan_id == plan_id && self.billing_cycle == cycle && period.start >= self.period_start;
+        let unused = period.end.since(period.start.max(now));
+        if !part || unused.is_zero() || self.status(now) == SubscriptionStatus::Expired {
+            return None;
+        }
+        // A period has a length: one that is given back in the moment in which it was bought lasts that moment.
+        let first = self.period_start.plus(std::time::Duration::from_micros(1));
+        let period_end = self.period_end.minus(unused).max(now).max(first);
+        Some(Self { period_end, updated_at: now, ..self.clone() })
+    }
+
     /// The first subscription of an organisation, bought at `now`.
     #[must_use]
     pub fn begin(
@@ -108,6 +125,38 @@ mod tests {
         assert_eq!(bought.start, at("2026-02-28T10:00:00Z"));
         assert_eq!(next.period_start, at("2026-01-31T10:00:00Z"));
         assert_eq!(next.period_end, at("2026-03-31T10:00:00Z"));
+    }
+
+    #[test]
+    fn what_is_given_back_ends_and_the_rest_keeps_its_length() {
+        let now = at("2026-02-10T00:00:00Z");
+        let (start, cycle) = (at("2026-01-31T10:00:00Z"), Cycle::Monthly);
+        let first = Period { start, end: at("2026-02-28T10:00:00Z") };
+        let one = pro("2026-01-31T10:00:00Z");
+        assert_eq!(one.take_back("pro", cycle, first, now).unwrap().period_end, now);
+        // Given back at once it lasts a moment, for a period has a length.
+        let at_once = one.take_back("pro", cycle, first, start).unwrap();
+        assert_eq!(at_once.period_end.as_micros(), start.as_micros() + 1);
+        let (two, second) = one.clone().buy("pro", cycle, now);
+        let without_second = two.take_back("pro", cycle, second, now).unwrap();
+        assert_eq!(without_second.period_end, first.end);
+        // Of the first, 18 days and 10 hours were left; the second follows that much earlier.
+        let without_first = two.take_back("pro", cycle, first, now).unwrap();
+        assert_eq!(without_first.period_end, at("2026-03-13T00:00:00Z"));
+        // Both: it ends now.
+        assert_eq!(without_first.take_back("pro", cycle, second, now).unwrap().period_end, now);
+    }
+
+    #[test]
+    fn what_is_no_part_of_it_takes_nothing_back() {
+        let now = at("2026-02-10T00:00:00Z");
+        let period = Period { start: at("2026-01-31T10:00:00Z"), end: at("2026-02-28T10:00:00Z") };
+        let one = pro("2026-01-31T10:00:00Z");
+        assert_eq!(one.take_back("pro", Cycle::Yearly, period, now), None);
+        assert_eq!(one.take_back("pro", Cycle::Monthly, period, period.end), None);
+        let (other, _) = one.buy("enterprise", Cycle::Monthly, at("2026-02-09T00:00:00Z"));
+        assert_eq!(other.take_back("pro", Cycle::Monthly, period, now), None);
+        assert_eq!(other.take_back("enterprise", Cycle::Monthly, period, now), None);
     }
 
     #[test]

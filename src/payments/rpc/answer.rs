@@ -3,9 +3,9 @@
 use crate::base::{Money, Timestamp};
 use crate::chain::Head;
 use crate::payments::model::period::Cycle;
+use crate::payments::model::refund::Refunded;
 use crate::payments::model::{
-    BillingProfile, Checkout, EventStatus, InvoiceLine, InvoiceStatus, Payment, PaymentStatus, Plan,
-    ProviderEvent, SubscriptionStatus,
+    BillingProfile, Checkout, InvoiceLine, InvoiceStatus, Payment, PaymentStatus, Plan, SubscriptionStatus,
 };
 use crate::payments::service::{CurrentSubscription, FaultKind, InvoiceWithLines, Report};
 use crate::proto::capecontrol::payments::v1 as wire;
@@ -21,7 +21,7 @@ pub(super) fn checkout(checkout: Checkout) -> wire::CreateCheckoutResponse {
     }
 }
 
-pub(super) fn payment(payment: Payment) -> wire::Payment {
+pub(super) fn payment(payment: Payment, refunded: Refunded) -> wire::Payment {
     let money = |minor| encode::money(Money::new(minor, payment.currency));
     wire::Payment {
         id: payment.id.to_string(),
@@ -38,6 +38,8 @@ pub(super) fn payment(payment: Payment) -> wire::Payment {
         create_time: Some(encode::timestamp(payment.created_at)),
         update_time: Some(encode::timestamp(payment.updated_at)),
         settle_time: payment.settled_at.map(encode::timestamp),
+        refunded: Some(money(refunded.done_minor)),
+        refund_pending: Some(money(refunded.pending_minor)),
     }
 }
 
@@ -135,22 +137,6 @@ pub(super) fn subscription(current: CurrentSubscription) -> wire::Subscription {
     }
 }
 
-pub(super) fn event(event: ProviderEvent) -> wire::ProviderEvent {
-    wire::ProviderEvent {
-        id: event.id.to_string(),
-        provider: event.provider.as_str().to_owned(),
-        status: event_status(event.status).into(),
-        detail: event.detail,
-        peer: event.peer,
-        payment_status: event.payment_status,
-        provider_payment_id: event.provider_payment_id,
-        payment_id: event.payment_reference,
-        deliveries: event.deliveries,
-        receive_time: Some(encode::timestamp(event.received_at)),
-        apply_time: event.applied_at.map(encode::timestamp),
-    }
-}
-
 pub(super) fn report(report: Report) -> wire::VerifyLedgerResponse {
     let balanced = report.balanced();
     let Report { transactions, entries, totals, balances, chain, faults } = report;
@@ -205,6 +191,8 @@ const fn fault_kind(kind: FaultKind) -> wire::LedgerFaultKind {
         FaultKind::Unposted => wire::LedgerFaultKind::Unposted,
         FaultKind::Invoice => wire::LedgerFaultKind::Invoice,
         FaultKind::Payment => wire::LedgerFaultKind::Payment,
+        FaultKind::Receipt => wire::LedgerFaultKind::Receipt,
+        FaultKind::Refund => wire::LedgerFaultKind::Refund,
         FaultKind::Projection => wire::LedgerFaultKind::Projection,
         FaultKind::TransactionMissing => wire::LedgerFaultKind::TransactionMissing,
         FaultKind::TransactionChanged => wire::LedgerFaultKind::TransactionChanged,
@@ -247,15 +235,5 @@ fn invoice_status(status: InvoiceStatus) -> wire::InvoiceStatus {
         InvoiceStatus::Paid => wire::InvoiceStatus::Paid,
         InvoiceStatus::Void => wire::InvoiceStatus::Void,
         InvoiceStatus::Uncollectible => wire::InvoiceStatus::Uncollectible,
-    }
-}
-
-fn event_status(status: EventStatus) -> wire::ProviderEventStatus {
-    match status {
-        EventStatus::Received => wire::ProviderEventStatus::Received,
-        EventStatus::Applied => wire::ProviderEventStatus::Applied,
-        EventStatus::Ignored => wire::ProviderEventStatus::Ignored,
-        EventStatus::Unapplied => wire::ProviderEventStatus::Unapplied,
-        EventStatus::Refused => wire::ProviderEventStatus::Refused,
     }
 }

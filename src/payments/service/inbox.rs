@@ -14,6 +14,7 @@ use crate::base::Timestamp;
 use crate::db::{Scope, Tx};
 use crate::jobs;
 use crate::payments::Error;
+use crate::payments::crash::CrashPoint;
 use crate::payments::model::{AlarmKind, EventId};
 use crate::payments::payfast::itn::Itn;
 use crate::payments::store::alarm::Alarm;
@@ -81,9 +82,11 @@ impl Service {
         }
         let reason = match Itn::parse(&incoming.body) {
             Ok(itn) if itn.signature_holds(self.options.passphrase()) => {
-                let arrival = Arc::new(arrival(self.world.id(), &incoming, &itn, self.world.now()));
+                let arrival = Arc::new(arrival(self.world.id(), self.envelope(incoming), &itn));
                 let store = |arrivals| self.store_events(arrivals);
-                return self.arrivals.run(Signed { arrival, listed }, store).await;
+                let receipt = self.arrivals.run(Signed { arrival, listed }, store).await?;
+                self.crash.reach(CrashPoint::EventStored).await;
+                return Ok(receipt);
             }
             Ok(_) => "the signature is missing or wrong".to_owned(),
             Err(error) => error.to_string(),
@@ -92,6 +95,15 @@ impl Service {
         let receipt = self.quarantine(&mut tx, incoming, listed, &reason).await?;
         tx.commit().await?;
         Ok(receipt)
+    }
+
+    fn envelope(&self, incoming: Incoming) -> Envelope {
+        Envelope {
+            peer: peer_text(incoming.peer),
+            headers: headers_json(&incoming.headers),
+            body: incoming.body,
+            at: self.world.now(),
+        }
     }
 
     /// Stores what came at the same time in one transaction: notifications come in bursts, and the disk is waited for
@@ -156,7 +168,19 @@ fn outside(kind: AlarmKind, peer: &str, at: Timestamp, detail: &str) -> Alarm {
     }
 }
 
-fn arrival(id: EventId, incoming: &Incoming, itn: &Itn, at: Timestamp) -> Arrival {
+/// A notification as it came, beside what it says.
+pub(super) struct Envelope {
+    /// The bytes.
+    pub(super) body: Vec<u8>,
+    /// The address that it came from.
+    pub(super) peer: String,
+    /// The headers that are kept, as JSON.
+    pub(super) headers: String,
+    /// When.
+    pub(super) at: Timestamp,
+}
+
+pub(super) fn arrival(id: EventId, envelope: Envelope, itn: &Itn) -> Arrival {
     let word = |name: &str| -> String {
         let value = String::from_utf8_lossy(itn.get(name).unwrap_or_default());
         // PostgreSQL stores no NUL in a text; the bytes themselves are kept beside.
@@ -164,14 +188,14 @@ fn arrival(id: EventId, incoming: &Incoming, itn: &Itn, at: Timestamp) -> Arriva
     };
     Arrival {
         id,
-        body: incoming.body.clone(),
-        body_hash: Sha256::digest(&incoming.body).to_vec(),
-        peer: peer_text(incoming.peer),
-        headers: headers_json(&incoming.headers),
+        body_hash: Sha256::digest(&envelope.body).to_vec(),
+        body: envelope.body,
+        peer: envelope.peer,
+        headers: envelope.headers,
         payment_status: word("payment_status"),
         provider_payment_id: word("pf_payment_id"),
         payment_reference: word("m_payment_id"),
-        at,
+        at: envelope.at,
     }
 }
 

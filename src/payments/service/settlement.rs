@@ -11,6 +11,7 @@ use crate::auth::Caller;
 use crate::base::{Currency, Money};
 use crate::db::{self, Scope, Tx};
 use crate::jobs::{Failure, Job, Lease};
+use crate::payments::crash::CrashPoint;
 use crate::payments::model::ledger::{self, Balanced, Kind};
 use crate::payments::model::{
     AlarmKind, BillingProfile, EventId, EventStatus, Invoice, InvoiceStatus, Payment, PaymentId,
@@ -80,6 +81,7 @@ impl Service {
                 return self.conclude(job.event_id, lease, outcome).await;
             }
         };
+        self.crash.reach(CrashPoint::EventUnconfirmed).await;
         // Asked outside any transaction, and only when the answer matters.
         let confirmation = match facts.status {
             Said::Complete | Said::Cancelled | Said::Failed | Said::Pending => {
@@ -87,6 +89,7 @@ impl Service {
             }
             Said::Unknown(_) => Confirmation::Valid,
         };
+        self.crash.reach(CrashPoint::EventConfirmed).await;
         match confirmation {
             Confirmation::Retry => Err(Failure::retry("the provider has not confirmed the notification yet")),
             Confirmation::Invalid => {
@@ -140,7 +143,9 @@ impl Service {
         }
         store::event::decide(&mut tx, event, status, &detail, self.world.now()).await?;
         lease.complete(&mut tx).await?;
+        self.crash.reach(CrashPoint::EffectWritten).await;
         tx.commit().await?;
+        self.crash.reach(CrashPoint::EffectCommitted).await;
         tracing::info!(event = %event, status = status.as_str(), detail, "a notification was decided");
         Ok(())
     }
@@ -155,20 +160,12 @@ impl Service {
         }
         let (key, word) = effect_key(facts);
         if !store::event::take_effect(tx, &key, word, event, self.world.now()).await? {
-            return Ok(Outcome::new(EventStatus::Ignored, "this effect has happened already"));
+            return self.again(tx, event, itn, facts).await;
         }
-        let known = match facts.payment.as_deref().and_then(|id| id.parse::<PaymentId>().ok()) {
-            Some(id) => store::payment::get(tx, id).await?,
-            None => None,
-        };
-        let Some(found) = known else {
+        self.crash.reach(CrashPoint::EffectTaken).await;
+        let Some(order) = self.order_of(tx, event, facts).await? else {
             return self.unknown(tx, event, facts).await;
         };
-        // The order of locks that everything here keeps: profile, payment, invoice.
-        let profile = store::profile::lock(tx, found.organization_id, self.world.now()).await?;
-        let payment = store::payment::lock(tx, found.id).await?;
-        let invoice = store::invoice::lock(tx, found.invoice_id).await?;
-        let order = Order { profile, payment, invoice, event };
         if let Err(refusal) = verdict::compare_amount(itn, facts, Some(order.payment.amount_minor)) {
             return self.wrong_amount(tx, &order, facts, &refusal).await;
         }
@@ -178,6 +175,47 @@ impl Service {
             Said::Failed => self.note(tx, order, PaymentStatus::Failed, "failed: no money moved").await,
             Said::Pending | Said::Unknown(_) => {
                 self.note(tx, order, PaymentStatus::Pending, "pending: the provider will say more").await
+            }
+        }
+    }
+
+    /// The order that a notification is about, its rows locked; none when we do not know it.
+    async fn order_of(&self, tx: &mut Tx, event: EventId, facts: &Facts) -> Result<Option<Order>, Failure> {
+        let Some(id) = facts.payment.as_deref().and_then(|id| id.parse::<PaymentId>().ok()) else {
+            return Ok(None);
+        };
+        let Some(found) = store::payment::get(tx, id).await? else { return Ok(None) };
+        // The order of locks that everything here keeps: profile, payment, invoice.
+        let profile = store::profile::lock(tx, found.organization_id, self.world.now()).await?;
+        let payment = store::payment::lock(tx, found.id).await?;
+        let invoice = store::invoice::lock(tx, found.invoice_id).await?;
+        Ok(Some(Order { profile, payment, invoice, event }))
+    }
+
+    /// The effect was taken before. When it was by this very notification, and its money is still held for nobody's
+    /// order, it may be an open order's by now; else there is nothing to do.
+    async fn again(&self, tx: &mut Tx, event: EventId, itn: &Itn, facts: &Facts) -> Result<Outcome, Failure> {
+        let happened = || Outcome::new(EventStatus::Ignored, "this effect has happened already");
+        let Some(held) = store::receipt::of_event(tx, event).await? else { return Ok(happened()) };
+        if held.status != ReceiptStatus::Unapplied {
+            return Ok(happened());
+        }
+        let order = self.order_of(tx, event, facts).await?;
+        let held = store::receipt::lock(tx, held.id).await?;
+        let stays = "; the money stays an unapplied receipt";
+        let free = held.status == ReceiptStatus::Unapplied && held.returned_minor == 0;
+        let order = order
+            .filter(|_| free && facts.status == Said::Complete)
+            .filter(|order| verdict::compare_amount(itn, facts, Some(order.payment.amount_minor)).is_ok());
+        let Some(order) = order else {
+            let detail = format!("there is still no order that it is for{stays}");
+            return Ok(Outcome::new(EventStatus::Unapplied, detail));
+        };
+        match order.payable() {
+            Some(states) => self.pay(tx, order, facts, states, Some(held)).await,
+            None => {
+                let detail = format!("the order is not to be paid{stays}");
+                Ok(Outcome::new(EventStatus::Unapplied, detail))
             }
         }
     }
@@ -216,14 +254,23 @@ impl Service {
 
     /// Money that came for an open order, exactly as much as it costs.
     async fn settle(&self, tx: &mut Tx, order: Order, facts: &Facts) -> Result<Outcome, Failure> {
+        match order.payable() {
+            Some(states) => self.pay(tx, order, facts, states, None).await,
+            None => self.closed(tx, order.event, &order.payment, facts).await,
+        }
+    }
+
+    /// Pays an order: with money that comes now, or with what was held for it.
+    async fn pay(
+        &self,
+        tx: &mut Tx,
+        order: Order,
+        facts: &Facts,
+        (settled, paid): (PaymentStatus, InvoiceStatus),
+        held: Option<Receipt>,
+    ) -> Result<Outcome, Failure> {
         let now = self.world.now();
         let Order { profile, payment, mut invoice, event } = order;
-        let due = payment.amount_minor == invoice.due_minor();
-        let paid = invoice.status.change_to(InvoiceStatus::Paid).ok().filter(|_| due);
-        let settled = payment.status.change_to(PaymentStatus::Succeeded);
-        let (Some(paid), Ok(settled)) = (paid, settled) else {
-            return self.closed(tx, event, &payment, facts).await;
-        };
         let fee = facts.fee_minor.unwrap_or(0);
         let after = Payment {
             status: settled,
@@ -234,9 +281,16 @@ impl Service {
         };
         self.write_payment(tx, &payment, after, "payments.settle_payment").await?;
         let gross = Money::new(payment.amount_minor, payment.currency);
-        let books = ledger::settlement(gross, Money::new(fee, payment.currency)).map_err(Failure::dead)?;
+        let books = match held {
+            None => ledger::settlement(gross, Money::new(fee, payment.currency)),
+            Some(_) => ledger::unapplied_settlement(gross),
+        };
+        let books = books.map_err(Failure::dead)?;
         self.book(tx, Some(event), Kind::Settlement, Some(&payment), "payment of an invoice", &books).await?;
-        self.take_in(tx, event, Some(&payment), facts, ReceiptStatus::Applied).await?;
+        match held {
+            None => self.take_in(tx, event, Some(&payment), facts, ReceiptStatus::Applied).await?,
+            Some(held) => store::receipt::set_applied(tx, &found(held, &payment)).await?,
+        }
         self.give(tx, &payment).await?;
         // Last, for the counter is everybody's: it stays locked until the transaction ends.
         invoice.status = paid;
@@ -433,6 +487,26 @@ struct Order {
     payment: Payment,
     invoice: Invoice,
     event: EventId,
+}
+
+impl Order {
+    /// What payment and invoice become when the order is paid; none when it is not to be paid, or not as much.
+    fn payable(&self) -> Option<(PaymentStatus, InvoiceStatus)> {
+        let due = self.payment.amount_minor == self.invoice.due_minor();
+        let settled = self.payment.status.change_to(PaymentStatus::Succeeded).ok().filter(|_| due)?;
+        Some((settled, self.invoice.status.change_to(InvoiceStatus::Paid).ok()?))
+    }
+}
+
+/// Money that was held for nobody's order, as that of a payment's.
+fn found(held: Receipt, payment: &Payment) -> Receipt {
+    Receipt {
+        organization_id: Some(payment.organization_id),
+        payment_id: Some(payment.id),
+        invoice_id: Some(payment.invoice_id),
+        status: ReceiptStatus::Applied,
+        ..held
+    }
 }
 
 /// What makes an effect one: the provider's id and word. All but a completion may come without the provider's id; then

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::auth::Caller;
 use crate::base::{Currency, Money};
 use crate::chain::{self, Behind, End, Head, Known, Seal, Walk};
-use crate::db::{self, Db, Scope};
+use crate::db::{self, Conn, Db, Scope};
 use crate::payments::Error;
 use crate::payments::model::balance::Sums;
 use crate::payments::model::ledger::Account;
@@ -195,29 +195,53 @@ impl Ledger {
     /// Compares the ledger with invoices and payments.
     async fn compare(&self, findings: &mut Findings) -> Result<(), db::Error> {
         let mut conn = self.db.conn(SCOPE).await?;
-        let most = FAULTS_OF_A_KIND_MAX;
-        let compared = [
-            ("earned", store::issued(&mut conn, most).await?),
-            ("owed", store::owed(&mut conn, most).await?),
-            ("credited", store::credited(&mut conn, most).await?),
-            ("tax credited", store::credited_tax(&mut conn, most).await?),
-            ("written off", store::written_off(&mut conn, most).await?),
-        ];
-        for (what, rows) in compared {
-            for (id, expected, booked) in rows {
-                let detail = format!("{what}: {}", disagreement(expected, booked));
-                findings.note(FaultKind::Invoice, id.to_string(), detail);
-            }
-        }
-        for (id, expected, noted) in store::noted(&mut conn, most).await? {
-            let detail = format!("credited: {expected} minor units, and its credit notes sum to {noted}");
-            findings.note(FaultKind::Invoice, id.to_string(), detail);
-        }
-        for (id, expected, booked) in store::payments(&mut conn, most).await? {
+        invoices(&mut conn, findings).await?;
+        for (id, expected, booked) in store::payments(&mut conn, FAULTS_OF_A_KIND_MAX).await? {
             findings.note(FaultKind::Payment, id.to_string(), disagreement(expected, booked));
         }
-        Ok(())
+        given_back(&mut conn, findings).await
     }
+}
+
+/// Where invoices disagree with the ledger, or with their credit notes.
+async fn invoices(conn: &mut impl Conn, findings: &mut Findings) -> Result<(), db::Error> {
+    let compared = [
+        ("earned", store::issued(conn, FAULTS_OF_A_KIND_MAX).await?),
+        ("owed", store::owed(conn, FAULTS_OF_A_KIND_MAX).await?),
+        ("credited", store::credited(conn, FAULTS_OF_A_KIND_MAX).await?),
+        ("tax credited", store::credited_tax(conn, FAULTS_OF_A_KIND_MAX).await?),
+        ("written off", store::written_off(conn, FAULTS_OF_A_KIND_MAX).await?),
+    ];
+    for (what, rows) in compared {
+        for (id, expected, booked) in rows {
+            let detail = format!("{what}: {}", disagreement(expected, booked));
+            findings.note(FaultKind::Invoice, id.to_string(), detail);
+        }
+    }
+    for (id, expected, noted) in store::noted(conn, FAULTS_OF_A_KIND_MAX).await? {
+        let detail = format!("credited: {expected} minor units, and its credit notes sum to {noted}");
+        findings.note(FaultKind::Invoice, id.to_string(), detail);
+    }
+    Ok(())
+}
+
+/// Where receipts and refunds disagree with the ledger, or with each other.
+async fn given_back(conn: &mut impl Conn, findings: &mut Findings) -> Result<(), db::Error> {
+    for (id, expected, booked) in store::receipts(conn, FAULTS_OF_A_KIND_MAX).await? {
+        findings.note(FaultKind::Receipt, id.to_string(), disagreement(expected, booked));
+    }
+    for (id, expected, returned) in store::returned(conn, FAULTS_OF_A_KIND_MAX).await? {
+        let detail = format!("its refunds take {expected} minor units and {returned} are set aside");
+        findings.note(FaultKind::Receipt, id.to_string(), detail);
+    }
+    for (id, expected, booked) in store::refunds(conn, FAULTS_OF_A_KIND_MAX).await? {
+        findings.note(FaultKind::Refund, id.to_string(), disagreement(expected, booked));
+    }
+    for (id,) in store::refunds_of_nobody(conn, FAULTS_OF_A_KIND_MAX).await? {
+        let detail = "is a refund's and no refund knows it".to_owned();
+        findings.note(FaultKind::Refund, id.to_string(), detail);
+    }
+    Ok(())
 }
 
 /// A part of the chain with what stands there. What cannot be read is none.

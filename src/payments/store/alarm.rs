@@ -48,6 +48,42 @@ pub async fn raise(tx: &mut Tx, id: Id<AlarmMark>, alarm: &Alarm, now: Timestamp
     Ok(stored == id)
 }
 
+/// An alarm that was raised.
+#[derive(Clone, Debug, PartialEq, Eq, db::Row)]
+pub struct Raised {
+    /// Its id.
+    pub id: Id<AlarmMark>,
+    /// What kind of thing.
+    pub kind: AlarmKind,
+    /// Whom it concerns, when known.
+    pub organization_id: Option<OrganizationId>,
+    /// What it is about.
+    pub subject: String,
+    /// One sentence.
+    pub detail: String,
+    /// How often it was raised.
+    pub occurrences: i64,
+    /// When it was raised first.
+    pub created_at: Timestamp,
+    /// When it was raised last.
+    pub last_at: Timestamp,
+}
+
+/// The alarms of a time on, the newest first, at most `limit`.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn since(conn: &mut impl Conn, from: Timestamp, limit: i64) -> Result<Vec<Raised>, db::Error> {
+    conn.sql(
+        "SELECT id, kind, organization_id, subject, detail, occurrences, created_at, last_at
+         FROM alarms WHERE created_at >= $1 ORDER BY created_at DESC, id DESC LIMIT $2",
+    )
+    .bind(from)
+    .bind(limit)
+    .all()
+    .await
+}
+
 /// The newest alarms: kind, subject and how often, at most `limit`.
 ///
 /// # Errors

@@ -130,6 +130,37 @@ pub async fn newest_about(conn: &mut impl Conn, subject: &str, limit: i64) -> Re
     .await
 }
 
+/// What was asked, and whether it was answered, without what was said.
+#[derive(Clone, Debug, PartialEq, Eq, db::Row)]
+pub struct Summary {
+    /// What was asked.
+    pub endpoint: Endpoint,
+    /// What for.
+    pub purpose: String,
+    /// The status of HTTP; none without an answer.
+    pub status: Option<i64>,
+    /// Why there is no answer.
+    pub detail: Option<String>,
+    /// When it was asked.
+    pub asked_at: Timestamp,
+    /// When that was over; none when the process ended meanwhile.
+    pub answered_at: Option<Timestamp>,
+}
+
+/// The newest calls, without what was said.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn newest(conn: &mut impl Conn, limit: i64) -> Result<Vec<Summary>, db::Error> {
+    conn.sql(
+        "SELECT endpoint, purpose, status, detail, asked_at, answered_at FROM provider_answers
+         ORDER BY asked_at DESC, id DESC LIMIT $1",
+    )
+    .bind(limit)
+    .all()
+    .await
+}
+
 /// Deletes at most `limit` calls from before `before`, the oldest first, and tells how many.
 ///
 /// # Errors

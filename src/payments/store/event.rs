@@ -123,20 +123,145 @@ pub async fn take_effect(
     Ok(touched == 1)
 }
 
-/// Notifications of any status, the newest first, after a place in that order.
+/// A notification with all that is kept of it.
+#[derive(Clone, Debug, db::Row)]
+pub struct Stored {
+    /// Its id.
+    pub id: EventId,
+    /// Where it stands.
+    pub status: EventStatus,
+    /// The bytes.
+    pub body: Vec<u8>,
+    /// The headers that may matter, as JSON.
+    pub headers: String,
+    /// When the same bytes came last.
+    pub last_received_at: Timestamp,
+}
+
+/// A notification with all that is kept of it.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn stored(conn: &mut impl Conn, id: EventId) -> Result<Option<Stored>, db::Error> {
+    conn.sql("SELECT id, status, body, headers, last_received_at FROM provider_events WHERE id = $1")
+        .bind(id)
+        .optional()
+        .await
+}
+
+/// A notification as operators see it.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn get(conn: &mut impl Conn, id: EventId) -> Result<Option<ProviderEvent>, db::Error> {
+    conn.sql(
+        "SELECT id, provider, status, detail, peer, payment_status, provider_payment_id, payment_reference, deliveries,
+                received_at, applied_at
+         FROM provider_events WHERE id = $1",
+    )
+    .bind(id)
+    .optional()
+    .await
+}
+
+/// The notification that has these bytes.
+///
+/// # Errors
+/// What the database refuses; [`db::Error::NotFound`] when there is none.
+pub async fn id_of(conn: &mut impl Conn, body_hash: &[u8]) -> Result<EventId, db::Error> {
+    let (id,): (EventId,) = conn
+        .sql("SELECT id FROM provider_events WHERE provider = $1 AND body_hash = $2")
+        .bind(Provider::Payfast)
+        .bind(body_hash.to_vec())
+        .one()
+        .await?;
+    Ok(id)
+}
+
+/// Has a notification wait to be decided again. False when it had its effect, or is not there.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn reopen(tx: &mut Tx, id: EventId) -> Result<bool, db::Error> {
+    let touched = tx
+        .sql("UPDATE provider_events SET status = $2, applied_at = NULL WHERE id = $1 AND status <> $3")
+        .bind(id)
+        .bind(EventStatus::Received)
+        .bind(EventStatus::Applied)
+        .execute()
+        .await?;
+    Ok(touched == 1)
+}
+
+/// Since when the notification waits that is undecided the longest; `None` when all are decided.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn oldest_undecided(conn: &mut impl Conn) -> Result<Option<Timestamp>, db::Error> {
+    let row: Option<(Timestamp,)> = conn
+        .sql("SELECT received_at FROM provider_events WHERE status = $1 ORDER BY received_at, id LIMIT 1")
+        .bind(EventStatus::Received)
+        .optional()
+        .await?;
+    Ok(row.map(|(at,)| at))
+}
+
+/// Which notifications are wanted, beside their place in the order.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Those of this status.
+    pub status: Option<EventStatus>,
+    /// Those that name this payment of ours.
+    pub payment_reference: Option<String>,
+    /// Those of this payment at the provider.
+    pub provider_payment_id: Option<String>,
+    /// Those that came at this time or later.
+    pub from: Option<Timestamp>,
+}
+
+impl Wanted {
+    fn status(&self) -> &'static str {
+        self.status.map_or("", EventStatus::as_str)
+    }
+
+    fn from(&self) -> Timestamp {
+        self.from.unwrap_or(Timestamp::from_micros(0))
+    }
+}
+
+/// Notifications, the newest first, after a place in that order.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn page(
     conn: &mut impl Conn,
+    wanted: &Wanted,
+    after: (Timestamp, EventId),
+    limit: i64,
+) -> Result<Vec<ProviderEvent>, db::Error> {
+    match wanted {
+        Wanted { provider_payment_id: Some(id), .. } => {
+            of_provider_payment(conn, wanted, id, after, limit).await
+        }
+        Wanted { payment_reference: Some(id), .. } => of_reference(conn, wanted, id, after, limit).await,
+        Wanted { status: Some(status), .. } => of_status(conn, wanted, *status, after, limit).await,
+        Wanted { .. } => of_any(conn, wanted, after, limit).await,
+    }
+}
+
+async fn of_any(
+    conn: &mut impl Conn,
+    wanted: &Wanted,
     after: (Timestamp, EventId),
     limit: i64,
 ) -> Result<Vec<ProviderEvent>, db::Error> {
     conn.sql(
         "SELECT id, provider, status, detail, peer, payment_status, provider_payment_id, payment_reference, deliveries,
                 received_at, applied_at
-         FROM provider_events WHERE (received_at, id) < ($1, $2) ORDER BY received_at DESC, id DESC LIMIT $3",
+         FROM provider_events WHERE received_at >= $1 AND (received_at, id) < ($2, $3)
+         ORDER BY received_at DESC, id DESC LIMIT $4",
     )
+    .bind(wanted.from())
     .bind(after.0)
     .bind(after.1)
     .bind(limit)
@@ -144,12 +269,9 @@ pub async fn page(
     .await
 }
 
-/// Notifications of one status, the newest first, after a place in that order.
-///
-/// # Errors
-/// What the database refuses.
-pub async fn page_of(
+async fn of_status(
     conn: &mut impl Conn,
+    wanted: &Wanted,
     status: EventStatus,
     after: (Timestamp, EventId),
     limit: i64,
@@ -157,10 +279,61 @@ pub async fn page_of(
     conn.sql(
         "SELECT id, provider, status, detail, peer, payment_status, provider_payment_id, payment_reference, deliveries,
                 received_at, applied_at
-         FROM provider_events WHERE status = $1 AND (received_at, id) < ($2, $3)
-         ORDER BY received_at DESC, id DESC LIMIT $4",
+         FROM provider_events WHERE status = $1 AND received_at >= $2 AND (received_at, id) < ($3, $4)
+         ORDER BY received_at DESC, id DESC LIMIT $5",
     )
     .bind(status)
+    .bind(wanted.from())
+    .bind(after.0)
+    .bind(after.1)
+    .bind(limit)
+    .all()
+    .await
+}
+
+async fn of_reference(
+    conn: &mut impl Conn,
+    wanted: &Wanted,
+    reference: &str,
+    after: (Timestamp, EventId),
+    limit: i64,
+) -> Result<Vec<ProviderEvent>, db::Error> {
+    conn.sql(
+        "SELECT id, provider, status, detail, peer, payment_status, provider_payment_id, payment_reference, deliveries,
+                received_at, applied_at
+         FROM provider_events
+         WHERE payment_reference = $1 AND ($2 = '' OR status = $2) AND received_at >= $3 AND (received_at, id) < ($4, $5)
+         ORDER BY received_at DESC, id DESC LIMIT $6",
+    )
+    .bind(reference)
+    .bind(wanted.status())
+    .bind(wanted.from())
+    .bind(after.0)
+    .bind(after.1)
+    .bind(limit)
+    .all()
+    .await
+}
+
+async fn of_provider_payment(
+    conn: &mut impl Conn,
+    wanted: &Wanted,
+    provider_payment_id: &str,
+    after: (Timestamp, EventId),
+    limit: i64,
+) -> Result<Vec<ProviderEvent>, db::Error> {
+    conn.sql(
+        "SELECT id, provider, status, detail, peer, payment_status, provider_payment_id, payment_reference, deliveries,
+                received_at, applied_at
+         FROM provider_events
+         WHERE provider_payment_id = $1 AND ($2 = '' OR status = $2) AND ($3 = '' OR payment_reference = $3)
+           AND received_at >= $4 AND (received_at, id) < ($5, $6)
+         ORDER BY received_at DESC, id DESC LIMIT $7",
+    )
+    .bind(provider_payment_id)
+    .bind(wanted.status())
+    .bind(wanted.payment_reference.as_deref().unwrap_or_default())
+    .bind(wanted.from())
     .bind(after.0)
     .bind(after.1)
     .bind(limit)

@@ -23,12 +23,14 @@ pub struct Suspect {
 
 /// Marks the id of a suspect.
 pub enum SuspectMark {}
+/// The id of a suspect.
+pub type SuspectId = Id<SuspectMark>;
 
 /// Stores a suspect.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn insert(tx: &mut Tx, id: Id<SuspectMark>, suspect: &Suspect) -> Result<(), db::Error> {
+pub async fn insert(tx: &mut Tx, id: SuspectId, suspect: &Suspect) -> Result<(), db::Error> {
     tx.sql(
         "INSERT INTO provider_quarantine (id, provider, listed_source, body, peer, headers, reason, received_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -62,6 +64,64 @@ pub async fn prune(tx: &mut Tx, listed_source: bool, before: Timestamp, keep: i6
     .bind(keep)
     .execute()
     .await
+}
+
+/// A suspect as it is kept.
+#[derive(Clone, Debug, db::Row)]
+pub struct Kept {
+    /// Its id.
+    pub id: SuspectId,
+    /// The bytes; of long ones the beginning.
+    pub body: Vec<u8>,
+    /// The address that it came from.
+    pub peer: String,
+    /// The headers that may matter, as JSON.
+    pub headers: String,
+    /// What is wrong with it.
+    pub reason: String,
+    /// When it came.
+    pub received_at: Timestamp,
+}
+
+/// A suspect.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn get(conn: &mut impl Conn, id: SuspectId) -> Result<Option<Kept>, db::Error> {
+    conn.sql("SELECT id, body, peer, headers, reason, received_at FROM provider_quarantine WHERE id = $1")
+        .bind(id)
+        .optional()
+        .await
+}
+
+/// Suspects that came from a time on and before another, the newest first, after a place in that order.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn page(
+    conn: &mut impl Conn,
+    from: Timestamp,
+    after: (Timestamp, SuspectId),
+    limit: i64,
+) -> Result<Vec<Kept>, db::Error> {
+    conn.sql(
+        "SELECT id, body, peer, headers, reason, received_at FROM provider_quarantine
+         WHERE received_at >= $1 AND (received_at, id) < ($2, $3) ORDER BY received_at DESC, id DESC LIMIT $4",
+    )
+    .bind(from)
+    .bind(after.0)
+    .bind(after.1)
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Takes a suspect out. False when it is not there any more.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn release(tx: &mut Tx, id: SuspectId) -> Result<bool, db::Error> {
+    Ok(tx.sql("DELETE FROM provider_quarantine WHERE id = $1").bind(id).execute().await? == 1)
 }
 
 /// How many suspects are kept.

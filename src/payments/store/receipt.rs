@@ -1,7 +1,7 @@
 //! Receipts: money that arrived.
 
 use crate::db::{self, Conn, Tx};
-use crate::payments::model::{InvoiceId, PaymentId, Receipt, ReceiptId};
+use crate::payments::model::{EventId, InvoiceId, PaymentId, Receipt, ReceiptId, ReceiptStatus};
 
 /// Stores that money arrived.
 ///
@@ -75,4 +75,89 @@ pub async fn lock(tx: &mut Tx, id: ReceiptId) -> Result<Receipt, db::Error> {
     .bind(id)
     .one()
     .await
+}
+
+/// The money that paid the invoice of a payment, if it came. For the platform.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn applied_of_payment(
+    conn: &mut impl Conn,
+    payment_id: PaymentId,
+) -> Result<Option<Receipt>, db::Error> {
+    conn.sql(
+        "SELECT id, organization_id, payment_id, invoice_id, event_id, provider, provider_payment_id, status, currency,
+                gross_minor, fee_minor, returned_minor, test, created_at
+         FROM receipts WHERE payment_id = $1 AND status = $2 ORDER BY created_at, id LIMIT 1",
+    )
+    .bind(payment_id)
+    .bind(ReceiptStatus::Applied)
+    .optional()
+    .await
+}
+
+/// The money that a notification told of, if it told of any. For the platform.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn of_event(conn: &mut impl Conn, event_id: EventId) -> Result<Option<Receipt>, db::Error> {
+    conn.sql(
+        "SELECT id, organization_id, payment_id, invoice_id, event_id, provider, provider_payment_id, status, currency,
+                gross_minor, fee_minor, returned_minor, test, created_at
+         FROM receipts WHERE event_id = $1 ORDER BY created_at, id LIMIT 1",
+    )
+    .bind(event_id)
+    .optional()
+    .await
+}
+
+/// A receipt. For the platform.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn get(conn: &mut impl Conn, id: ReceiptId) -> Result<Option<Receipt>, db::Error> {
+    conn.sql(
+        "SELECT id, organization_id, payment_id, invoice_id, event_id, provider, provider_payment_id, status, currency,
+                gross_minor, fee_minor, returned_minor, test, created_at
+         FROM receipts WHERE id = $1",
+    )
+    .bind(id)
+    .optional()
+    .await
+}
+
+/// Writes what was given back of a locked receipt, or is about to be.
+///
+/// # Errors
+/// What the database refuses: more than the whole.
+pub async fn set_returned(tx: &mut Tx, receipt: &Receipt) -> Result<(), db::Error> {
+    tx.sql(
+        "UPDATE receipts SET returned_minor = $3 WHERE id = $2 AND organization_id IS NOT DISTINCT FROM $1",
+    )
+    .bind(receipt.organization_id)
+    .bind(receipt.id)
+    .bind(receipt.returned_minor)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Writes that a locked receipt, which was nobody's order's, paid an invoice after all.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn set_applied(tx: &mut Tx, receipt: &Receipt) -> Result<(), db::Error> {
+    tx.sql(
+        "UPDATE receipts SET organization_id = $2, payment_id = $3, invoice_id = $4, status = $5
+         WHERE id = $1 AND status = $6",
+    )
+    .bind(receipt.id)
+    .bind(receipt.organization_id)
+    .bind(receipt.payment_id)
+    .bind(receipt.invoice_id)
+    .bind(ReceiptStatus::Applied)
+    .bind(ReceiptStatus::Unapplied)
+    .execute()
+    .await?;
+    Ok(())
 }

@@ -2,7 +2,8 @@
 //! answer is of one moment.
 
 use crate::db::{self, Conn};
-use crate::payments::model::{InvoiceId, PaymentId};
+use crate::payments::model::posted::TransactionId;
+use crate::payments::model::{InvoiceId, PaymentId, ReceiptId, RefundId};
 
 /// Invoices that disagree with the ledger about what they earned: what an issued one should have, or 0 for one that is
 /// not issued, and what the ledger says, tax included.
@@ -136,7 +137,7 @@ pub async fn written_off(conn: &mut impl Conn, limit: i64) -> Result<Vec<(Invoic
 }
 
 /// Payments that disagree with the ledger: what a settled one should have brought, or 0 for one that is not settled,
-/// and what the ledger says that it brought, fee included.
+/// and what the ledger says that it brought, fee included; what was held for it before included.
 ///
 /// # Errors
 /// What the database refuses.
@@ -149,9 +150,92 @@ pub async fn payments(conn: &mut impl Conn, limit: i64) -> Result<Vec<(PaymentId
              FROM payments AS payment
              LEFT JOIN ledger_transactions AS head ON head.payment_id = payment.id AND head.kind = 'settlement'
              LEFT JOIN ledger_entries AS entry
-                    ON entry.transaction_id = head.id AND entry.account_id IN ('payfast_clearing', 'provider_fees')
+                    ON entry.transaction_id = head.id AND entry.account_id IN ('payfast_clearing', 'provider_fees', 'unapplied_receipts')
              GROUP BY payment.id, payment.status, payment.amount_minor
          ) AS compared WHERE expected <> booked ORDER BY id LIMIT $1",
+    )
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Receipts that disagree with the ledger about what came in: what should have, and what the ledger says, fee included.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn receipts(conn: &mut impl Conn, limit: i64) -> Result<Vec<(ReceiptId, i64, i64)>, db::Error> {
+    conn.sql(
+        "SELECT id, expected, booked FROM (
+             SELECT receipt.id AS id, receipt.gross_minor AS expected,
+                    CAST(coalesce(sum(entry.amount_minor), 0) AS bigint) AS booked
+             FROM receipts AS receipt
+             LEFT JOIN ledger_transactions AS head
+                    ON head.event_id = receipt.event_id AND head.kind IN ('settlement', 'unapplied_receipt')
+             LEFT JOIN ledger_entries AS entry
+                    ON entry.transaction_id = head.id AND entry.account_id IN ('payfast_clearing', 'provider_fees')
+             GROUP BY receipt.id, receipt.gross_minor
+         ) AS compared WHERE expected <> booked ORDER BY id LIMIT $1",
+    )
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Receipts of which another amount is set aside or given back than their refunds say: what they say, and what is.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn returned(conn: &mut impl Conn, limit: i64) -> Result<Vec<(ReceiptId, i64, i64)>, db::Error> {
+    conn.sql(
+        "SELECT id, expected, returned FROM (
+             SELECT receipt.id AS id, receipt.returned_minor AS returned,
+                    CAST(coalesce(sum(refund.amount_minor), 0) AS bigint) AS expected
+             FROM receipts AS receipt
+             LEFT JOIN refunds AS refund
+                    ON refund.receipt_id = receipt.id AND refund.status IN ('approved', 'sent', 'unknown', 'succeeded')
+             GROUP BY receipt.id, receipt.returned_minor
+         ) AS compared WHERE expected <> returned ORDER BY id LIMIT $1",
+    )
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Refunds that disagree with the ledger: what one that succeeded should have taken from what we owe, or 0 for any
+/// other, and what the ledger says. Credit that a credit note gave is that note's.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn refunds(conn: &mut impl Conn, limit: i64) -> Result<Vec<(RefundId, i64, i64)>, db::Error> {
+    conn.sql(
+        "SELECT id, expected, booked FROM (
+             SELECT refund.id AS id,
+                    CASE WHEN refund.status = 'succeeded'
+                              AND (refund.destination = 'source' OR receipt.status = 'unapplied')
+                         THEN refund.amount_minor ELSE 0 END AS expected,
+                    CAST(coalesce(sum(entry.amount_minor), 0) AS bigint) AS booked
+             FROM refunds AS refund
+             JOIN receipts AS receipt ON receipt.id = refund.receipt_id
+             LEFT JOIN ledger_entries AS entry
+                    ON entry.transaction_id = refund.transaction_id AND entry.amount_minor > 0
+                       AND entry.account_id IN ('customer_credit', 'unapplied_receipts')
+             GROUP BY refund.id, refund.status, refund.destination, receipt.status, refund.amount_minor
+         ) AS compared WHERE expected <> booked ORDER BY id LIMIT $1",
+    )
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Transactions of refunds that no refund knows.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn refunds_of_nobody(conn: &mut impl Conn, limit: i64) -> Result<Vec<(TransactionId,)>, db::Error> {
+    conn.sql(
+        "SELECT head.id FROM ledger_transactions AS head
+         WHERE head.kind = 'refund' AND NOT EXISTS (SELECT 1 FROM refunds AS refund WHERE refund.transaction_id = head.id)
+         ORDER BY head.id LIMIT $1",
     )
     .bind(limit)
     .all()

@@ -15,15 +15,20 @@ use capecontrol::base::{Currency, Money};
 use capecontrol::db::{Conn as _, Scope};
 use capecontrol::jobs::JobId;
 use capecontrol::payments::model::draft::{DraftLine, TaxRate};
-use capecontrol::payments::service::{CreateCreditNote, CreateInvoice};
+use capecontrol::payments::model::ledger::{self, Kind};
+use capecontrol::payments::service::{CreateCreditNote, CreateInvoice, EventFilter};
+use capecontrol::payments::store::ledger::Head;
 use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::chat::v1 as chat;
 use capecontrol::proto::capecontrol::marketplace::v1 as marketplace;
 use capecontrol::proto::capecontrol::operations::v1 as operations;
 use capecontrol::proto::capecontrol::payments::v1 as payments;
+use capecontrol::rpc::encode;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
+use crate::store::payments::{itn, post};
+use crate::store::refunds::{promote, wish};
 use crate::support::app::PASSWORD;
 use crate::support::{App, Person, insert_account};
 
@@ -63,6 +68,13 @@ pub struct Party {
     pub session_id: String,
     /// A job that failed for good.
     pub job_id: String,
+    /// A payment of theirs that succeeded, and the provider's id of it.
+    pub paid_payment_id: String,
+    pub provider_payment_id: String,
+    /// A notification of money for nobody's order.
+    pub provider_event_id: String,
+    /// A refund that somebody else proposed.
+    pub refund_id: String,
 }
 
 impl Party {
@@ -92,6 +104,10 @@ impl Party {
             reset_token: String::new(),
             session_id: String::new(),
             job_id: dead_job(t).await,
+            paid_payment_id: String::new(),
+            provider_payment_id: String::new(),
+            provider_event_id: String::new(),
+            refund_id: String::new(),
         };
         party.verify_token = party.link(t, LinkPurpose::VerifyEmail).await;
         party.reset_token = party.link(t, LinkPurpose::ResetPassword).await;
@@ -108,9 +124,36 @@ impl Party {
             party.person.payments().create_checkout(create_checkout(&party)).await.unwrap().into_inner();
         (party.payment_id, party.invoice_id) = (checkout.payment_id, checkout.invoice_id);
         party.be_charged(t).await;
+        for _ in 0..2 {
+            party.overpay(t).await;
+        }
         party.found_a_team(t, name).await;
         party.get_programs(t, name).await;
+        party.pay(t, name).await;
         party
+    }
+
+    /// Money that came: for a payment of theirs, and for nobody's order; and the wish to give some of it back.
+    async fn pay(&mut self, t: &App, name: &str) {
+        let plan = payments::PlanItem { plan_id: "live-verification".to_owned(), billing_cycle: 1 };
+        let item = Some(payments::create_checkout_request::Item::Plan(plan));
+        let small = payments::CreateCheckoutRequest { item, ..create_checkout(self) };
+        let sold = self.person.payments().create_checkout(small).await.unwrap().into_inner();
+        let (service, number) = (&t.node.payments, t.world.below(1 << 60));
+        (self.paid_payment_id, self.provider_payment_id) = (sold.payment_id, format!("{name}{number}"));
+        let nobodys = format!("{name}{number}x");
+        post(service, itn(&self.paid_payment_id, &self.provider_payment_id, "COMPLETE", "5.00")).await;
+        post(service, itn("nobody's", &nobodys, "COMPLETE", "7.00")).await;
+        t.run_jobs().await;
+        let mut filter = EventFilter::default();
+        filter.wanted.provider_payment_id = Some(nobodys);
+        let found = service.list_provider_events(&Caller::system("test"), &filter, None, 1).await.unwrap();
+        self.provider_event_id = found[0].place().id.to_string();
+        let (account, personal) =
+            insert_account(&t.db, &t.world, &format!("maker-for-{name}@example.org")).await;
+        let maker = promote(&t.db, &t.world, account, personal).await;
+        let wish = wish(self.paid_payment_id.parse().unwrap(), Some(100));
+        self.refund_id = service.refund_payment(&maker, wish, None).await.unwrap().id.to_string();
     }
 
     /// Has the platform's staff write two invoices, issue one, and take something off it, twice.
@@ -140,6 +183,25 @@ impl Party {
             let note = payments.create_credit_note(&staff, credit, None).await.unwrap();
             self.credit_note_id = note.id.to_string();
         }
+    }
+
+    /// Books money that came for the payment and is not what it costs.
+    async fn overpay(&self, t: &App) {
+        let cent = Money::new(1, Currency::Zar);
+        let head = Head {
+            id: t.world.id(),
+            organization_id: Some(self.person.organization_id),
+            kind: Kind::UnappliedReceipt,
+            payment_id: Some(self.payment_id.parse().unwrap()),
+            invoice_id: Some(self.invoice_id.parse().unwrap()),
+            event_id: None,
+            memo: "one cent".to_owned(),
+            at: t.world.now(),
+        };
+        let books = ledger::unapplied_receipt(cent, Money::zero(Currency::Zar)).unwrap();
+        let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
+        capecontrol::payments::store::ledger::post(&mut tx, &head, &books).await.unwrap();
+        tx.commit().await.unwrap();
     }
 
     async fn found_a_team(&mut self, t: &App, name: &str) {
@@ -511,11 +573,28 @@ pub const REQUESTS: &[Request] = &[
     ("/capecontrol.payments.v1.InvoiceService/VoidInvoice", |p| {
         payments::VoidInvoiceRequest { invoice_id: p.draft_id.clone(), ..Default::default() }.encode_to_vec()
     }),
-    ("/capecontrol.payments.v1.PaymentOperationsService/ListProviderEvents", |_| {
-        payments::ListProviderEventsRequest::default().encode_to_vec()
+    ("/capecontrol.payments.v1.PaymentOperationsService/GetProviderEvent", |p| {
+        payments::GetProviderEventRequest { provider_event_id: p.provider_event_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentOperationsService/GetProviderStatus", |_| {
+        payments::GetProviderStatusRequest {}.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentOperationsService/ListProviderEvents", |p| {
+        let (payment_id, provider_payment_id) = (p.paid_payment_id.clone(), p.provider_payment_id.clone());
+        payments::ListProviderEventsRequest { payment_id, provider_payment_id, ..Default::default() }
+            .encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentOperationsService/ReplayProviderEvent", |p| {
+        let provider_event_id = p.provider_event_id.clone();
+        payments::ReplayProviderEventRequest { provider_event_id, ..Default::default() }.encode_to_vec()
     }),
     ("/capecontrol.payments.v1.PaymentOperationsService/VerifyLedger", |_| {
         payments::VerifyLedgerRequest::default().encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/ApproveRefund", |p| {
+        let (refund_id, note) = (p.refund_id.clone(), "they are right".to_owned());
+        let decision = payments::RefundDecision::Approve.into();
+        payments::ApproveRefundRequest { refund_id, decision, note, ..Default::default() }.encode_to_vec()
     }),
     ("/capecontrol.payments.v1.PaymentsService/CreateCheckout", |p| create_checkout(p).encode_to_vec()),
     ("/capecontrol.payments.v1.PaymentsService/CreateCheckout", |p| {
@@ -531,6 +610,48 @@ pub const REQUESTS: &[Request] = &[
     }),
     ("/capecontrol.payments.v1.PaymentsService/GetPayment", |p| {
         payments::GetPaymentRequest { payment_id: p.payment_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/GetRefund", |p| {
+        payments::GetRefundRequest { refund_id: p.refund_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/ListRefunds", |p| {
+        let payment_id = p.paid_payment_id.clone();
+        payments::ListRefundsRequest { payment_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/RefundPayment", |p| {
+        let source = payments::refund_payment_request::Source::PaymentId(p.paid_payment_id.clone());
+        let amount = Some(encode::money(Money::new(150, Currency::Zar)));
+        payments::RefundPaymentRequest { amount, ..refund(source) }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/RefundPayment", |p| {
+        let source = payments::refund_payment_request::Source::ProviderEventId(p.provider_event_id.clone());
+        refund(source).encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/ExportTransactions", |p| {
+        let organization_id = p.organization_id.clone();
+        payments::ExportTransactionsRequest { organization_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/GetPaymentReport", |p| {
+        let (organization_id, interval) = (p.organization_id.clone(), payments::ReportInterval::Week.into());
+        payments::GetPaymentReportRequest { organization_id, interval, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/ListPayments", |p| {
+        payments::ListPaymentsRequest {
+            organization_id: p.organization_id.clone(),
+            invoice_id: p.invoice_id.clone(),
+            provider_reference: "1089250".to_owned(),
+            ..Default::default()
+        }
+        .encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/ListTransactions", |p| {
+        payments::ListTransactionsRequest {
+            organization_id: p.organization_id.clone(),
+            payment_id: p.payment_id.clone(),
+            invoice_id: p.invoice_id.clone(),
+            ..Default::default()
+        }
+        .encode_to_vec()
     }),
     ("/capecontrol.payments.v1.PaymentsService/UpdateBillingProfile", |p| {
         let profile = payments::BillingProfile { name: "Ada (Pty) Ltd".to_owned(), ..Default::default() };
@@ -604,6 +725,11 @@ fn install(party: &Party) -> marketplace::InstallListingRequest {
         listing_id: SUPPORT.to_owned(),
         ..Default::default()
     }
+}
+
+fn refund(source: payments::refund_payment_request::Source) -> payments::RefundPaymentRequest {
+    let reason = "paid twice".to_owned();
+    payments::RefundPaymentRequest { source: Some(source), reason, ..Default::default() }
 }
 
 fn rand(units: i64) -> capecontrol::proto::google::r#type::Money {

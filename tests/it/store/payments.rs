@@ -21,7 +21,7 @@ use capecontrol::payments::payfast::confirmation::Confirmation;
 use capecontrol::payments::payfast::itn::{Itn, signed_body};
 use capecontrol::payments::provider::Confirm;
 use capecontrol::payments::service::{
-    CreateCheckout, Incoming, Item, ProfileChange, Receipt, UpdateBillingProfile,
+    CreateCheckout, EventFilter, Incoming, Item, ProfileChange, Receipt, SeenEvent, UpdateBillingProfile,
 };
 use capecontrol::payments::{
     BILLING_DETAILS_REQUIRED, Error, INVOICE_NOT_OPEN, Options, PAYMENT_OVER, PAYMENT_UNDER_WAY,
@@ -35,7 +35,7 @@ use crate::support::{Fixture, START, audit_log, ledger, on_both, somebody};
 pub struct Told(Mutex<Vec<Confirmation>>);
 
 impl Told {
-    fn next(answers: &[Confirmation]) -> Arc<Self> {
+    pub fn next(answers: &[Confirmation]) -> Arc<Self> {
         Arc::new(Self(Mutex::new(answers.iter().rev().copied().collect())))
     }
 }
@@ -74,7 +74,7 @@ pub fn wish(plan_id: &str, cycle: Cycle) -> CreateCheckout {
     }
 }
 
-async fn checkout(service: &Service, caller: &Caller, plan_id: &str, cycle: Cycle) -> Checkout {
+pub async fn checkout(service: &Service, caller: &Caller, plan_id: &str, cycle: Cycle) -> Checkout {
     service.create_checkout(caller, wish(plan_id, cycle), None).await.unwrap()
 }
 
@@ -101,23 +101,28 @@ pub async fn post(service: &Service, body: Vec<u8>) -> Receipt {
     service.receive(Incoming { body, peer, headers: Vec::new() }).await.unwrap()
 }
 
-async fn deliver(service: &Service, worker: &Worker, body: Vec<u8>) {
+pub async fn deliver(service: &Service, worker: &Worker, body: Vec<u8>) {
     assert_eq!(post(service, body).await, Receipt::Stored);
     worker.run_due().await.unwrap();
 }
 
-async fn events(service: &Service) -> Vec<(EventStatus, String)> {
-    let events = service.list_provider_events(&Caller::system("test"), None, None, 100).await.unwrap();
-    events.into_iter().map(|event| (event.status, event.detail)).collect()
+pub async fn events(service: &Service) -> Vec<(EventStatus, String)> {
+    let all = EventFilter::default();
+    let events = service.list_provider_events(&Caller::system("test"), &all, None, 100).await.unwrap();
+    let signed = events.into_iter().filter_map(|event| match event {
+        SeenEvent::Signed(event) => Some((event.status, event.detail)),
+        SeenEvent::Quarantined { .. } => None,
+    });
+    signed.collect()
 }
 
-async fn alarms(t: &Fixture) -> Vec<(AlarmKind, i64)> {
+pub async fn alarms(t: &Fixture) -> Vec<(AlarmKind, i64)> {
     let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
     let alarms = store::alarm::newest(&mut conn, 100).await.unwrap();
     alarms.into_iter().map(|(kind, _, occurrences)| (kind, occurrences)).collect()
 }
 
-async fn jobs_left(t: &Fixture) -> i64 {
+pub async fn jobs_left(t: &Fixture) -> i64 {
     let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
     capecontrol::jobs::store::count(&mut conn).await.unwrap().into_iter().map(|(_, count)| count).sum()
 }
@@ -130,12 +135,12 @@ pub async fn balances(service: &Service) -> Vec<(Account, i64)> {
     balances.filter(|(_, minor)| *minor != 0).collect()
 }
 
-async fn status(service: &Service, caller: &Caller, id: PaymentId) -> PaymentStatus {
+pub async fn status(service: &Service, caller: &Caller, id: PaymentId) -> PaymentStatus {
     service.get_payment(caller, id).await.unwrap().status
 }
 
 /// Says who is invoiced, as the law wants it of invoices above R5 000.
-async fn name_recipient(service: &Service, caller: &Caller) {
+pub async fn name_recipient(service: &Service, caller: &Caller) {
     let change = ProfileChange {
         name: Some("Ada Ltd".to_owned()),
         address: Some("1 Long Street, Cape Town".to_owned()),
@@ -571,7 +576,7 @@ on_both! {
             assert!(service.get_subscription(&bob, organization_id).await.is_err());
             assert!(service.get_billing_profile(&bob, organization_id).await.is_err());
         }
-        assert!(service.list_provider_events(&ada, None, None, 10).await.is_err());
+        assert!(service.list_provider_events(&ada, &EventFilter::default(), None, 10).await.is_err());
         assert!(service.verify_ledger(&ada).await.is_err());
     }
 
