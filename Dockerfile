@@ -20,6 +20,7 @@ COPY build.rs ./
 COPY proto proto
 COPY third_party third_party
 COPY migrations migrations
+COPY assets assets
 COPY src src
 # What came with the sources is older than what was just built, and would not be looked at.
 RUN touch build.rs src/lib.rs src/main.rs \

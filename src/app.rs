@@ -201,18 +201,9 @@ impl App {
         auth.prepare().await?;
         let market = Arc::new(market::Service::new(db.clone(), world.clone(), auth.audit().clone()));
         let operations = Arc::new(operators(&config, db.clone(), world.clone(), Arc::clone(&auth)));
-        let ledger = payments::Ledger::new(db.clone(), world.clone(), auth.audit().clone(), &root);
         let options = payments_options(&config);
         let provider = Arc::new(Http::new(&options)?);
-        let payments = payments::Service::new(
-            db.clone(),
-            world.clone(),
-            options.clone(),
-            provider.clone(),
-            auth.audit().clone(),
-            ledger,
-        );
-        let payments = Arc::new(payments.over(Arc::new(Api::new(&options, world.clone())?)));
+        let payments = till(db.clone(), world.clone(), &options, provider.clone(), &auth, &root)?;
         auth.ask_before_closing(payments.clone());
         let outside = chat::Outside {
             auth: Arc::clone(&auth),
@@ -465,6 +456,21 @@ fn operators(config: &Config, db: Db, world: World, auth: Arc<auth::Service>) ->
     };
     let alarms = Box::new(alarms::OfPayments::new(db.clone()));
     operations::Service::new(db, world, auth, alarms, options)
+}
+
+fn till(
+    db: Db,
+    world: World,
+    options: &payments::Options,
+    provider: Arc<Http>,
+    auth: &auth::Service,
+    root: &RootKey,
+) -> Result<Arc<payments::Service>, Error> {
+    let audit = auth.audit().clone();
+    let ledger = payments::Ledger::new(db.clone(), world.clone(), audit.clone(), root);
+    let api = Arc::new(Api::new(options, world.clone())?);
+    let payments = payments::Service::new(db, world, options.clone(), provider, audit, ledger);
+    Ok(Arc::new(payments.over(api)))
 }
 
 fn payments_options(config: &Config) -> payments::Options {

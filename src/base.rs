@@ -5,6 +5,7 @@
 
 pub mod breaker;
 pub mod clock;
+pub mod csv;
 pub mod fault;
 pub mod id;
 pub mod money;

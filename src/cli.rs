@@ -14,6 +14,7 @@ mod jobs;
 mod ledger;
 mod log;
 mod payfast;
+mod report;
 mod serve;
 mod stripe;
 mod token;
@@ -75,7 +76,7 @@ enum Command {
     /// Verify the audit log, read it, and hand it out.
     #[command(subcommand, after_long_help = GROUP)]
     Audit(audit::Command),
-    /// Verify the ledger, list the heads of its chain, and make its balances anew.
+    /// Verify the ledger, report on it, list the heads of its chain, and make its balances anew.
     #[command(subcommand, after_long_help = GROUP)]
     Ledger(ledger::Command),
     /// Write a backup of the database to a folder, also while a node serves from it.

@@ -3,8 +3,10 @@
 //! A domain writes the words; this module knows no occasion for a letter, only how one leaves: as a file, or through an
 //! SMTP server behind a [`Breaker`]. A letter waits sealed with the root key, for its links may be credentials.
 
+mod attachment;
 mod compose;
 mod file;
+pub mod parts;
 mod route;
 mod smtp;
 
@@ -17,6 +19,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+pub use attachment::{ATTACHED_BYTES_MAX, ATTACHMENTS_MAX, Attachment, Unattachable};
 pub use compose::Sender;
 pub use file::FileMailer;
 pub use route::Route;
@@ -46,8 +49,20 @@ pub struct Mail {
     pub text: String,
     /// The same as HTML. Whatever came from people must be escaped in it.
     pub html: String,
+    /// What comes with it.
+    pub attachments: Vec<Attachment>,
     /// Until when it is of use; none when it always is.
     pub good_until: Option<Timestamp>,
+}
+
+impl Mail {
+    /// A letter to this address, with nothing attached.
+    #[must_use]
+    pub fn to(address: &str, letter: parts::Letter) -> Self {
+        let parts::Letter { subject, text, html } = letter;
+        let (to, subject) = (address.to_owned(), subject.to_owned());
+        Self { to, subject, text, html, attachments: Vec::new(), good_until: None }
+    }
 }
 
 /// Addresses and words tell of people, so that neither reaches a log.

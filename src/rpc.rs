@@ -8,6 +8,7 @@ mod body;
 pub mod cors;
 pub mod decode;
 pub mod encode;
+pub mod export;
 pub mod gate;
 pub mod health;
 mod idle;
@@ -25,6 +26,7 @@ pub mod telemetry;
 
 mod open;
 
+pub use export::Exports;
 pub use open::{Mutation, open, open_mutation, open_stream, refusals};
 pub use page::{Page, Pages};
 pub(crate) use status::status_from;

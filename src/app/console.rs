@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::start::existing_root_key;
-use super::{Error, auth_options, operators};
+use super::{Error, auth_options, operators, payments_options};
 use crate::base::World;
 use crate::config::Config;
 use crate::db::{self, Access, Db};
 use crate::keyring::RootKey;
+use crate::payments::provider::Http;
 use crate::{auth, operations, payments};
 
 /// How long a command waits for its turn to write. A node never holds a SQLite file for so long.
@@ -60,6 +61,17 @@ impl Console {
         let ledger = payments::Ledger::new(db.clone(), world.clone(), auth.audit().clone(), &root);
         let operations = operators(config, db.clone(), world, Arc::clone(&auth));
         Ok(Self { db, auth, operations, ledger, has_keys })
+    }
+
+    /// Money, for commands that read about it.
+    ///
+    /// # Errors
+    /// When the provider's client cannot be made.
+    pub fn payments(&self, config: &Config, world: World) -> Result<payments::Service, Error> {
+        let options = payments_options(config);
+        let provider = Arc::new(Http::new(&options)?);
+        let (audit, ledger) = (self.auth.audit().clone(), self.ledger.clone());
+        Ok(payments::Service::new(self.db.clone(), world, options, provider, audit, ledger))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::rpc::in_flight::InFlight;
 use crate::rpc::limits::Limits;
 use crate::rpc::refusals::Refusals;
 use crate::rpc::telemetry::{Telemetry, observe};
-use crate::rpc::{cors, health};
+use crate::rpc::{Exports, cors, health};
 use crate::{auth, chat, market, operations, payments};
 
 /// A request message may have at most this many bytes.
@@ -73,6 +73,10 @@ impl App {
         )
     }
 
+    fn exports(&self) -> Exports {
+        Exports::new(self.auth.clone(), self.drain.clone())
+    }
+
     fn grpc(&self) -> Routes {
         let gate = self.gate();
         let chat = chat::rpc::Rpc::new(self.chat.clone(), self.pages.clone());
@@ -93,7 +97,7 @@ impl App {
     }
 
     fn auth_services(&self, routes: Routes, gate: &GateLayer) -> Routes {
-        let auth = auth::rpc::Rpc::new(self.auth.clone(), self.pages.clone());
+        let auth = auth::rpc::Rpc::new(self.auth.clone(), self.pages.clone(), self.exports());
         routes
             .add_service(served!(
                 gate,
@@ -124,7 +128,7 @@ impl App {
     }
 
     fn payment_services(&self, routes: Routes, gate: &GateLayer) -> Routes {
-        let payments = payments::rpc::Rpc::new(self.payments.clone(), self.pages.clone());
+        let payments = payments::rpc::Rpc::new(self.payments.clone(), self.pages.clone(), self.exports());
         routes
             .add_service(served!(
                 gate,

@@ -108,6 +108,18 @@ pub async fn person_behind(conn: &mut impl Conn, account: AccountId) -> Result<A
     Ok(store::service_account::maker_of(conn, account).await?.unwrap_or(account))
 }
 
+/// That there is such an organisation, for those who run the platform and belong to none of them.
+///
+/// # Errors
+/// [`Error::OrganizationNotFound`] when there is not.
+pub async fn known(conn: &mut impl Conn, organization: OrganizationId) -> Result<(), Error> {
+    if store::organization::exists(conn, organization).await? {
+        Ok(())
+    } else {
+        Err(Error::OrganizationNotFound)
+    }
+}
+
 /// That the caller owns or administers the organisation, and which of the two.
 ///
 /// # Errors

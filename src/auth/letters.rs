@@ -6,14 +6,13 @@
 //!
 //! A link's token stands behind the `#`, which a browser keeps to itself: it is in no log of a server or proxy.
 
-mod page;
-
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::base::{Secret, Timestamp};
+use crate::mail::parts::{Part, letter, says, typed};
 
-use page::{Part, letter, typed};
+pub use crate::mail::parts::Letter;
 
 /// How much of a name a letter shows.
 const NAME_CHARS_MAX: usize = 60;
@@ -22,24 +21,6 @@ const AGENT_CHARS_MAX: usize = 80;
 
 const OWN_ACCOUNT: &str = "You get this letter because it concerns the security of your account.";
 const ADDRESS_GIVEN: &str = "You get this letter because somebody gave us this e-mail address.";
-
-/// A letter without its address. Not to be printed: its link may be a credential.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Letter {
-    /// The subject.
-    pub subject: &'static str,
-    /// The plain text.
-    pub text: String,
-    /// The same as HTML.
-    pub html: String,
-}
-
-/// Prints the subject, which is one of ours.
-impl std::fmt::Debug for Letter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Letter").field("subject", &self.subject).finish_non_exhaustive()
-    }
-}
 
 /// When and from where something was done to an account.
 #[derive(Clone, Copy)]
@@ -192,10 +173,6 @@ pub fn invitation(site: &str, invitation: &Invitation<'_>) -> Letter {
         says("If you do not know who this is, you can ignore this letter: nothing happens then."),
     ];
     letter(subject, &parts, ADDRESS_GIVEN, site)
-}
-
-fn says(words: &str) -> Part {
-    Part::Says(words.to_owned())
 }
 
 fn link(label: &'static str, site: &str, page: &str, token: &Secret<String>) -> Part {

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 
 use crate::base::{Secret, SessionId};
 use crate::proto::capecontrol::auth::v1 as wire;
-use crate::rpc::{self, Pages, decode, encode};
+use crate::rpc::{self, Exports, Pages, decode, encode};
 
 use super::model::{Account, LinkPurpose, Session};
 use super::profile::Profile;
@@ -27,13 +27,14 @@ const LIST_SESSIONS: &str = "auth.ListSessions";
 pub struct Rpc {
     service: Arc<Service>,
     pages: Pages,
+    exports: Exports,
 }
 
 impl Rpc {
     /// Serves `service`.
     #[must_use]
-    pub const fn new(service: Arc<Service>, pages: Pages) -> Self {
-        Self { service, pages }
+    pub const fn new(service: Arc<Service>, pages: Pages, exports: Exports) -> Self {
+        Self { service, pages, exports }
     }
 }
 

@@ -341,6 +341,28 @@ impl Service {
         Ok(ended)
     }
 
+    /// That what was proved when a call came in still holds. Whatever answers over a longer time asks this before each
+    /// part of its answer.
+    ///
+    /// # Errors
+    /// [`Error::SessionRevoked`], [`Error::ApiKeyInvalid`]; [`Error::TokenExpired`] and [`Error::ApiKeyExpired`] when
+    /// the caller's time is over.
+    pub async fn still_stands(&self, caller: &Caller) -> Result<(), Error> {
+        let key = caller.grant.as_ref().and_then(|grant| grant.key);
+        if caller.expires_at.is_some_and(|end| end <= self.world.now()) {
+            return Err(if key.is_some() { Error::ApiKeyExpired } else { Error::TokenExpired });
+        }
+        if let Some(session) = caller.session {
+            self.standing(session).await?;
+        }
+        match key {
+            Some(key) if !self.ended_keys_among(HashSet::from([key])).await?.is_empty() => {
+                Err(Error::ApiKeyInvalid)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The public keys that access tokens are checked with, as a JSON Web Key Set.
     #[must_use]
     pub fn jwks(&self) -> serde_json::Value {

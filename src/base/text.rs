@@ -48,6 +48,14 @@ pub fn optional_id<T>(violations: &mut Violations, field: &str, text: &str) -> O
     read
 }
 
+/// Control characters, and those that are not seen or turn the direction of what follows.
+#[must_use]
+pub fn is_hidden(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(letter, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
 fn bounded(violations: &mut Violations, field: &str, text: &str, chars_max: usize) -> String {
     if text.chars().nth(chars_max).is_some() {
         violations.add_hostile(field, format!("must have at most {chars_max} characters"));

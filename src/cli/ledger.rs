@@ -1,4 +1,4 @@
-//! `ledger …`: the books, for whoever runs the platform: verified, their heads, their balances made anew.
+//! `ledger …`: the books, for whoever runs the platform: verified, reported on, their heads, their balances made anew.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::chain::{head_json, hex, known, print};
-use super::{Failure, Output, log, note, operator, say};
+use super::{Failure, Output, log, note, operator, report, say};
 use crate::app::{Console, real};
 use crate::base::Money;
 use crate::chain::Known;
@@ -55,6 +55,13 @@ pub(super) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Report revenue, tax, fees and payments by day, week or month in South African time.
+    ///
+    /// Each period is a line, with a bar as long as what was paid in it. Every amount is a sum over the ledger's
+    /// entries; each currency, and money of tests, has a table of its own. Reads only; the node may be serving
+    /// meanwhile.
+    #[command(verbatim_doc_comment, after_long_help = report::REPORT)]
+    Report(report::Arguments),
     /// List the signed heads of the chain, and tell the public key that they are signed with.
     ///
     /// Reads only; the node may be serving meanwhile.
@@ -86,6 +93,7 @@ pub(super) async fn run(config: Config, command: Command) -> Result<ExitCode, Fa
     log::init(&config.log);
     match command {
         Command::Verify { head, output } => verify(&config, head, output).await,
+        Command::Report(arguments) => report::run(&config, arguments).await,
         Command::Heads { after, last, output } => heads(&config, after, last, output).await,
         Command::Rebuild { output } => rebuild(&config, output).await,
     }
@@ -184,7 +192,9 @@ async fn heads(config: &Config, after: i64, last: bool, output: Output) -> Resul
             let page = console.ledger.heads(&operator(), after, PAGE).await?;
             let Some(end) = page.last() else { break };
             after = end.position;
-            page.iter().for_each(|head| print(head, output));
+            for head in &page {
+                print(head, output);
+            }
         }
     }
     console.db.close().await;

@@ -1,15 +1,15 @@
 //! A letter as it travels: headers, and both forms of its text.
 //!
-//! It is the same to the last byte at each attempt: date, id and boundary come with the letter. What could end a header
-//! early is refused here, whoever wrote it.
+//! It is the same to the last byte at each attempt: date, id and boundaries come with the letter. What could end a
+//! header early is refused here, whoever wrote it.
 
 use std::time::{Duration, SystemTime};
 
 use lettre::Message;
-use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart, SinglePart};
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::{self, Body, Mailbox, MultiPart, SinglePart};
 
-use super::{Error, Mail, Stamp};
+use super::{ATTACHMENTS_MAX, Attachment, Error, Mail, Stamp};
 
 /// Longest subject, in characters.
 const SUBJECT_CHARS_MAX: usize = 200;
@@ -54,10 +54,7 @@ pub(super) fn message(sender: &Sender, stamp: Stamp, mail: &Mail) -> Result<Mess
     // Programs that answer letters by themselves leave these alone.
     let automatic = HeaderName::new_from_ascii("Auto-Submitted".to_owned());
     let automatic = automatic.map_err(|error| unsendable("a header", &error))?;
-    let parts = MultiPart::alternative()
-        .boundary(format!("letter-{}", stamp.id.simple()))
-        .singlepart(SinglePart::plain(mail.text.clone()))
-        .singlepart(SinglePart::html(mail.html.clone()));
+    let parts = parts(stamp, mail)?;
     Message::builder()
         .from(sender.0.clone())
         .to(to)
@@ -69,6 +66,35 @@ pub(super) fn message(sender: &Sender, stamp: Stamp, mail: &Mail) -> Result<Mess
         .map_err(|error| unsendable("the letter", &error))
 }
 
+/// Both forms of the text, and what is attached behind them.
+fn parts(stamp: Stamp, mail: &Mail) -> Result<MultiPart, Error> {
+    let both = MultiPart::alternative()
+        .boundary(format!("letter-{}", stamp.id.simple()))
+        .singlepart(SinglePart::plain(mail.text.clone()))
+        .singlepart(SinglePart::html(mail.html.clone()));
+    if mail.attachments.is_empty() {
+        return Ok(both);
+    }
+    if mail.attachments.len() > ATTACHMENTS_MAX {
+        return Err(Error::Unsendable("there is more attached than a letter may carry".to_owned()));
+    }
+    let boundary = format!("attached-{}", stamp.id.simple());
+    let mut whole = MultiPart::mixed().boundary(boundary).multipart(both);
+    for attachment in &mail.attachments {
+        whole = whole.singlepart(attached(attachment)?);
+    }
+    Ok(whole)
+}
+
+fn attached(attachment: &Attachment) -> Result<SinglePart, Error> {
+    let media_type = ContentType::parse(attachment.media_type());
+    let media_type = media_type.map_err(|error| Error::Unsendable(format!("the attachment: {error}")))?;
+    // Never as text, even if it could be: line ends are changed on the way.
+    let body = Body::new_with_encoding(attachment.bytes().to_vec(), ContentTransferEncoding::Base64);
+    let body = body.map_err(|_| Error::Unsendable("the attachment cannot be encoded".to_owned()))?;
+    Ok(message::Attachment::new(attachment.name().to_owned()).body(body, media_type))
+}
+
 fn date(stamp: Stamp) -> SystemTime {
     let micros = u64::try_from(stamp.at.as_micros()).unwrap_or(0);
     SystemTime::UNIX_EPOCH + Duration::from_micros(micros)
@@ -76,6 +102,8 @@ fn date(stamp: Stamp) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use proptest::prelude::*;
 
     use super::*;
@@ -89,6 +117,7 @@ mod tests {
             subject: subject.to_owned(),
             text: "Goeie dag".to_owned(),
             html: "<p>Goeie dag</p>".to_owned(),
+            attachments: Vec::new(),
             good_until: None,
         }
     }
@@ -116,6 +145,25 @@ mod tests {
         );
         assert!(text.contains("Date: Fri, 20 Nov 2026 10:00:00 +0000\r\n"), "{text}");
         assert!(text.contains("Auto-Submitted: auto-generated\r\n"), "{text}");
+    }
+
+    #[test]
+    fn what_is_attached_stands_behind_the_text_and_is_the_same_each_time() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let attachment =
+            Attachment::new("tax-invoice-INV-000123.pdf", "application/pdf", bytes.clone()).unwrap();
+        let mail = Mail { attachments: vec![attachment.clone()], ..letter("Hallo") };
+        let formatted = message(&sender(), STAMP, &mail).unwrap().formatted();
+        assert_eq!(formatted, message(&sender(), STAMP, &mail).unwrap().formatted());
+        let text = String::from_utf8(formatted).unwrap();
+        assert!(text.contains("Content-Type: multipart/mixed;\r\n boundary=\"attached-"), "{text}");
+        let (_, part) = text.split_once("filename=\"tax-invoice-INV-000123.pdf\"\r\n").unwrap();
+        assert!(part.contains("Content-Type: application/pdf\r\n"), "{part}");
+        let (_, body) = part.split_once("\r\n\r\n").unwrap();
+        let body: String = body.split("\r\n--").next().unwrap().split_whitespace().collect();
+        assert_eq!(STANDARD.decode(body).unwrap(), bytes);
+        let mail = Mail { attachments: vec![attachment; 5], ..letter("Hallo") };
+        assert!(matches!(message(&sender(), STAMP, &mail), Err(Error::Unsendable(_))));
     }
 
     #[test]

@@ -72,6 +72,7 @@ mod tests {
             subject: "Hallo".to_owned(),
             text: "Goeie dag".to_owned(),
             html: "<p>Goeie dag</p>".to_owned(),
+            attachments: Vec::new(),
             good_until: None,
         };
         mailer.write(stamp, &mail).unwrap();

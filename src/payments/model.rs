@@ -5,6 +5,7 @@
 pub mod balance;
 pub mod credit_note;
 pub mod draft;
+pub mod figures;
 pub mod invoice;
 pub mod ledger;
 pub mod listing;
@@ -15,6 +16,7 @@ pub mod receipt;
 pub mod refund;
 pub mod report;
 pub mod subscription;
+pub mod transaction;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +27,7 @@ use period::Cycle;
 pub use credit_note::CreditNote;
 pub use invoice::{Invoice, InvoiceLine, InvoiceOrigin, InvoiceStatus, VAT_PERCENT, tax_included};
 pub use payment::{Payment, PaymentStatus};
+pub use posted::TransactionId;
 pub use receipt::{Receipt, ReceiptStatus};
 pub use refund::{Refund, RefundDestination, RefundStatus};
 pub use subscription::{Subscription, SubscriptionStatus};

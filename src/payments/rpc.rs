@@ -1,6 +1,7 @@
 //! The wire of this domain: requests in, answers out, nothing decided.
 
 mod answer;
+mod books;
 mod inbox;
 mod invoices;
 mod refund;
@@ -11,7 +12,7 @@ use tonic::{Request, Response, Status};
 
 use crate::base::{Violations, text};
 use crate::proto::capecontrol::payments::v1 as wire;
-use crate::rpc::{self, Pages, decode};
+use crate::rpc::{self, Exports, Pages, decode};
 
 use super::model::listing::Place;
 use super::model::period::Cycle;
@@ -30,18 +31,21 @@ const LIST_CREDIT_NOTES: &str = "payments.ListCreditNotes";
 pub struct Rpc {
     service: Arc<Service>,
     pages: Pages,
+    exports: Exports,
 }
 
 impl Rpc {
     /// Serves `service`.
     #[must_use]
-    pub const fn new(service: Arc<Service>, pages: Pages) -> Self {
-        Self { service, pages }
+    pub const fn new(service: Arc<Service>, pages: Pages, exports: Exports) -> Self {
+        Self { service, pages, exports }
     }
 }
 
 #[tonic::async_trait]
 impl wire::payments_service_server::PaymentsService for Rpc {
+    type ExportTransactionsStream = books::Chunks;
+
     async fn create_checkout(
         &self,
         request: Request<wire::CreateCheckoutRequest>,
@@ -115,6 +119,34 @@ impl wire::payments_service_server::PaymentsService for Rpc {
         let found = self.service.get_payment_with_refunds(&caller, id).await?;
         let payment = answer::payment(found.payment, found.refunded);
         Ok(Response::new(wire::GetPaymentResponse { payment: Some(payment) }))
+    }
+
+    async fn list_payments(
+        &self,
+        request: Request<wire::ListPaymentsRequest>,
+    ) -> Result<Response<wire::ListPaymentsResponse>, Status> {
+        self.payments_page(request).await
+    }
+
+    async fn list_transactions(
+        &self,
+        request: Request<wire::ListTransactionsRequest>,
+    ) -> Result<Response<wire::ListTransactionsResponse>, Status> {
+        self.transactions_page(request).await
+    }
+
+    async fn export_transactions(
+        &self,
+        request: Request<wire::ExportTransactionsRequest>,
+    ) -> Result<Response<Self::ExportTransactionsStream>, Status> {
+        self.transactions_table(request).await
+    }
+
+    async fn get_payment_report(
+        &self,
+        request: Request<wire::GetPaymentReportRequest>,
+    ) -> Result<Response<wire::GetPaymentReportResponse>, Status> {
+        self.report(request).await
     }
 
     async fn get_billing_profile(

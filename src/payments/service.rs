@@ -17,7 +17,9 @@ mod operations;
 mod profile;
 mod reading;
 mod refund;
+mod report;
 mod settlement;
+mod transactions;
 mod verification;
 mod voiding;
 
@@ -36,9 +38,14 @@ pub use inbox::{Incoming, Receipt};
 pub use ledger::{Ledger, Options as LedgerOptions, Rebuilt, Standing};
 pub use operations::{EventFilter, ProviderEventDetail, ProviderStatus, SeenEvent};
 pub use profile::{ProfileChange, UpdateBillingProfile};
-pub use reading::{CurrentSubscription, Cursor, InvoiceWithLines, PaymentWithRefunds};
-pub use refund::{ApproveRefund, BookRefundFee, RefundFilter, RefundPayment, RefundSource, SendRefund, SettleRefund};
+pub use reading::{CurrentSubscription, Cursor, InvoiceWithLines, PaymentFilter, PaymentWithRefunds};
+pub use refund::{
+    ApproveRefund, BookRefundFee, RefundFilter, RefundPayment, RefundSource, SendRefund, SettleRefund,
+};
 pub use settlement::ApplyEvent;
+pub use transactions::{
+    BooksOf, ExportPlace, ExportTransactions, Exporting, TableChunk, TransactionFilter, TransactionPage,
+};
 
 pub use super::model::report::{Fault, FaultKind, Report};
 

@@ -17,4 +17,5 @@ pub mod refund;
 pub mod seal;
 pub mod simulator;
 pub mod subscription;
+pub mod transaction;
 pub mod verification;

@@ -176,7 +176,9 @@ fn misnamed(leaf: &Leaf, status: &Status, reason: &str) -> Option<String> {
     let named = || {
         let told = details.bad_request().map(|told| told.field_violations.as_slice()).unwrap_or_default();
         // In a conversation the path begins in the frame.
-        let named = |field: &str| leaf.path == field || leaf.path.ends_with(&format!(".{field}"));
+        let named = |field: &str| {
+            leaf.path == field || leaf.path.ends_with(&format!(".{field}")) || leaf.is_part_of(field)
+        };
         told.iter().any(|violation| named(&violation.field))
     };
     let credential = matches!(leaf.path.as_str(), "refresh_token" | "email" | "password" | "token");

@@ -5,6 +5,7 @@ mod api_keys;
 pub mod attacks;
 mod audit;
 mod auth;
+mod books;
 mod chat;
 mod invoices;
 mod limits;

@@ -11,6 +11,7 @@
 mod commands;
 mod coverage;
 mod deploy;
+mod documents;
 mod e2e;
 mod edge;
 mod generated;

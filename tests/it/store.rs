@@ -2,6 +2,7 @@
 
 mod audit;
 mod auth;
+mod books;
 mod chat;
 mod crashes;
 mod db;

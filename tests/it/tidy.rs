@@ -123,6 +123,8 @@ fn sql_is_handed_times_and_ids_and_names_its_columns() {
 #[test]
 fn models_and_base_are_pure() {
     refuses("src/auth/model.rs", "pub async fn load() {}");
+    refuses("src/payments/document.rs", "use std::fs;");
+    refuses("src/payments/document/sheet.rs", "use crate::payments::store;");
     refuses("src/chat/model/frame.rs", "use tokio::sync::mpsc;");
     refuses("src/base/text.rs", "let now = std::time::SystemTime::now();");
     refuses("src/payments/model.rs", "use crate::db::Tx;");

@@ -4,10 +4,10 @@
 use std::net::IpAddr;
 
 use capecontrol::app::real;
-use capecontrol::audit::model::chain::{Behind, Seal, Walk};
-use capecontrol::audit::{Archive, Event, Head, Link, Log, Reach, Risk, Sealer};
+use capecontrol::audit::{Archive, Event, Head, KIND, Link, Log, Reach, Risk, Sealer};
 use capecontrol::auth::{Caller, Origin};
 use capecontrol::base::{AccountId, OrganizationId};
+use capecontrol::chain::{Behind, Seal, Walk};
 use capecontrol::db::{Db, Options, Scope};
 use capecontrol::keyring::RootKey;
 use futures_util::TryStreamExt as _;
@@ -125,7 +125,7 @@ impl Chain {
                 let mut bytes = Vec::new();
                 event.encode(&mut bytes);
                 let (digest, hash) = (Sha256::digest(&bytes).to_vec(), place.hash.to_vec());
-                links.push((Seal { position: place.position, event_id: event.id, digest, hash }, event));
+                links.push((Seal { position: place.position, id: event.id.uuid(), digest, hash }, event));
                 encoded.push(bytes);
             }
             position = batch.head.position;
@@ -135,10 +135,12 @@ impl Chain {
     }
 
     fn follow(&self, public_key: [u8; 32]) -> Outcome<[u8; 32]> {
-        let mut walk = Walk::new(public_key, None);
+        let mut walk = Walk::new(KIND, public_key, None);
+        let mut buffer = Vec::new();
         let mut heads = self.heads.iter().peekable();
         for (seal, event) in &self.links {
-            walk.step(seal, Behind::Entry(event)).map_err(|bad| format!("{bad:?}"))?;
+            let behind = Behind::Entry(event.id.uuid(), event.digest(&mut buffer));
+            walk.step(seal, behind).map_err(|bad| format!("{bad:?}"))?;
             while let Some(head) = heads.next_if(|head| head.position <= seal.position) {
                 walk.pass(head).map_err(|bad| format!("{bad:?}"))?;
             }

@@ -59,27 +59,23 @@ impl wire::audit_service_server::AuditService for Rpc {
         let reach = reach(&mut violations, &request.organization_id);
         violations.check(request.after_position >= 0, "after_position", "must not be negative");
         violations.finish()?;
-        let request_id = caller.origin.request_id.clone();
-        let auditing = self.service.export_audit_events(caller, reach, request.after_position).await?;
+        let auditing =
+            self.service.export_audit_events(caller.clone(), reach, request.after_position).await?;
         let start = wire::AuditExportStart {
             position: auditing.position,
             hash: auditing.hash.to_vec(),
             public_key: self.service.audit().public_key().to_vec(),
         };
         let first = stream::once(async { Ok(part(Part::Start(start))) });
-        // A batch is read when the one before it was taken: a slow reader costs one batch of memory.
         let service = self.service.clone();
-        let batches = stream::try_unfold(auditing, move |mut auditing: Auditing| {
+        let batches = self.exports.parts(caller, auditing, move |mut auditing: Auditing| {
             let service = service.clone();
             async move {
                 let batch = service.next_audit_batch(&mut auditing).await?;
                 Ok::<_, Error>(batch.map(|batch| (batch, auditing)))
             }
         });
-        let parts = batches
-            .map_ok(|batch| stream::iter(parts(batch).into_iter().map(Ok::<_, Error>)))
-            .try_flatten()
-            .map_err(move |error: Error| rpc::status::status_of_request(&request_id, &error));
+        let parts = batches.map_ok(|batch| stream::iter(parts(batch).into_iter().map(Ok))).try_flatten();
         Ok(Response::new(Box::pin(first.chain(parts))))
     }
 

@@ -93,16 +93,9 @@ impl Service {
     /// The next batch of an export, if its reader may still have it; none at the end.
     ///
     /// # Errors
-    /// As [`Self::list_audit_events`]; [`Error::SessionRevoked`] and [`Error::TokenExpired`] when the reader's time
-    /// is over.
+    /// As [`Self::list_audit_events`].
     pub async fn next_audit_batch(&self, auditing: &mut Auditing) -> Result<Option<audit::Batch>, Error> {
         let Auditing { caller, reach, position, hash } = auditing;
-        if let Some(session) = caller.session {
-            self.standing(session).await?;
-        }
-        if caller.expires_at.is_some_and(|end| end <= self.world.now()) {
-            return Err(Error::TokenExpired);
-        }
         let reach = self.admit_auditor(caller, *reach).await?;
         let batch = self.archive.batch(reach, *position).await?;
         if let Some(batch) = &batch {

@@ -164,8 +164,7 @@ impl Service {
         letter: Letter,
         good_until: Option<Timestamp>,
     ) -> Result<(), Error> {
-        let (to, subject) = (email.as_str().to_owned(), letter.subject.to_owned());
-        let mail = Mail { to, subject, text: letter.text, html: letter.html, good_until };
+        let mail = Mail { good_until, ..Mail::to(email.as_str(), letter) };
         Ok(self.outbox.push(tx, &mail).await?)
     }
 }

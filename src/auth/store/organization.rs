@@ -138,6 +138,16 @@ impl From<OrganizationRow> for Organization {
     }
 }
 
+/// Whether there is an organisation, closed ones among them.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn exists(conn: &mut impl Conn, id: OrganizationId) -> Result<bool, db::Error> {
+    let row: Option<(OrganizationId,)> =
+        conn.sql("SELECT id FROM organizations WHERE id = $1").bind(id).optional().await?;
+    Ok(row.is_some())
+}
+
 /// An organisation as its member sees it; none for whoever is not a member.
 ///
 /// # Errors

@@ -127,9 +127,9 @@ mod tests {
 
     fn sums(parts: &[(&str, i64, i64)]) -> Sums {
         let mut sums = Sums::default();
-        parts.iter().for_each(|(account, minor, position)| {
+        for (account, minor, position) in parts {
             sums.add_sum(account, "ZAR", i128::from(*minor), *position);
-        });
+        }
         sums
     }
 

@@ -28,6 +28,17 @@ words! {
 }
 
 impl PaymentStatus {
+    /// Every status.
+    pub const ALL: [Self; 7] = [
+        Self::Created,
+        Self::Pending,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Expired,
+        Self::Superseded,
+    ];
+
     /// From `self` to another, where that is allowed.
     ///
     /// Success is possible from wherever money can still come for the attempt: a buyer whose first card failed takes
@@ -100,7 +111,7 @@ mod tests {
     use super::*;
     use PaymentStatus::{Cancelled, Created, Expired, Failed, Pending, Succeeded, Superseded};
 
-    const ALL: [PaymentStatus; 7] = [Created, Pending, Succeeded, Failed, Cancelled, Expired, Superseded];
+    const ALL: [PaymentStatus; 7] = PaymentStatus::ALL;
 
     #[test]
     fn every_way_and_no_other() {

@@ -276,11 +276,15 @@ mod tests {
                 6 => other.entries.push(no_entry()),
                 7 => drop(other.entries.pop()),
                 8 => other.entries.reverse(),
-                9 => other.entries.iter_mut().for_each(|entry| entry.amount_minor = !entry.amount_minor),
-                10 => other.entries.iter_mut().for_each(|entry| {
-                    std::mem::swap(&mut entry.account_id, &mut entry.currency);
-                }),
-                _ => other.entries.iter_mut().for_each(|entry| entry.position ^= 1),
+                _ => {
+                    for entry in &mut other.entries {
+                        match which {
+                            9 => entry.amount_minor = !entry.amount_minor,
+                            10 => std::mem::swap(&mut entry.account_id, &mut entry.currency),
+                            _ => entry.position ^= 1,
+                        }
+                    }
+                }
             }
             prop_assert_eq!(posted == other, encoded(&posted) == encoded(&other));
         }
@@ -348,7 +352,9 @@ mod tests {
         let sum = Lack::Balance { currency: "ZAR".to_owned(), sum: 500 };
         assert_eq!(lacking.lacks(), [Lack::Posting, Lack::Entries(1), sum]);
         let mut huge = example();
-        huge.entries.iter_mut().for_each(|entry| entry.amount_minor = i64::MAX);
+        for entry in &mut huge.entries {
+            entry.amount_minor = i64::MAX;
+        }
         assert_eq!(huge.lacks().len(), 1);
     }
 }

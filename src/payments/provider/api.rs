@@ -172,27 +172,14 @@ impl Transport for Api {
     }
 
     fn circuits(&self) -> (Option<Circuit>, Option<Circuit>) {
-        (Some(self.circuit()), Some(self.authorised()))
+        let now = self.world.now();
+        (Some(self.serving.circuit(now)), Some(self.signature.circuit(now)))
     }
 }
 
 impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Api").field("base", &self.base).finish_non_exhaustive()
-    }
-}
-
-impl Api {
-    /// Whether PayFast's API serves, as far as this node knows.
-    #[must_use]
-    pub fn circuit(&self) -> Circuit {
-        self.serving.circuit(self.world.now())
-    }
-
-    /// Whether PayFast takes our signature, as far as this node knows.
-    #[must_use]
-    pub fn authorised(&self) -> Circuit {
-        self.signature.circuit(self.world.now())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Looking at what there is. What belongs to others does not exist.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +12,11 @@ use crate::payments::Error;
 use crate::payments::model::listing::{Listing, Place};
 use crate::payments::model::refund::Refunded;
 use crate::payments::model::{
-    FREE_PLAN, Invoice, InvoiceId, InvoiceLine, Payment, PaymentId, Plan, Subscription, SubscriptionStatus,
+    FREE_PLAN, Invoice, InvoiceId, InvoiceLine, Payment, PaymentId, PaymentStatus, Plan, Provider,
+    Subscription, SubscriptionStatus,
 };
 use crate::payments::store;
+use crate::payments::store::payment::Wanted;
 
 use super::Service;
 
@@ -31,7 +34,7 @@ pub struct Cursor {
 
 impl Cursor {
     /// Before every item.
-    const START: Self = Self { at: Timestamp::from_micros(FAR_FUTURE_MICROS), id: uuid::Uuid::max() };
+    const START: Self = Self { at: FAR_FUTURE, id: uuid::Uuid::max() };
 
     pub(super) fn place<T>(after: Option<Self>) -> (Timestamp, Id<T>) {
         let Self { at, id } = after.unwrap_or(Self::START);
@@ -47,7 +50,48 @@ impl Cursor {
 }
 
 /// The year 9999, which both engines can store.
-const FAR_FUTURE_MICROS: i64 = 253_370_764_800_000_000;
+pub(super) const FAR_FUTURE: Timestamp = Timestamp::from_micros(253_370_764_800_000_000);
+
+/// Which payments are listed, and in which order.
+#[derive(Clone, Debug, Default)]
+pub struct PaymentFilter {
+    /// Standing so; however they stand when there are none.
+    pub statuses: Vec<PaymentStatus>,
+    /// Started from then on.
+    pub since: Option<Timestamp>,
+    /// Started before then.
+    pub until: Option<Timestamp>,
+    /// Of this invoice.
+    pub invoice_id: Option<InvoiceId>,
+    /// Known to the provider by this id.
+    pub provider_payment_id: Option<String>,
+    /// The oldest first, instead of the newest.
+    pub oldest_first: bool,
+}
+
+impl PaymentFilter {
+    fn statuses(&self) -> Vec<PaymentStatus> {
+        if self.statuses.is_empty() { PaymentStatus::ALL.to_vec() } else { self.statuses.clone() }
+    }
+
+    /// The place before all that is listed, and how far the list goes.
+    fn ends(&self) -> (Cursor, Timestamp) {
+        let since = self.since.unwrap_or(Timestamp::from_micros(0));
+        let until = self.until.unwrap_or(FAR_FUTURE);
+        if self.oldest_first {
+            (Cursor { at: since.minus(Duration::from_micros(1)), id: uuid::Uuid::max() }, until)
+        } else {
+            (Cursor { at: until, id: uuid::Uuid::nil() }, since)
+        }
+    }
+
+    fn lets_in(&self, payment: &Payment) -> bool {
+        self.statuses().contains(&payment.status)
+            && self.since.is_none_or(|since| payment.created_at >= since)
+            && self.until.is_none_or(|until| payment.created_at < until)
+            && self.invoice_id.is_none_or(|invoice| payment.invoice_id == invoice)
+    }
+}
 
 /// An invoice with what it charges for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +153,39 @@ impl Service {
         let payment = store::payment::get(&mut conn, id).await?.ok_or(Error::PaymentNotFound)?;
         let mut refunded = store::refund::of_payments(&mut conn, home, [id]).await?;
         Ok(PaymentWithRefunds { payment, refunded: refunded.remove(&id).unwrap_or_default() })
+    }
+
+    /// Payments of an organisation behind `after`, and what was given back of each.
+    pub async fn list_payments(
+        &self,
+        caller: &Caller,
+        named: Option<OrganizationId>,
+        filter: &PaymentFilter,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<PaymentWithRefunds>, Error> {
+        let assumed = named.map_or_else(|| caller.personal(), Ok)?;
+        let mut conn = self.db.conn(Scope::Organization(assumed)).await?;
+        let organization_id = access::resolve_billing(&mut conn, caller, named).await?;
+        if let Some(invoice) = filter.invoice_id {
+            let home = store::invoice::organization_of(&mut conn, invoice).await?;
+            home.filter(|home| *home == organization_id).ok_or(Error::InvoiceNotFound)?;
+        }
+        let (start, end) = filter.ends();
+        let place = Cursor::place(Some(after.unwrap_or(start)));
+        let wanted = Wanted { statuses: filter.statuses(), after: place, end, limit };
+        let ids = chosen(&mut conn, organization_id, filter, &wanted).await?;
+        let found = store::payment::among(&mut conn, organization_id, &ids).await?;
+        let mut of: HashMap<PaymentId, Payment> =
+            found.into_iter().map(|payment| (payment.id, payment)).collect();
+        let mut refunded =
+            store::refund::of_payments(&mut conn, organization_id, ids.iter().copied()).await?;
+        let payments = ids.iter().filter_map(|id| of.remove(id)).filter(|payment| filter.lets_in(payment));
+        let with = |payment: Payment| PaymentWithRefunds {
+            refunded: refunded.remove(&payment.id).unwrap_or_default(),
+            payment,
+        };
+        Ok(payments.map(with).collect())
     }
 
     /// An invoice of an organisation that the caller belongs to.
@@ -213,6 +290,25 @@ pub(super) async fn readable(
             Ok(named)
         }
         (_, resolved) => Ok(resolved?),
+    }
+}
+
+/// The payments of a page, in its order.
+async fn chosen(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    filter: &PaymentFilter,
+    wanted: &Wanted,
+) -> Result<Vec<PaymentId>, db::Error> {
+    if let Some(known_as) = &filter.provider_payment_id {
+        // At most one, so there is no second page.
+        return store::payment::known_as(conn, organization_id, Provider::Payfast, known_as).await;
+    }
+    match (filter.invoice_id, filter.oldest_first) {
+        (Some(invoice), false) => store::payment::newest_for(conn, organization_id, invoice, wanted).await,
+        (Some(invoice), true) => store::payment::oldest_for(conn, organization_id, invoice, wanted).await,
+        (None, false) => store::payment::newest_of(conn, organization_id, wanted).await,
+        (None, true) => store::payment::oldest_of(conn, organization_id, wanted).await,
     }
 }
 

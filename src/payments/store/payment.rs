@@ -3,9 +3,10 @@
 //! What is named by its id is found by its id: `organization_id IS NOT DISTINCT FROM` keeps PostgreSQL from reading all
 //! that the organisation has by another index, which it holds for as cheap.
 
-use crate::base::{OrganizationId, Timestamp};
+use crate::base::{Currency, OrganizationId, Timestamp};
 use crate::db::{self, Conn, Tx};
-use crate::payments::model::{InvoiceId, Payment, PaymentId, PaymentStatus, PlanKind};
+use crate::payments::model::period::Period;
+use crate::payments::model::{InvoiceId, Payment, PaymentId, PaymentStatus, PlanKind, Provider};
 
 /// The organisation of a payment.
 ///
@@ -220,6 +221,218 @@ pub async fn unheard_before(
     .bind(PaymentStatus::Created)
     .bind(before)
     .bind(limit)
+    .all()
+    .await
+}
+
+/// Which payments are wanted of a list.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Standing so.
+    pub statuses: Vec<PaymentStatus>,
+    /// Behind this place in the order of the list.
+    pub after: (Timestamp, PaymentId),
+    /// How far the list goes. The newest first: not started before this. The oldest first: started before this.
+    pub end: Timestamp,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// Payments of an organisation, the newest first.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn newest_of(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    wanted: &Wanted,
+) -> Result<Vec<PaymentId>, db::Error> {
+    let rows = conn
+        .sql(
+            "SELECT id FROM payments
+             WHERE organization_id = $1 AND (created_at, id) < ($2, $3) AND created_at >= $4 AND status IN $list
+             ORDER BY created_at DESC, id DESC LIMIT $5",
+        )
+        .bind(organization_id)
+        .bind(wanted.after.0)
+        .bind(wanted.after.1)
+        .bind(wanted.end)
+        .bind(wanted.limit)
+        .list(wanted.statuses.iter().copied())
+        .all()
+        .await?;
+    Ok(ids(rows))
+}
+
+/// Payments of an organisation, the oldest first.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn oldest_of(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    wanted: &Wanted,
+) -> Result<Vec<PaymentId>, db::Error> {
+    let rows = conn
+        .sql(
+            "SELECT id FROM payments
+             WHERE organization_id = $1 AND (created_at, id) > ($2, $3) AND created_at < $4 AND status IN $list
+             ORDER BY created_at, id LIMIT $5",
+        )
+        .bind(organization_id)
+        .bind(wanted.after.0)
+        .bind(wanted.after.1)
+        .bind(wanted.end)
+        .bind(wanted.limit)
+        .list(wanted.statuses.iter().copied())
+        .all()
+        .await?;
+    Ok(ids(rows))
+}
+
+/// Payments of an organisation's invoice, the newest first.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn newest_for(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    invoice_id: InvoiceId,
+    wanted: &Wanted,
+) -> Result<Vec<PaymentId>, db::Error> {
+    let rows = conn
+        .sql(
+            "SELECT id FROM payments
+             WHERE organization_id IS NOT DISTINCT FROM $1 AND invoice_id = $2 AND (created_at, id) < ($3, $4)
+               AND created_at >= $5 AND status IN $list
+             ORDER BY created_at DESC, id DESC LIMIT $6",
+        )
+        .bind(organization_id)
+        .bind(invoice_id)
+        .bind(wanted.after.0)
+        .bind(wanted.after.1)
+        .bind(wanted.end)
+        .bind(wanted.limit)
+        .list(wanted.statuses.iter().copied())
+        .all()
+        .await?;
+    Ok(ids(rows))
+}
+
+/// Payments of an organisation's invoice, the oldest first.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn oldest_for(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    invoice_id: InvoiceId,
+    wanted: &Wanted,
+) -> Result<Vec<PaymentId>, db::Error> {
+    let rows = conn
+        .sql(
+            "SELECT id FROM payments
+             WHERE organization_id IS NOT DISTINCT FROM $1 AND invoice_id = $2 AND (created_at, id) > ($3, $4)
+               AND created_at < $5 AND status IN $list
+             ORDER BY created_at, id LIMIT $6",
+        )
+        .bind(organization_id)
+        .bind(invoice_id)
+        .bind(wanted.after.0)
+        .bind(wanted.after.1)
+        .bind(wanted.end)
+        .bind(wanted.limit)
+        .list(wanted.statuses.iter().copied())
+        .all()
+        .await?;
+    Ok(ids(rows))
+}
+
+/// The organisation's payment that the provider knows by this id, if there is one.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn known_as(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    provider: Provider,
+    provider_payment_id: &str,
+) -> Result<Vec<PaymentId>, db::Error> {
+    let rows = conn
+        .sql(
+            "SELECT id FROM payments
+             WHERE organization_id IS NOT DISTINCT FROM $1 AND provider = $2 AND provider_payment_id = $3",
+        )
+        .bind(organization_id)
+        .bind(provider)
+        .bind(provider_payment_id.to_owned())
+        .all()
+        .await?;
+    Ok(ids(rows))
+}
+
+fn ids(rows: Vec<(PaymentId,)>) -> Vec<PaymentId> {
+    rows.into_iter().map(|(id,)| id).collect()
+}
+
+/// These of an organisation's payments, in no order.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn among(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    ids: &[PaymentId],
+) -> Result<Vec<Payment>, db::Error> {
+    conn.sql(
+        "SELECT id, organization_id, account_id, invoice_id, provider, status, plan_id, billing_cycle, currency,
+                amount_minor, fee_minor, provider_payment_id, test, created_at, updated_at, settled_at
+         FROM payments WHERE organization_id IS NOT DISTINCT FROM $1 AND id IN $list",
+    )
+    .bind(organization_id)
+    .list(ids.iter().copied())
+    .all()
+    .await
+}
+
+/// How many payments: where they stand, their currency, and whether they are tests.
+pub type Counted = (PaymentStatus, Currency, bool, i64);
+
+/// How many payments an organisation started in a period.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn started_of(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    period: Period,
+) -> Result<Vec<Counted>, db::Error> {
+    conn.sql(
+        "SELECT status, currency, test, count(*) FROM payments
+         WHERE organization_id = $1 AND created_at >= $2 AND created_at < $3
+         GROUP BY status, currency, test ORDER BY status, currency, test",
+    )
+    .bind(organization_id)
+    .bind(period.start)
+    .bind(period.end)
+    .all()
+    .await
+}
+
+/// How many payments were started on the whole platform in a period. Every status is named, for the index begins with
+/// it.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn started(conn: &mut impl Conn, period: Period) -> Result<Vec<Counted>, db::Error> {
+    conn.sql(
+        "SELECT status, currency, test, count(*) FROM payments
+         WHERE status IN ('created', 'pending', 'succeeded', 'failed', 'cancelled', 'expired', 'superseded')
+           AND created_at >= $1 AND created_at < $2
+         GROUP BY status, currency, test ORDER BY status, currency, test",
+    )
+    .bind(period.start)
+    .bind(period.end)
     .all()
     .await
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, ReflectMessage as _, Value};
 
 const MASK: &str = "google.protobuf.FieldMask";
+/// The fields of `google.type.Money` and `google.protobuf.Timestamp`.
+const PARTS: &[&str] = &["currency_code", "units", "nanos", "seconds"];
 
 /// A field that holds a value, somewhere in a request.
 #[derive(Clone, Debug)]
@@ -54,6 +56,11 @@ impl Leaf {
         let whole = [before, &[(list.0.clone(), None)]].concat();
         put(&mut request, &whole, Value::List(items));
         Some(request)
+    }
+
+    /// Whether it is a part of an amount or a time, which is told as one.
+    pub fn is_part_of(&self, field: &str) -> bool {
+        PARTS.iter().any(|part| self.path == format!("{field}.{part}"))
     }
 
     pub fn is_etag(&self) -> bool {

@@ -15,7 +15,9 @@ use capecontrol::base::{Currency, Money};
 use capecontrol::db::{Conn as _, Scope};
 use capecontrol::jobs::JobId;
 use capecontrol::payments::model::draft::{DraftLine, TaxRate};
+use capecontrol::payments::model::ledger::{self, Kind};
 use capecontrol::payments::service::{CreateCreditNote, CreateInvoice, EventFilter};
+use capecontrol::payments::store::ledger::Head;
 use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::chat::v1 as chat;
 use capecontrol::proto::capecontrol::marketplace::v1 as marketplace;
@@ -122,6 +124,9 @@ impl Party {
             party.person.payments().create_checkout(create_checkout(&party)).await.unwrap().into_inner();
         (party.payment_id, party.invoice_id) = (checkout.payment_id, checkout.invoice_id);
         party.be_charged(t).await;
+        for _ in 0..2 {
+            party.overpay(t).await;
+        }
         party.found_a_team(t, name).await;
         party.get_programs(t, name).await;
         party.pay(t, name).await;
@@ -144,7 +149,8 @@ impl Party {
         filter.wanted.provider_payment_id = Some(nobodys);
         let found = service.list_provider_events(&Caller::system("test"), &filter, None, 1).await.unwrap();
         self.provider_event_id = found[0].place().id.to_string();
-        let (account, personal) = insert_account(&t.db, &t.world, &format!("maker-for-{name}@example.org")).await;
+        let (account, personal) =
+            insert_account(&t.db, &t.world, &format!("maker-for-{name}@example.org")).await;
         let maker = promote(&t.db, &t.world, account, personal).await;
         let wish = wish(self.paid_payment_id.parse().unwrap(), Some(100));
         self.refund_id = service.refund_payment(&maker, wish, None).await.unwrap().id.to_string();
@@ -177,6 +183,25 @@ impl Party {
             let note = payments.create_credit_note(&staff, credit, None).await.unwrap();
             self.credit_note_id = note.id.to_string();
         }
+    }
+
+    /// Books money that came for the payment and is not what it costs.
+    async fn overpay(&self, t: &App) {
+        let cent = Money::new(1, Currency::Zar);
+        let head = Head {
+            id: t.world.id(),
+            organization_id: Some(self.person.organization_id),
+            kind: Kind::UnappliedReceipt,
+            payment_id: Some(self.payment_id.parse().unwrap()),
+            invoice_id: Some(self.invoice_id.parse().unwrap()),
+            event_id: None,
+            memo: "one cent".to_owned(),
+            at: t.world.now(),
+        };
+        let books = ledger::unapplied_receipt(cent, Money::zero(Currency::Zar)).unwrap();
+        let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
+        capecontrol::payments::store::ledger::post(&mut tx, &head, &books).await.unwrap();
+        tx.commit().await.unwrap();
     }
 
     async fn found_a_team(&mut self, t: &App, name: &str) {
@@ -593,6 +618,32 @@ pub const REQUESTS: &[Request] = &[
     ("/capecontrol.payments.v1.PaymentsService/RefundPayment", |p| {
         let source = payments::refund_payment_request::Source::ProviderEventId(p.provider_event_id.clone());
         refund(source).encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/ExportTransactions", |p| {
+        let organization_id = p.organization_id.clone();
+        payments::ExportTransactionsRequest { organization_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/GetPaymentReport", |p| {
+        let (organization_id, interval) = (p.organization_id.clone(), payments::ReportInterval::Week.into());
+        payments::GetPaymentReportRequest { organization_id, interval, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/ListPayments", |p| {
+        payments::ListPaymentsRequest {
+            organization_id: p.organization_id.clone(),
+            invoice_id: p.invoice_id.clone(),
+            provider_reference: "1089250".to_owned(),
+            ..Default::default()
+        }
+        .encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/ListTransactions", |p| {
+        payments::ListTransactionsRequest {
+            organization_id: p.organization_id.clone(),
+            payment_id: p.payment_id.clone(),
+            invoice_id: p.invoice_id.clone(),
+            ..Default::default()
+        }
+        .encode_to_vec()
     }),
     ("/capecontrol.payments.v1.PaymentsService/UpdateBillingProfile", |p| {
         let profile = payments::BillingProfile { name: "Ada (Pty) Ltd".to_owned(), ..Default::default() };

@@ -27,7 +27,8 @@ const TOLD: &[(&str, &str)] = &[
 ];
 
 /// Methods of which nobody gets a second page here, with the reason.
-const ONE_PAGE: &[(&str, &str)] = &[];
+const ONE_PAGE: &[(&str, &str)] =
+    &[("/capecontrol.payments.v1.PaymentsService/ListPayments", "a provider's id is one payment's")];
 
 /// How the names of methods begin that make something of which there may be several.
 const MAKES: &[&str] = &["Create", "Install", "Invite", "Send"];

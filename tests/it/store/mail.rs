@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use capecontrol::auth::letters::{self, Invitation};
 use capecontrol::base::{Secret, Timestamp};
 use capecontrol::db::{Conn as _, Scope};
 use capecontrol::jobs::{State, Worker};
 use capecontrol::keyring::RootKey;
-use capecontrol::mail::{self, Circuit, Mail, Outbox, Postman, Security, Sender, SmtpMailer, SmtpOptions};
+use capecontrol::mail::{
+    self, Attachment, Circuit, Mail, Outbox, Postman, Security, Sender, SmtpMailer, SmtpOptions,
+};
 
 use crate::support::smtp::{Manners, Says, Server};
 use crate::support::{Fixture, on_both};
@@ -23,6 +27,7 @@ fn letter(subject: &str) -> Mail {
         subject: subject.to_owned(),
         text: "Goeie dag.\n.\nTot siens, Ada.".to_owned(),
         html: "<p>Goeie dag.</p>".to_owned(),
+        attachments: Vec::new(),
         good_until: None,
     }
 }
@@ -223,6 +228,26 @@ on_both! {
         assert_eq!(post.waiting().await.first().map(|(state, ..)| *state), Some(State::Dead));
     }
 
+    async fn what_is_attached_arrives_and_waits_sealed(t: Fixture) {
+        let server = Server::start(Manners::default()).await;
+        let post = Post::to(&t, &server);
+        let bytes = b"%PDF-1.7 Table Bay Traders".repeat(2_000);
+        let attachment = Attachment::new("tax-invoice-INV-1.pdf", "application/pdf", bytes.clone()).unwrap();
+        post.push(&Mail { attachments: vec![attachment], ..letter("Your invoice") }).await;
+        let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
+        let (payload,): (String,) = conn.sql("SELECT payload FROM jobs").one().await.unwrap();
+        drop(conn);
+        let plain = STANDARD.encode(&bytes);
+        assert!(payload.len() > bytes.len() && !payload.contains(&plain[..40]) && !payload.contains("tax-invoice"));
+        post.run().await;
+        let received = server.received().pop().unwrap();
+        let (_, part) = received.data.split_once("filename=\"tax-invoice-INV-1.pdf\"").unwrap();
+        let (_, body) = part.split_once("\r\n\r\n").unwrap();
+        let body: String = body.split("--attached").next().unwrap().split_whitespace().collect();
+        assert_eq!(STANDARD.decode(body).unwrap(), bytes);
+        assert!(received.data.contains("Goeie dag"));
+    }
+
     async fn a_letter_of_another_key_is_dead(t: Fixture) {
         let server = Server::start(Manners::default()).await;
         let post = Post::to(&t, &server);
@@ -251,8 +276,7 @@ on_both! {
             let good_until = Timestamp::from_seconds(1_795_168_800);
             let invited = Invitation { inviter: Some(name), organization: Some(name), token: &token, good_until };
             let written = letters::invitation("https://cape.example", &invited);
-            let (subject, text, html) = (written.subject.to_owned(), written.text, written.html);
-            post.push(&Mail { to: ADA.to_owned(), subject, text, html, good_until: None }).await;
+            post.push(&Mail::to(ADA, written)).await;
             post.run().await;
             let received = server.received().pop().unwrap();
             assert_eq!(received.commands.iter().filter(|said| said.starts_with("RCPT")).count(), 1, "{name:?}");

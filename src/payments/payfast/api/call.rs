@@ -381,12 +381,6 @@ impl Call {
         self.endpoint
     }
 
-    /// How it is asked.
-    #[must_use]
-    pub const fn method(&self) -> Method {
-        self.method
-    }
-
     /// The token or PayFast's id of the payment that it is about; empty when it is about neither.
     #[must_use]
     pub fn subject(&self) -> &str {

@@ -76,10 +76,8 @@ impl Simulator {
             return Ok(Reply::failure(400, &message).into());
         }
         // Of a charge that failed PayFast sends no notification.
-        let notifications = match wish.notify {
-            true => self.tell(tx, &made, fate, (1, Duration::ZERO)).await?,
-            false => Vec::new(),
-        };
+        let notifications =
+            if wish.notify { self.tell(tx, &made, fate, (1, Duration::ZERO)).await? } else { Vec::new() };
         Ok(Outcome { reply: charged(&provider_id, fate), notifications })
     }
 
@@ -120,9 +118,10 @@ pub(super) fn not_in_state() -> Reply {
 }
 
 fn charged(provider_id: &str, fate: &Fate) -> Reply {
-    let (yes, message) = match fate.has(Fault::AsText) {
-        true => (json!("true"), "Transaction was\r\nsuccessful(00)"),
-        false => (json!(true), "Transaction was successful(00)"),
+    let (yes, message) = if fate.has(Fault::AsText) {
+        (json!("true"), "Transaction was\r\nsuccessful(00)")
+    } else {
+        (json!(true), "Transaction was successful(00)")
     };
     let data = json!({"response": yes, "message": message, "pf_payment_id": provider_id});
     Reply::json(200, &json!({"code": 200, "status": "success", "data": data}))

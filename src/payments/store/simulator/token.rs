@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::Timestamp;
-use crate::db::{self, Conn, Json, Tx, lock, words};
+use crate::db::{self, Conn as _, Json, Tx, lock, words};
 
 words! {
     /// How a token stands.
@@ -102,21 +102,6 @@ pub async fn update(tx: &mut Tx, token: &Token) -> Result<(), db::Error> {
     .execute()
     .await?;
     Ok(())
-}
-
-/// A token.
-///
-/// # Errors
-/// What the database refuses.
-pub async fn find(conn: &mut impl Conn, token: &str) -> Result<Option<Token>, db::Error> {
-    conn.sql(
-        "SELECT token, kind, status, provider_payment_id, fields, amount_minor, frequency, cycles, cycles_complete,
-                cycles_paused, failures, run_date, created_at
-         FROM simulator_tokens WHERE token = $1",
-    )
-    .bind(token.to_owned())
-    .optional()
-    .await
 }
 
 /// A token, locked until the transaction ends.

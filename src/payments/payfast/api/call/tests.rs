@@ -18,7 +18,7 @@ fn rand(minor: i64) -> Money {
     Money::new(minor, Currency::Zar)
 }
 
-fn charge<'a>(amount: Money, item_name: &'a str) -> Charge<'a> {
+fn charge(amount: Money, item_name: &str) -> Charge<'_> {
     Charge { amount, item_name, item_description: "", reference: "attempt_1/a-b", notify: false }
 }
 

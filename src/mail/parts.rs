@@ -1,12 +1,31 @@
 //! How a letter looks: its parts as plain text and as HTML.
 //!
 //! A letter is written once, as a list of parts, and both forms are made from that list: they cannot say different
-//! things. Whatever a part holds is escaped here, so that no letter can forget it. It knows no occasion for a letter.
+//! things. Whatever a part holds is escaped here, so that no letter can forget it. It knows no occasion for a letter:
+//! each domain writes its own.
 
-use super::Letter;
+use crate::base::text::is_hidden;
+
+/// A letter without its address. Not to be printed: its link may be a credential.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// The subject.
+    pub subject: &'static str,
+    /// The plain text.
+    pub text: String,
+    /// The same as HTML.
+    pub html: String,
+}
+
+/// Prints the subject, which is one of ours.
+impl std::fmt::Debug for Letter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Letter").field("subject", &self.subject).finish_non_exhaustive()
+    }
+}
 
 /// A piece of a letter.
-pub(super) enum Part {
+pub enum Part {
     /// A paragraph.
     Says(String),
     /// What is to be opened: a button in HTML, with the address below it for whoever would rather copy it.
@@ -20,8 +39,15 @@ pub(super) enum Part {
     Facts(Vec<(&'static str, String)>),
 }
 
+/// A paragraph.
+#[must_use]
+pub fn says(words: &str) -> Part {
+    Part::Says(words.to_owned())
+}
+
 /// Puts a letter together. `why` says at its foot why the person gets it.
-pub(super) fn letter(subject: &'static str, parts: &[Part], why: &str, site: &str) -> Letter {
+#[must_use]
+pub fn letter(subject: &'static str, parts: &[Part], why: &str, site: &str) -> Letter {
     Letter { subject, text: text(parts, why, site), html: html(subject, parts, why, site) }
 }
 
@@ -102,7 +128,8 @@ fn escaped(text: &str) -> String {
 
 /// What somebody typed, as it may stand in a letter to somebody else: one line of at most `chars_max` characters, in
 /// which nothing is hidden and of which no mail program makes a link.
-pub(super) fn typed(text: &str, chars_max: usize) -> String {
+#[must_use]
+pub fn typed(text: &str, chars_max: usize) -> String {
     let visible: String = text.chars().map(|c| if is_hidden(c) { ' ' } else { c }).collect();
     let words: Vec<&str> = visible.split_whitespace().collect();
     let line = words.join(" ");
@@ -120,13 +147,6 @@ pub(super) fn typed(text: &str, chars_max: usize) -> String {
         safe.push(letter);
     }
     safe
-}
-
-/// Control characters, and those that are not seen or turn the direction of what follows.
-fn is_hidden(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(letter, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]

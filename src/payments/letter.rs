@@ -1,0 +1,84 @@
+//! The letters that this domain sends: each brings a document.
+//!
+//! What a letter says is read from the document that it brings, so that the two cannot differ. Subjects are ours, word
+//! for word. Of what people typed nothing stands in the text; names are on the document.
+
+use crate::mail::parts::{Letter, Part, letter, says, typed};
+use crate::mail::{Attachment, Mail, Unattachable};
+
+use super::document::{self, Document, Kind};
+
+/// How much of a number or a reason a letter shows.
+const SHOWN_CHARS_MAX: usize = 200;
+/// The type of a document.
+const PDF: &str = "application/pdf";
+
+const BILLED: &str = "You get this letter because this address is where your organisation's invoices go.";
+
+/// A letter that brings a document: `pdf` is what [`document::render`] made of it.
+///
+/// # Errors
+/// When the file is larger than a letter may carry.
+pub fn bring(to: &str, site: &str, document: &Document, pdf: Vec<u8>) -> Result<Mail, Unattachable> {
+    let attachment = Attachment::new(&document.file_name(), PDF, pdf)?;
+    Ok(Mail { attachments: vec![attachment], ..Mail::to(to, write(site, document)) })
+}
+
+/// What the letter says.
+#[must_use]
+pub fn write(site: &str, document: &Document) -> Letter {
+    match &document.kind {
+        Kind::TaxInvoice => invoice(site, document),
+        Kind::CreditNote(corrected) => credit_note(site, document, corrected),
+    }
+}
+
+fn invoice(site: &str, document: &Document) -> Letter {
+    let amount = |minor: i64| document::amount(minor, document.currency);
+    let mut facts = vec![
+        ("Invoice", typed(&document.number, SHOWN_CHARS_MAX)),
+        ("Date of issue", document::date(document.issued_at)),
+        ("Total", amount(document.total_minor())),
+    ];
+    let due = document.due_minor();
+    let says_what = if due == 0 {
+        "Thank you for your payment. Your invoice is attached; nothing is left to pay."
+    } else {
+        facts.push(("Still to pay", amount(due)));
+        facts.extend(document.due_at.map(|due_at| ("Due date", document::date(due_at))));
+        "Your invoice is attached."
+    };
+    let parts = body(document, says_what, facts);
+    letter("Your invoice from Cape Control", &parts, BILLED, site)
+}
+
+fn credit_note(site: &str, document: &Document, corrected: &document::Corrected) -> Letter {
+    let amount = |minor: i64| document::amount(minor, document.currency);
+    let mut facts = vec![
+        ("Credit note", typed(&document.number, SHOWN_CHARS_MAX)),
+        ("Date of issue", document::date(document.issued_at)),
+        ("For invoice", typed(&corrected.number, SHOWN_CHARS_MAX)),
+        ("Total credited", amount(document.total_minor())),
+    ];
+    let paid_back = document.paid_minor();
+    if paid_back > 0 {
+        facts.push(("Paid back", amount(paid_back)));
+    }
+    facts.push(("Reason", typed(&corrected.reason, SHOWN_CHARS_MAX)));
+    let parts = body(document, "Your credit note is attached.", facts);
+    letter("Your credit note from Cape Control", &parts, BILLED, site)
+}
+
+fn body(document: &Document, says_what: &str, facts: Vec<(&'static str, String)>) -> Vec<Part> {
+    let mut parts = Vec::new();
+    if document.test {
+        parts.push(says("This is a test: no money moved, and what is attached is no tax document."));
+    }
+    parts.push(says(says_what));
+    parts.push(Part::Facts(facts));
+    parts.push(says(
+        "Keep the file as it is: for your bookkeeping it carries the same facts for programs inside. The law wants it \
+         kept for five years.",
+    ));
+    parts
+}
