@@ -12,11 +12,11 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
 
 use super::options::{Mode, Options};
-use crate::base::breaker::Circuit;
 use super::payfast::api::answer::{RawAnswer, Unanswered};
 use super::payfast::api::call::Call;
 use super::payfast::confirmation::{self, ANSWER_BYTES_MAX, Confirmation};
 use super::payfast::itn::Itn;
+use crate::base::breaker::Circuit;
 
 pub use api::Api;
 

@@ -37,7 +37,9 @@ pub use ledger::{Ledger, Options as LedgerOptions, Rebuilt, Standing};
 pub use operations::{EventFilter, ProviderEventDetail, ProviderStatus, SeenEvent};
 pub use profile::{ProfileChange, UpdateBillingProfile};
 pub use reading::{CurrentSubscription, Cursor, InvoiceWithLines, PaymentWithRefunds};
-pub use refund::{ApproveRefund, BookRefundFee, RefundFilter, RefundPayment, RefundSource, SendRefund, SettleRefund};
+pub use refund::{
+    ApproveRefund, BookRefundFee, RefundFilter, RefundPayment, RefundSource, SendRefund, SettleRefund,
+};
 pub use settlement::ApplyEvent;
 
 pub use super::model::report::{Fault, FaultKind, Report};

@@ -65,7 +65,8 @@ impl Subscription {
     /// keeps its length. None when the period is no part of it: it is over, or another plan has taken its place.
     #[must_use]
     pub fn take_back(&self, plan_id: &str, cycle: Cycle, period: Period, now: Timestamp) -> Option<Self> {
-        let part = self.plan_id == plan_id && self.billing_cycle == cycle && period.start >= self.period_start;
+        let part =
+            self.plan_id == plan_id && self.billing_cycle == cycle && period.start >= self.period_start;
         let unused = period.end.since(period.start.max(now));
         if !part || unused.is_zero() || self.status(now) == SubscriptionStatus::Expired {
             return None;

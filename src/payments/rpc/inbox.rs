@@ -85,11 +85,20 @@ fn filter(request: &wire::ListProviderEventsRequest) -> Result<EventFilter, Viol
             (false, None)
         }
     };
-    let payment = decode::optional_id::<crate::payments::model::PaymentMark>(&mut v, "payment_id", &request.payment_id);
+    let payment =
+        decode::optional_id::<crate::payments::model::PaymentMark>(&mut v, "payment_id", &request.payment_id);
     let id = request.provider_payment_id.as_str();
     let fits = id.len() <= PROVIDER_ID_CHARS_MAX && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    v.check(fits, "provider_payment_id", format!("must be at most {PROVIDER_ID_CHARS_MAX} letters and digits"));
-    v.check(!quarantined || request.payment_id.is_empty(), "payment_id", "must be empty for what is in quarantine");
+    v.check(
+        fits,
+        "provider_payment_id",
+        format!("must be at most {PROVIDER_ID_CHARS_MAX} letters and digits"),
+    );
+    v.check(
+        !quarantined || request.payment_id.is_empty(),
+        "payment_id",
+        "must be empty for what is in quarantine",
+    );
     let unread = !quarantined || id.is_empty();
     v.check(unread, "provider_payment_id", "must be empty for what is in quarantine");
     let from = decode::optional_time(&mut v, "from_time", request.from_time);

@@ -92,7 +92,11 @@ fn proposal(request: wire::RefundPaymentRequest) -> Result<RefundPayment, Violat
         None => None,
     };
     let amount = decode::optional_money(&mut v, "amount", request.amount.as_ref());
-    v.check(amount.is_none_or(|amount| amount.minor > 0), "amount", "must be above nothing; leave it out for all");
+    v.check(
+        amount.is_none_or(|amount| amount.minor > 0),
+        "amount",
+        "must be above nothing; leave it out for all",
+    );
     match (source, destination) {
         (Some(source), Some(destination)) if v.is_empty() => {
             Ok(RefundPayment { source, amount, reason: request.reason, destination })

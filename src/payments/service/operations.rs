@@ -144,7 +144,11 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotAnAdministrator`], [`Error::EventNotFound`].
-    pub async fn get_provider_event(&self, caller: &Caller, id: EventId) -> Result<ProviderEventDetail, Error> {
+    pub async fn get_provider_event(
+        &self,
+        caller: &Caller,
+        id: EventId,
+    ) -> Result<ProviderEventDetail, Error> {
         administrator(caller)?;
         let mut conn = self.db.conn(SCOPE).await?;
         if let Some(event) = store::event::get(&mut conn, id).await? {
@@ -273,7 +277,8 @@ mod tests {
     #[test]
     fn a_token_is_not_shown_however_it_is_written() {
         let body = "m_payment_id=1&token=abc&t%6Fken=def&Token=x&token_name=y&token=";
-        let expected = format!("m_payment_id=1&token={LEFT_OUT}&t%6Fken={LEFT_OUT}&Token=x&token_name=y&token=");
+        let expected =
+            format!("m_payment_id=1&token={LEFT_OUT}&t%6Fken={LEFT_OUT}&Token=x&token_name=y&token=");
         assert_eq!(shown(body), expected);
         assert_eq!(shown("not a form at all"), "not a form at all");
     }

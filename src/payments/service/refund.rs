@@ -149,7 +149,8 @@ impl Service {
         }
         let now = self.world.now();
         let status = before.status.change_to(to).map_err(Error::internal)?;
-        let decided = Refund { status, checker_id: Some(checker_id), note, decided_at: Some(now), ..before.clone() };
+        let decided =
+            Refund { status, checker_id: Some(checker_id), note, decided_at: Some(now), ..before.clone() };
         if command.approved {
             books.set_aside(&mut tx).await?;
         }

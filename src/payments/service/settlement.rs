@@ -204,9 +204,9 @@ impl Service {
         let held = store::receipt::lock(tx, held.id).await?;
         let stays = "; the money stays an unapplied receipt";
         let free = held.status == ReceiptStatus::Unapplied && held.returned_minor == 0;
-        let order = order.filter(|_| free && facts.status == Said::Complete).filter(|order| {
-            verdict::compare_amount(itn, facts, Some(order.payment.amount_minor)).is_ok()
-        });
+        let order = order
+            .filter(|_| free && facts.status == Said::Complete)
+            .filter(|order| verdict::compare_amount(itn, facts, Some(order.payment.amount_minor)).is_ok());
         let Some(order) = order else {
             let detail = format!("there is still no order that it is for{stays}");
             return Ok(Outcome::new(EventStatus::Unapplied, detail));

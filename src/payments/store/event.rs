@@ -240,7 +240,9 @@ pub async fn page(
     limit: i64,
 ) -> Result<Vec<ProviderEvent>, db::Error> {
     match wanted {
-        Wanted { provider_payment_id: Some(id), .. } => of_provider_payment(conn, wanted, id, after, limit).await,
+        Wanted { provider_payment_id: Some(id), .. } => {
+            of_provider_payment(conn, wanted, id, after, limit).await
+        }
         Wanted { payment_reference: Some(id), .. } => of_reference(conn, wanted, id, after, limit).await,
         Wanted { status: Some(status), .. } => of_status(conn, wanted, *status, after, limit).await,
         Wanted { .. } => of_any(conn, wanted, after, limit).await,

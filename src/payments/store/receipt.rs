@@ -116,12 +116,14 @@ pub async fn get(conn: &mut impl Conn, id: ReceiptId) -> Result<Option<Receipt>,
 /// # Errors
 /// What the database refuses: more than the whole.
 pub async fn set_returned(tx: &mut Tx, receipt: &Receipt) -> Result<(), db::Error> {
-    tx.sql("UPDATE receipts SET returned_minor = $3 WHERE id = $2 AND organization_id IS NOT DISTINCT FROM $1")
-        .bind(receipt.organization_id)
-        .bind(receipt.id)
-        .bind(receipt.returned_minor)
-        .execute()
-        .await?;
+    tx.sql(
+        "UPDATE receipts SET returned_minor = $3 WHERE id = $2 AND organization_id IS NOT DISTINCT FROM $1",
+    )
+    .bind(receipt.organization_id)
+    .bind(receipt.id)
+    .bind(receipt.returned_minor)
+    .execute()
+    .await?;
     Ok(())
 }
 

@@ -108,12 +108,14 @@ pub async fn update(tx: &mut Tx, refund: &Refund) -> Result<(), db::Error> {
 /// # Errors
 /// What the database refuses.
 pub async fn set_booking(tx: &mut Tx, refund: &Refund, transaction: TransactionId) -> Result<(), db::Error> {
-    tx.sql("UPDATE refunds SET transaction_id = $3 WHERE id = $2 AND organization_id IS NOT DISTINCT FROM $1")
-        .bind(refund.organization_id)
-        .bind(refund.id)
-        .bind(transaction)
-        .execute()
-        .await?;
+    tx.sql(
+        "UPDATE refunds SET transaction_id = $3 WHERE id = $2 AND organization_id IS NOT DISTINCT FROM $1",
+    )
+    .bind(refund.organization_id)
+    .bind(refund.id)
+    .bind(transaction)
+    .execute()
+    .await?;
     Ok(())
 }
 

@@ -231,10 +231,7 @@ pub async fn refunds(conn: &mut impl Conn, limit: i64) -> Result<Vec<(RefundId, 
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn refunds_of_nobody(
-    conn: &mut impl Conn,
-    limit: i64,
-) -> Result<Vec<(TransactionId,)>, db::Error> {
+pub async fn refunds_of_nobody(conn: &mut impl Conn, limit: i64) -> Result<Vec<(TransactionId,)>, db::Error> {
     conn.sql(
         "SELECT head.id FROM ledger_transactions AS head
          WHERE head.kind = 'refund' AND NOT EXISTS (SELECT 1 FROM refunds AS refund WHERE refund.transaction_id = head.id)

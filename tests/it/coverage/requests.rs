@@ -144,7 +144,8 @@ impl Party {
         filter.wanted.provider_payment_id = Some(nobodys);
         let found = service.list_provider_events(&Caller::system("test"), &filter, None, 1).await.unwrap();
         self.provider_event_id = found[0].place().id.to_string();
-        let (account, personal) = insert_account(&t.db, &t.world, &format!("maker-for-{name}@example.org")).await;
+        let (account, personal) =
+            insert_account(&t.db, &t.world, &format!("maker-for-{name}@example.org")).await;
         let maker = promote(&t.db, &t.world, account, personal).await;
         let wish = wish(self.paid_payment_id.parse().unwrap(), Some(100));
         self.refund_id = service.refund_payment(&maker, wish, None).await.unwrap().id.to_string();

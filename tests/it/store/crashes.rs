@@ -152,7 +152,8 @@ async fn dies_with_a_refund(t: &Fixture, at: CrashPoint) {
     agrees_with_the_provider(t, &shop, &service, what).await;
     let ended = shop.now(&refund).await.status;
     // Only what was written down and never left ends without money; everywhere else the money went, once.
-    let expected = if at == CrashPoint::RefundIntended { RefundStatus::Failed } else { RefundStatus::Succeeded };
+    let expected =
+        if at == CrashPoint::RefundIntended { RefundStatus::Failed } else { RefundStatus::Succeeded };
     assert_eq!(ended, expected, "{what}");
 }
 

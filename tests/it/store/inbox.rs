@@ -25,7 +25,8 @@ fn with_passphrase(t: &Fixture, passphrase: &str) -> (Arc<Service>, Worker) {
     let passphrase = Secret::new(passphrase.to_owned());
     let options = Options { passphrase, ..Options::default() };
     let log = audit_log(&t.world);
-    let service = Arc::new(Service::new(t.db.clone(), t.world.clone(), options, Told::next(&[]), log, ledger(t)));
+    let service =
+        Arc::new(Service::new(t.db.clone(), t.world.clone(), options, Told::next(&[]), log, ledger(t)));
     let worker = t.worker(|registry| register(registry, &service));
     (service, worker)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use capecontrol::auth::caller::Proof;
 use capecontrol::auth::model::key::Grant;
-use capecontrol::auth::{Caller, Origin, OrganizationRole, Role};
+use capecontrol::auth::{Caller, OrganizationRole, Origin, Role};
 use capecontrol::base::fault::{Fault as _, NOT_FOUND, PERMISSION_DENIED};
 use capecontrol::base::{AccountId, Currency, Money, OrganizationId, Timestamp, World};
 use capecontrol::db::{Conn as _, Db, Scope};
@@ -93,7 +93,8 @@ impl Payfast {
 }
 
 fn answer(response: &Value) -> Result<RawAnswer, Unanswered> {
-    let body = json!({"code": 200, "status": "success", "data": {"response": response, "message": "Success"}});
+    let body =
+        json!({"code": 200, "status": "success", "data": {"response": response, "message": "Success"}});
     Ok(RawAnswer { status: 200, headers: Vec::new(), body: body.to_string().into_bytes() })
 }
 
@@ -130,9 +131,10 @@ impl Books {
     }
 
     fn history(&self) -> Vec<u8> {
-        let mut text = "Date,Type,Sign,Party,Name,Description,Currency,Funding Type,Gross,Fee,Net,Balance,M Payment ID,\
+        let mut text =
+            "Date,Type,Sign,Party,Name,Description,Currency,Funding Type,Gross,Fee,Net,Balance,M Payment ID,\
                         PF Payment ID\n"
-            .to_owned();
+                .to_owned();
         for (id, minor, at) in &self.refunds {
             let (gross, net) = (rand(-minor), rand(-minor - 230));
             let row = format!(
@@ -163,7 +165,8 @@ impl Transport for Payfast {
                 Mood::Answers => answer(&json!(true)),
                 Mood::Loses | Mood::Drops => Err(Unanswered::Lost("late".to_owned())),
                 Mood::Refuses(why) => {
-                    let body = json!({"code": 400, "status": "failed", "data": {"response": false, "message": why}});
+                    let body =
+                        json!({"code": 400, "status": "failed", "data": {"response": false, "message": why}});
                     Ok(RawAnswer { status: 400, headers: Vec::new(), body: body.to_string().into_bytes() })
                 }
                 Mood::Away => {

@@ -73,14 +73,18 @@ async fn arrivals(service: &Service) -> Vec<ProviderEvent> {
 }
 
 /// An order as it was when it was made.
-async fn before(service: &Service, (caller, payment, invoice): &Order) -> (Caller, Payment, InvoiceWithLines) {
+async fn before(
+    service: &Service,
+    (caller, payment, invoice): &Order,
+) -> (Caller, Payment, InvoiceWithLines) {
     let payment = service.get_payment(caller, *payment).await.unwrap();
     let mut with_lines = service.get_invoice(caller, *invoice).await.unwrap();
     for line in &mut with_lines.lines {
         (line.period_start, line.period_end) = (None, None);
     }
     let invoice = with_lines.invoice;
-    let open = Invoice { number: None, status: InvoiceStatus::Open, issued_at: None, paid_at: None, ..invoice };
+    let open =
+        Invoice { number: None, status: InvoiceStatus::Open, issued_at: None, paid_at: None, ..invoice };
     let created = Payment {
         status: PaymentStatus::Created,
         fee_minor: None,

@@ -7,8 +7,7 @@ use crate::payments::Error;
 use crate::payments::model::ledger::{self, Account, Kind};
 use crate::payments::model::period::Period;
 use crate::payments::model::{
-    AlarmKind, Invoice, Payment, Receipt, ReceiptStatus, Refund, RefundDestination, RefundId,
-    RefundStatus,
+    AlarmKind, Invoice, Payment, Receipt, ReceiptStatus, Refund, RefundDestination, RefundId, RefundStatus,
 };
 use crate::payments::store;
 use crate::payments::store::alarm::Alarm;
@@ -137,7 +136,9 @@ impl Service {
     async fn take_back(&self, tx: &mut Tx, books: &Books) -> Result<(), Error> {
         let (Some(payment), Some(invoice)) = (&books.payment, &books.invoice) else { return Ok(()) };
         let lines = store::invoice::lines(tx, invoice.organization_id, [invoice.id]).await?;
-        let Some(current) = store::subscription::get(tx, payment.organization_id).await? else { return Ok(()) };
+        let Some(current) = store::subscription::get(tx, payment.organization_id).await? else {
+            return Ok(());
+        };
         for line in lines {
             let (Some(plan), Some(cycle)) = (&line.plan_id, line.billing_cycle) else { continue };
             let bounds = line.period_start.zip(line.period_end);

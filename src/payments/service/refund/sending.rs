@@ -16,10 +16,10 @@ use crate::payments::payfast::api::call::{self, Call};
 use crate::payments::payfast::api::refund::{self as answer, Refundable, Terms, Way};
 use crate::payments::store;
 
+use super::Service;
 use super::booking::Books;
 use super::fee::{BookRefundFee, FIRST_LOOK as FIRST_FEE_LOOK};
 use super::settling::{FIRST_LOOK, SettleRefund};
-use super::Service;
 
 /// Sends an approved refund.
 #[derive(Debug, Serialize, Deserialize)]
@@ -127,8 +127,7 @@ impl Service {
         let status = books.refund.status.change_to(RefundStatus::Sent).map_err(Failure::dead)?;
         let sent_at = Some(self.world.now());
         let detail = "it is being sent".to_owned();
-        let sent =
-            Refund { status, sent_at, detail, available_minor: Some(available_minor), ..books.refund };
+        let sent = Refund { status, sent_at, detail, available_minor: Some(available_minor), ..books.refund };
         store::refund::update(&mut tx, &sent).await?;
         tx.commit().await?;
         Ok(Some(sent))
@@ -251,9 +250,9 @@ fn judged(refund: &Refund, terms: &Terms) -> Readiness {
             Readiness::Closed(format!("PayFast refunds only {left} of it"))
         }
         (None, Way::Source) => Readiness::Ready(terms.available_minor),
-        (None, Way::BankPayout) => {
-            Readiness::Closed("PayFast would only pay to a bank account, which the payer has to name there".to_owned())
-        }
+        (None, Way::BankPayout) => Readiness::Closed(
+            "PayFast would only pay to a bank account, which the payer has to name there".to_owned(),
+        ),
         (None, Way::Closed) => Readiness::Closed("PayFast does not refund this part of it".to_owned()),
     }
 }

@@ -57,7 +57,9 @@ impl Service {
             let mut conn = self.db.conn(SCOPE).await?;
             store::refund::get(&mut conn, job.refund_id).await?
         };
-        let Some(refund) = refund.filter(|refund| refund.status == RefundStatus::Unknown) else { return Ok(()) };
+        let Some(refund) = refund.filter(|refund| refund.status == RefundStatus::Unknown) else {
+            return Ok(());
+        };
         let (evidence, fee_minor) = self.investigate(&refund).await;
         let finding = refund.weigh(&evidence);
         self.crash.reach(CrashPoint::RefundFoundOut).await;
@@ -70,7 +72,9 @@ impl Service {
                 let why = "the provider knows of no such refund, a day after it was sent";
                 self.end_refund(refund.id, lease, End::Failed(why)).await
             }
-            Finding::Absent => self.look_again(&refund, lease, "the provider knows of no such refund yet").await,
+            Finding::Absent => {
+                self.look_again(&refund, lease, "the provider knows of no such refund yet").await
+            }
             Finding::Unclear(why) => self.look_again(&refund, lease, why).await,
         }
     }
@@ -86,8 +90,7 @@ impl Service {
         if let Ok(call) = Call::refunds(payment) {
             let listed = self.ask("refund.find", &call, answer::movements).await.done();
             let moved = |moved: answer::Movement| Movement { amount_minor: moved.amount_minor, at: moved.at };
-            evidence.movements =
-                listed.map(|listed| listed.movements.into_iter().map(moved).collect());
+            evidence.movements = listed.map(|listed| listed.movements.into_iter().map(moved).collect());
         }
         let row = self.refund_in_history(refund).await;
         let moved = |row: &Row| Movement { amount_minor: row.gross_minor, at: row.at };
