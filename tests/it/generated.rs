@@ -92,8 +92,8 @@ async fn the_chart_of_accounts_is_current() {
     }
     text.push_str(
         "\n## What is booked\n\n\
-        By kind of transaction, as the program makes the entries. The example is a sale of R529.00, with R69.00 of tax\n\
-        in it, of which PayFast keeps R12.17; giving money back costs R2.30.\n\n\
+        By kind of transaction, as the program makes the entries. The example is a sale of R529.00, with R69.00 of\n\
+        tax in it, of which PayFast keeps R12.17; giving money back costs R2.30.\n\n\
         | kind | when | account | debit | credit |\n| --- | --- | --- | ---: | ---: |\n",
     );
     text.extend(bookings().into_iter().map(booked));
