@@ -271,12 +271,13 @@ fn nets(document: &Document) -> Vec<i64> {
         let of_rate = document.lines.iter().zip(&mut nets).filter(|(line, _)| line.rate_bp == *rate_bp);
         let mut of_rate: Vec<&mut i64> = of_rate.map(|(_, net)| net).collect();
         let sum = of_rate.iter().fold(0_i64, |sum, net| sum.saturating_add(**net));
-        let mut left = net_minor.saturating_sub(sum);
-        // At most a cent for each line: that is how far roundings may be apart in a document that was examined.
+        let left = net_minor.saturating_sub(sum);
+        let count = i64::try_from(of_rate.len()).unwrap_or(i64::MAX).max(1);
+        let (each, mut over) = (left / count, left % count);
         for net in &mut of_rate {
-            let cent = left.signum();
-            **net = net.saturating_add(cent);
-            left = left.saturating_sub(cent);
+            let cent = over.signum();
+            **net = net.saturating_add(each).saturating_add(cent);
+            over = over.saturating_sub(cent);
         }
     }
     nets
@@ -304,6 +305,17 @@ mod tests {
             assert_eq!(without_tax(minor, 1_500), minor - tax, "{minor}");
         }
         assert_eq!(without_tax(100, 0), 100);
+    }
+
+    #[test]
+    fn what_roundings_leave_over_is_on_the_lines_also_when_it_is_more_than_a_cent_each() {
+        let mut note = sample::credit_note();
+        note.payments.clear();
+        note.totals = vec![RateTotal { rate_bp: 10_000, net_minor: 3, tax_minor: 0, gross_minor: 3 }];
+        (note.lines[0].rate_bp, note.lines[0].total_minor) = (10_000, 3);
+        // Half of it is tax, rounded to 2; the note has three roundings and is two cents from that.
+        note.form().unwrap();
+        assert_eq!(nets(&note), [3]);
     }
 
     #[test]
