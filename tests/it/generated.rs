@@ -5,9 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use capecontrol::base::fault::{self, Code, Reason};
+use capecontrol::base::{Currency, Money};
 use capecontrol::config::{Config, Sources};
 use capecontrol::db::{Conn as _, Engine, Scope};
-use capecontrol::payments::model::ledger::Account;
+use capecontrol::payments::model::ledger::{self, Account, Balanced, Kind};
 use capecontrol::{ai, auth, chat, idempotency, market, payments, rpc};
 
 use crate::support::{Fixture, Start as _};
@@ -81,15 +82,72 @@ async fn the_chart_of_accounts_is_current() {
     let rows: Vec<(String, String, String)> =
         conn.shared_sql("SELECT kind, id, name FROM ledger_accounts ORDER BY kind, id").all().await.unwrap();
     let mut text = "# Chart of accounts\n\n\
-        The accounts of the [ledger](ledger.md). Debits are positive: assets and expenses grow by debits, liabilities\n\
-        and income by credits. This page is written by `make gen`.\n\n\
+        The accounts of the [ledger](ledger.md), and what is booked on them. Assets and expenses grow by debits,\n\
+        liabilities and income by credits. This page is written by `make gen`.\n\n\
         | kind | account | what it holds |\n| --- | --- | --- |\n"
         .to_owned();
     for (kind, id, name) in &rows {
         assert!(Account::parse(id).is_some(), "the program does not know the account {id}");
         text.push_str(&format!("| {kind} | `{id}` | {name} |\n"));
     }
+    text.push_str(
+        "\n## What is booked\n\n\
+        By kind of transaction, as the program makes the entries. The example is a sale of R529.00, with R69.00 of\n\
+        tax in it, of which PayFast keeps R12.17; giving money back costs R2.30.\n\n\
+        | kind | when | account | debit | credit |\n| --- | --- | --- | ---: | ---: |\n",
+    );
+    text.extend(bookings().into_iter().map(booked));
     compare("docs/chart-of-accounts.md", &text);
+}
+
+/// What the program books: the kind, when, and the entries.
+fn bookings() -> Vec<(Kind, &'static str, Balanced)> {
+    let rand = |minor| Money::new(minor, Currency::Zar);
+    let (gross, tax, fee, back) = (rand(52_900), rand(6_900), rand(1_217), rand(230));
+    let made = [
+        (Kind::InvoiceIssued, "an invoice gets its number: it is owed", ledger::invoice_issued(gross, tax)),
+        (Kind::Settlement, "the invoice is paid", ledger::settlement(gross, fee)),
+        (Kind::UnappliedReceipt, "money comes for no open order", ledger::unapplied_receipt(gross, fee)),
+        (Kind::Settlement, "such money turns out to be an invoice's", ledger::unapplied_settlement(gross)),
+        (
+            Kind::CreditNote,
+            "a sale is undone while it is owed",
+            ledger::credit_note(gross, tax, Account::Receivable),
+        ),
+        (
+            Kind::CreditNote,
+            "a sale is undone once it is paid",
+            ledger::credit_note(gross, tax, Account::CustomerCredit),
+        ),
+        (Kind::WriteOff, "an invoice is given up for lost", ledger::write_off(gross, tax)),
+        (
+            Kind::Refund,
+            "money of a credit note goes back",
+            ledger::refund(Account::CustomerCredit, gross, back),
+        ),
+        (
+            Kind::Refund,
+            "money for no open order goes back",
+            ledger::refund(Account::UnappliedReceipts, gross, back),
+        ),
+        (Kind::Refund, "money for no open order becomes credit", ledger::refund_to_credit(gross)),
+        (Kind::ProviderCharge, "a fee becomes known later", ledger::provider_charge(back)),
+    ];
+    made.map(|(kind, when, books)| (kind, when, books.unwrap())).into()
+}
+
+/// A booking as rows of the table, the first of which says what it is.
+fn booked((kind, when, books): (Kind, &str, Balanced)) -> String {
+    let mut heading = (format!("`{}`", kind.as_str()), when);
+    let rows = books.entries().iter().map(|entry| {
+        let (kind, when) = std::mem::take(&mut heading);
+        let account = entry.account.as_str();
+        match entry.amount.to_decimal_string().strip_prefix('-') {
+            None => format!("| {kind} | {when} | `{account}` | {} | |\n", entry.amount.to_decimal_string()),
+            Some(credit) => format!("| {kind} | {when} | `{account}` | | {credit} |\n"),
+        }
+    });
+    rows.collect()
 }
 
 #[test]

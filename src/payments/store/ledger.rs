@@ -34,18 +34,21 @@ pub struct Head {
 /// What the database refuses, such as `ledger_unbalanced`.
 pub async fn post(tx: &mut Tx, head: &Head, balanced: &Balanced) -> Result<(), db::Error> {
     insert_head(tx, head).await?;
-    tx.sql("INSERT INTO ledger_entries (transaction_id, position, account_id, currency, amount_minor) VALUES $rows")
-        .rows((1_i64..).zip(balanced.entries()), |statement, (position, entry)| {
-            statement
-                .bind(head.id)
-                .bind(position)
-                .bind(entry.account)
-                .bind(entry.amount.currency)
-                .bind(entry.amount.minor)
-        })
-        .execute()
-        .await?;
-    tx.sql("INSERT INTO ledger_postings (transaction_id, posted_at) VALUES ($1, $2)")
+    // Entries and postings are the platform's books; the head names the organisation.
+    tx.shared_sql(
+        "INSERT INTO ledger_entries (transaction_id, position, account_id, currency, amount_minor) VALUES $rows",
+    )
+    .rows((1_i64..).zip(balanced.entries()), |statement, (position, entry)| {
+        statement
+            .bind(head.id)
+            .bind(position)
+            .bind(entry.account)
+            .bind(entry.amount.currency)
+            .bind(entry.amount.minor)
+    })
+    .execute()
+    .await?;
+    tx.shared_sql("INSERT INTO ledger_postings (transaction_id, posted_at) VALUES ($1, $2)")
         .bind(head.id)
         .bind(head.at)
         .execute()

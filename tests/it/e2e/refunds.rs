@@ -73,6 +73,7 @@ on_both! {
         // The fee, from the simulator's history.
         t.advance(Duration::from_mins(15));
         t.run_jobs().await;
+        let (first, second) = (t.refresh(&first).await, t.refresh(&second).await);
         let listed = wire::ListRefundsRequest { payment_id: sold.payment_id.clone(), ..Default::default() };
         let listed = second.payments().list_refunds(listed).await.unwrap().into_inner().refunds;
         assert_eq!(listed.len(), 1);

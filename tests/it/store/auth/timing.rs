@@ -3,7 +3,7 @@
 //! How long calls take for addresses of either kind is compared in pairs, of which the members follow each other in an
 //! order that is drawn: a slow moment falls on both. What a pair's members differ by is ranked, so that a single pause
 //! weighs no more than any other difference. To find a row takes some microseconds more than to find none; what is
-//! looked for is more than [`MARGIN`], such as a question to the database that only one of the kinds comes to. A
+//! looked for is more than [`MARGIN`], such as questions to the database that only one of the kinds comes to. A
 //! real difference would have most pairs lean to one side, as they do where one call is made and where two are; that is
 //! tried here too. Behind a password's hash, which takes two thousand times as long, and with the few guesses that one
 //! account allows, nobody finds what is left.

@@ -41,7 +41,7 @@ CREATE TABLE refunds (
     CONSTRAINT refunds_booked_check CHECK (transaction_id IS NULL OR status = 'succeeded')
 );
 CREATE INDEX refunds_receipt_idx ON refunds (receipt_id);
-CREATE UNIQUE INDEX refunds_under_way_idx ON refunds (receipt_id) WHERE status IN ('sent', 'unknown');
+CREATE UNIQUE INDEX refunds_receipt_id_key ON refunds (receipt_id) WHERE status IN ('sent', 'unknown');
 CREATE INDEX refunds_payment_idx ON refunds (payment_id, created_at, id);
 CREATE INDEX refunds_organization_idx ON refunds (organization_id, created_at, id);
 CREATE INDEX refunds_status_idx ON refunds (status, created_at, id);
