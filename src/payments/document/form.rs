@@ -281,6 +281,14 @@ mod tests {
         assert_eq!(with(|d| d.lines[0].total_minor += 1), ["totals"]);
         assert_eq!(with(|d| d.totals[0].gross_minor += 1), ["totals", "totals", "totals.tax"]);
         assert_eq!(with(|d| d.totals[0].rate_bp = 1_400), ["totals", "totals.tax", "lines.rate"]);
+        // A share of a tax may be a cent off, and no more.
+        let credited = |cents: i64| {
+            let mut note = sample::credit_note();
+            note.totals[0].tax_minor += cents;
+            note.totals[0].net_minor -= cents;
+            wrong(&note)
+        };
+        assert_eq!((credited(1), credited(2)), (vec![], vec!["totals.tax".to_owned()]));
         // A cent more tax and a cent less value add up all the same, and are not 15%.
         assert_eq!(
             with(|d| {
@@ -294,7 +302,7 @@ mod tests {
             ["payments"]
         );
         assert_eq!(with(|d| d.totals.push(d.totals[0])), ["totals.rate"]);
-        assert_eq!(with(|d| d.lines.clear()), ["lines", "totals", "totals.tax"]);
+        assert_eq!(with(|d| d.lines.clear()), ["lines", "totals"]);
         assert_eq!(with(|d| d.lines[0].quantity = 0), ["lines.quantity"]);
         assert_eq!(with(|d| d.lines[0].total_minor = i64::MIN), ["lines.amount", "totals"]);
         assert_eq!(with(|d| d.lines = vec![d.lines[0].clone(); 1_001])[0], "lines");

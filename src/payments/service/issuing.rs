@@ -39,7 +39,9 @@ impl Service {
             at: self.world.now(),
         };
         store::ledger::post(tx, &head, &books.map_err(Error::internal)?).await?;
-        self.send(tx, invoice.organization_id, Subject::Invoice(invoice.id)).await?;
+        if !profile.email.is_empty() {
+            self.send(tx, invoice.organization_id, Subject::Invoice(invoice.id)).await?;
+        }
         invoice.number = Some(self.number(tx, invoice).await?);
         invoice.issued_at = Some(self.world.now());
         Ok(())
