@@ -195,8 +195,8 @@ mod tests {
         if v.is_empty() { Ok(listing) } else { Err(fields()) }
     }
 
-    fn rand(units: i64) -> Option<crate::proto::google::r#type::Money> {
-        Some(encode::money(Money::new(units * 100, Currency::Zar)))
+    fn rand(units: i64) -> crate::proto::google::r#type::Money {
+        encode::money(Money::new(units * 100, Currency::Zar))
     }
 
     #[test]
@@ -207,7 +207,8 @@ mod tests {
         assert_eq!(asked(&number).unwrap().order, Order::Number("INV-00".to_owned()));
         let customer = wire::ListInvoicesRequest { customer_prefix: " Ada".to_owned(), ..none() };
         assert_eq!(asked(&customer).unwrap().order, Order::Customer("ada".to_owned()));
-        let total = wire::ListInvoicesRequest { min_total: rand(5), max_total: rand(7), ..none() };
+        let total =
+            wire::ListInvoicesRequest { min_total: Some(rand(5)), max_total: Some(rand(7)), ..none() };
         assert_eq!(asked(&total).unwrap().order, Order::Total(Span { from: Some(500), until: Some(701) }));
         let due = wire::ListInvoicesRequest { order: Named::Due.into(), ..none() };
         assert_eq!(asked(&due).unwrap().order, Order::Due(Span::default()));
@@ -220,12 +221,12 @@ mod tests {
             statuses: vec![1, 0],
             start_time: Some(prost_types::Timestamp::default()),
             customer_prefix: "ada".to_owned(),
-            min_total: rand(-1),
+            min_total: Some(rand(-1)),
             ..Default::default()
         };
         let expected = ["statuses", "min_total", "start_time", "customer_prefix", "min_total"];
         assert_eq!(asked(&request).unwrap_err(), expected);
-        let two = wire::ListInvoicesRequest { order: 0, min_total: rand(1), ..request };
+        let two = wire::ListInvoicesRequest { order: 0, min_total: Some(rand(1)), ..request };
         assert_eq!(asked(&two).unwrap_err(), ["statuses", "customer_prefix", "min_total"]);
     }
 }

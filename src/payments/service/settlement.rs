@@ -211,13 +211,11 @@ impl Service {
             let detail = format!("there is still no order that it is for{stays}");
             return Ok(Outcome::new(EventStatus::Unapplied, detail));
         };
-        match order.payable() {
-            Some(states) => self.pay(tx, order, facts, states, Some(held)).await,
-            None => {
-                let detail = format!("the order is not to be paid{stays}");
-                Ok(Outcome::new(EventStatus::Unapplied, detail))
-            }
-        }
+        let Some(states) = order.payable() else {
+            let detail = format!("the order is not to be paid{stays}");
+            return Ok(Outcome::new(EventStatus::Unapplied, detail));
+        };
+        self.pay(tx, order, facts, states, Some(held)).await
     }
 
     /// Notes what the provider says of an attempt without any money. What is over stays as it is.

@@ -194,13 +194,12 @@ on_both! {
         assert!(late < early);
         assert_eq!(ledger.seal().await.unwrap(), 1);
         assert_eq!(whole(&ledger).await.chain.sealed, 1);
-        match under_way {
-            Some(tx) => tx.commit().await.unwrap(),
-            None => {
-                let mut tx = t.db.begin(SCOPE).await.unwrap();
-                post(&t, &mut tx, late, 7).await;
-                tx.commit().await.unwrap();
-            }
+        if let Some(tx) = under_way {
+            tx.commit().await.unwrap();
+        } else {
+            let mut tx = t.db.begin(SCOPE).await.unwrap();
+            post(&t, &mut tx, late, 7).await;
+            tx.commit().await.unwrap();
         }
         assert_eq!(whole(&ledger).await.chain.unsealed, 1);
         assert_eq!(ledger.seal().await.unwrap(), 1);
