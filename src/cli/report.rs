@@ -15,7 +15,7 @@ use crate::payments::model::figures::{Figures, Interval, PaymentReport, Purse, R
 use crate::payments::service::BooksOf;
 
 /// How long the longest bar is, in characters.
-const BAR_CHARS: i128 = 20;
+const BAR_CHARS: i128 = 16;
 const COLUMNS: [&str; 6] = ["revenue", "tax", "paid", "fees", "given back", "left"];
 
 pub(super) const REPORT: &str = "\
@@ -139,7 +139,7 @@ fn table(report: &PaymentReport, purse: Purse) -> Vec<String> {
     let most = report.periods.iter().map(|period| of(period).gross).max().unwrap_or(0);
     let test = if purse.test { ", tests" } else { "" };
     let mut lines = vec![format!("{}{test}", purse.currency.code())];
-    let heads: String = COLUMNS.iter().map(|name| format!("{name:>12}")).collect();
+    let heads: String = COLUMNS.iter().map(|name| format!(" {name:>12}")).collect();
     lines.push(format!("{:<10}{heads}{:>7}{:>7}", "from", "good", "failed"));
     for period in &report.periods {
         let figures = of(period);
@@ -155,7 +155,7 @@ fn line(name: &str, purse: Purse, figures: &Figures, bar: &str) -> String {
     let amounts = [figures.revenue, figures.tax, figures.gross, figures.fees, back, figures.net()];
     let amounts: String = amounts
         .iter()
-        .map(|minor| format!("{:>12}", Money::new(*minor, purse.currency).to_decimal_string()))
+        .map(|minor| format!(" {:>12}", Money::new(*minor, purse.currency).to_decimal_string()))
         .collect();
     let counts = &figures.payments;
     format!("{name:<10}{amounts}{:>7}{:>7}  {bar}", counts.succeeded, counts.failed).trim_end().to_owned()
@@ -191,12 +191,12 @@ mod tests {
         let report = PaymentReport::of(range, days);
         let expected = "\
 ZAR, tests
-from           revenue         tax        paid        fees  given back        left   good failed
-2026-11-20        0.00        0.00      600.00        6.00        0.00      594.00      0      0  ####################
-2026-11-21        0.00        0.00        0.00        0.00        0.00        0.00      0      0
-2026-11-22        0.00        0.00      200.00        2.00        0.00      198.00      0      0  ######
-2026-11-23        0.00        0.00        0.01        0.00        0.00        0.01      0      0  #
-total             0.00        0.00      800.01        8.00        0.00      792.01      0      0";
+from            revenue          tax         paid         fees   given back         left   good failed
+2026-11-20         0.00         0.00       600.00         6.00         0.00       594.00      0      0  ################
+2026-11-21         0.00         0.00         0.00         0.00         0.00         0.00      0      0
+2026-11-22         0.00         0.00       200.00         2.00         0.00       198.00      0      0  #####
+2026-11-23         0.00         0.00         0.01         0.00         0.00         0.01      0      0  #
+total              0.00         0.00       800.01         8.00         0.00       792.01      0      0";
         assert_eq!(lines(&report).join("\n"), expected);
         let nothing = PaymentReport::of(range, Vec::new());
         assert_eq!(lines(&nothing), ["Nothing was booked, and no payment was started."]);

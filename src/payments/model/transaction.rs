@@ -264,6 +264,11 @@ mod tests {
         assert_eq!(of(Kind::Refund, &back), (-500, 20, -520, 0, 0));
         let taken = [(Chargebacks, 500), (ProviderFees, 150), (PayfastClearing, -650)];
         assert_eq!(of(Kind::Chargeback, &taken), (-500, 150, -650, 0, 0));
+        // Money that came before is counted where it came.
+        let found = ledger::unapplied_settlement(rand(500)).unwrap();
+        assert_eq!(booked(Kind::Settlement, &found), (0, 0, 0, 0, 0));
+        let kept = ledger::refund_to_credit(rand(500)).unwrap();
+        assert_eq!(booked(Kind::Refund, &kept), (0, 0, 0, 0, 0));
         let charged = [(ProviderFees, 30), (PayfastClearing, -30)];
         assert_eq!(of(Kind::ProviderCharge, &charged), (0, 30, -30, 0, 0));
         let paid_out = [(Bank, 970), (ProviderFees, 30), (PayfastClearing, -1_000)];
