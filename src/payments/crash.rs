@@ -1,7 +1,7 @@
 //! The points at which a process may die between the arrival of money and its effect.
 //!
-//! They have names, so that tests can have one die at each of them and see that what was begun is ended once. In earnest
-//! nobody listens, and reaching a point does nothing.
+//! They have names, so that tests can have one die at each of them and see that what was begun is ended once. In
+//! earnest nobody listens, and reaching a point does nothing.
 
 use async_trait::async_trait;
 

@@ -1,7 +1,7 @@
 //! What the lines of an invoice come to, with the tax in it.
 //!
-//! Tax is computed once, on the document's sum, and rounded half away from zero to a cent. What is rounded for each line
-//! would differ from the sum by cents that nobody can explain.
+//! Tax is computed once, on the document's sum, and rounded half away from zero to a cent. What is rounded for each
+//! line would differ from the sum by cents that nobody can explain.
 
 use super::VAT_PERCENT;
 use crate::base::{Currency, Money};

@@ -336,7 +336,9 @@ pub(super) mod tests {
                 let moved = |(amount_minor, seconds)| Movement { amount_minor, at: at(seconds) };
                 listed.into_iter().map(moved).collect::<Vec<_>>()
             });
-            let found = refund.weigh(&Evidence { available_minor: available, movements: movements.clone(), history: vec![] });
+            let evidence =
+                Evidence { available_minor: available, movements: movements.clone(), history: vec![] };
+            let found = refund.weigh(&evidence);
             let listed = movements.map(|movements| movements.iter().any(|moved| moved.amount_minor == -amount));
             match found {
                 Finding::Done => prop_assert!(available == Some(100_000 - amount) || listed == Some(true)),

@@ -60,8 +60,8 @@ impl Subscription {
         (Self { period_end: bought.end, updated_at: now, ..self }, bought)
     }
 
-    /// What it becomes when the whole price of a period that was bought goes back to the payer at `now`: what is left of
-    /// that period is cut off the end, so that it ends at once when nothing else was paid for, and whatever else was
+    /// What it becomes when the whole price of a period that was bought goes back to the payer at `now`: what is left
+    /// of that period is cut off the end, so that it ends at once when nothing else was paid for, and whatever else was
     /// keeps its length. None when the period is no part of it: it is over, or another plan has taken its place.
     #[must_use]
     pub fn take_back(&self, plan_id: &str, cycle: Cycle, period: Period, now: Timestamp) -> Option<Self> {

@@ -1,8 +1,8 @@
 //! The documents of invoices and credit notes: made of their rows, mailed when they are issued, and handed out.
 //!
-//! A document says what was so when it was issued and nothing that came later, so that the same rows give the same bytes
-//! for ever. The law allows one original. It is these bytes: whoever is charged gets them by mail and may fetch them
-//! again as often as they like. What the platform's staff fetch is marked as a copy.
+//! A document says what was so when it was issued and nothing that came later, so that the same rows give the same
+//! bytes for ever. The law allows one original. It is these bytes: whoever is charged gets them by mail and may fetch
+//! them again as often as they like. What the platform's staff fetch is marked as a copy.
 
 use std::sync::Arc;
 

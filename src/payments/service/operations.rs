@@ -165,7 +165,8 @@ impl Service {
     /// Has a notification applied again by its job. The effect key makes a second effect nothing.
     ///
     /// # Errors
-    /// [`Error::NotAnAdministrator`], [`Error::EventNotFound`], [`Error::EventApplied`], [`Error::SignatureStillWrong`].
+    /// [`Error::NotAnAdministrator`], [`Error::EventNotFound`], [`Error::EventApplied`],
+    /// [`Error::SignatureStillWrong`].
     pub async fn replay_provider_event(
         &self,
         caller: &Caller,

@@ -1,8 +1,8 @@
 //! Refunds: one person proposes, another decides, and only then money moves.
 //!
-//! Neither of the two has a hand in the organisation whose money it is: not as a member, not by a program that they made,
-//! not as who paid. No program proposes or decides, whoever made it. What is approved is set aside on the locked receipt,
-//! so that no two refunds, whenever they are approved, take more than came.
+//! Neither of the two has a hand in the organisation whose money it is: not as a member, not by a program that they
+//! made, not as who paid. No program proposes or decides, whoever made it. What is approved is set aside on the locked
+//! receipt, so that no two refunds, whenever they are approved, take more than came.
 
 mod booking;
 mod fee;

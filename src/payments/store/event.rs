@@ -302,7 +302,8 @@ async fn of_reference(
         "SELECT id, provider, status, detail, peer, payment_status, provider_payment_id, payment_reference, deliveries,
                 received_at, applied_at
          FROM provider_events
-         WHERE payment_reference = $1 AND ($2 = '' OR status = $2) AND received_at >= $3 AND (received_at, id) < ($4, $5)
+         WHERE payment_reference = $1 AND ($2 = '' OR status = $2) AND received_at >= $3
+           AND (received_at, id) < ($4, $5)
          ORDER BY received_at DESC, id DESC LIMIT $6",
     )
     .bind(reference)

@@ -36,8 +36,8 @@ pub async fn places(
     }
 }
 
-/// These invoices of an organisation, in no order. They are found by their ids: `coalesce` keeps SQLite from reading all
-/// that the organisation has by another index, which it holds for as cheap as a list.
+/// These invoices of an organisation, in no order. They are found by their ids: `coalesce` keeps SQLite from reading
+/// all that the organisation has by another index, which it holds for as cheap as a list.
 ///
 /// # Errors
 /// What the database refuses.

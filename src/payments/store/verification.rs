@@ -150,7 +150,8 @@ pub async fn payments(conn: &mut impl Conn, limit: i64) -> Result<Vec<(PaymentId
              FROM payments AS payment
              LEFT JOIN ledger_transactions AS head ON head.payment_id = payment.id AND head.kind = 'settlement'
              LEFT JOIN ledger_entries AS entry
-                    ON entry.transaction_id = head.id AND entry.account_id IN ('payfast_clearing', 'provider_fees', 'unapplied_receipts')
+                    ON entry.transaction_id = head.id
+                       AND entry.account_id IN ('payfast_clearing', 'provider_fees', 'unapplied_receipts')
              GROUP BY payment.id, payment.status, payment.amount_minor
          ) AS compared WHERE expected <> booked ORDER BY id LIMIT $1",
     )
@@ -234,7 +235,8 @@ pub async fn refunds(conn: &mut impl Conn, limit: i64) -> Result<Vec<(RefundId, 
 pub async fn refunds_of_nobody(conn: &mut impl Conn, limit: i64) -> Result<Vec<(TransactionId,)>, db::Error> {
     conn.sql(
         "SELECT head.id FROM ledger_transactions AS head
-         WHERE head.kind = 'refund' AND NOT EXISTS (SELECT 1 FROM refunds AS refund WHERE refund.transaction_id = head.id)
+         WHERE head.kind = 'refund'
+           AND NOT EXISTS (SELECT 1 FROM refunds AS refund WHERE refund.transaction_id = head.id)
          ORDER BY head.id LIMIT $1",
     )
     .bind(limit)

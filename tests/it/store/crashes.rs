@@ -1,4 +1,5 @@
-//! A process that dies at each named point between money and its effect. After the next start the effect is there, once.
+//! A process that dies at each named point between money and its effect. After the next start the effect is there,
+//! once.
 
 use std::sync::Arc;
 use std::time::Duration;

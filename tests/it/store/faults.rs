@@ -114,7 +114,8 @@ on_both! {
         let ada = somebody(&t, "ada@example.com").await;
         let sold = checkout(&service, &ada, "pro", Cycle::Monthly).await;
         let payment = sold.payment_id.to_string();
-        for (provider_id, amount) in [("1", ""), ("2", "ten"), ("3", "-529.00"), ("4", "5e2"), ("5", "99999999999999999999")] {
+        let amounts = ["", "ten", "-529.00", "5e2", "99999999999999999999"];
+        for (provider_id, amount) in ["1", "2", "3", "4", "5"].into_iter().zip(amounts) {
             t.clock.advance(Duration::from_secs(1));
             deliver(&service, &worker, itn(&payment, provider_id, "COMPLETE", amount)).await;
             assert_eq!(events(&service).await[0].0, EventStatus::Refused, "{amount:?}");
@@ -149,8 +150,8 @@ on_both! {
     }
 
     /// The passphrase was written into the log with every signature, and blanks were dropped before signing, so that a
-    /// genuine notification could fail. (That signatures are compared in constant time stands in `Itn::signature_holds`;
-    /// that no call carries the passphrase is tried beside `payfast::api::call`.)
+    /// genuine notification could fail. (That signatures are compared in constant time stands in
+    /// `Itn::signature_holds`; that no call carries the passphrase is tried beside `payfast::api::call`.)
     async fn fault_7_blanks_are_signed_and_the_passphrase_is_told_nowhere(t: Fixture) {
         let (service, worker) = node(&t, Told::next(&[]));
         let ada = somebody(&t, "ada@example.com").await;

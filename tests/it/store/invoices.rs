@@ -207,7 +207,10 @@ on_both! {
         let node = plain(&t);
         let service = &node.0;
         let ada = somebody(&t, "ada@example.com").await;
-        let void = |id, lost| { let service = Arc::clone(service); async move { service.void_invoice(&staff(), id, lost, None).await } };
+        let void = |id, lost| {
+            let service = Arc::clone(service);
+            async move { service.void_invoice(&staff(), id, lost, None).await }
+        };
         let draft = drafted(service, &ada, 115).await;
         assert_eq!(void(draft, true).await.unwrap_err().reason(), &INVOICE_NOT_ISSUED);
         assert_eq!(void(draft, false).await.unwrap().invoice.status, InvoiceStatus::Void);
@@ -333,7 +336,8 @@ on_both! {
             }
             name_recipient(service, &ada, ["Éclair", "éa", "Zulu CC"][number as usize % 3]).await;
             let due = (number % 3 == 0).then(|| START.plus(Duration::from_hours(u64::from(30 - number))));
-            let wish = CreateInvoice { due_at: due, ..draft_of(ada.personal().unwrap(), i64::from(number % 5) + 1, 100) };
+            let draft = draft_of(ada.personal().unwrap(), i64::from(number % 5) + 1, 100);
+            let wish = CreateInvoice { due_at: due, ..draft };
             let id = service.create_invoice(&staff(), wish, None).await.unwrap().invoice.id;
             match number % 6 {
                 0 => {}
@@ -397,7 +401,10 @@ on_both! {
         let (service, _) = plain(&t);
         let ada = somebody(&t, "ada@example.com").await;
         let home = ada.personal().unwrap();
-        let line = |description: &str, quantity, unit| DraftLine { description: description.to_owned(), quantity, unit };
+        let line = |description: &str, quantity, unit| {
+            let description = description.to_owned();
+            DraftLine { description, quantity, unit }
+        };
         let wrong = CreateInvoice {
             lines: vec![
                 line(" ", 0, rand(0)),
@@ -423,7 +430,8 @@ on_both! {
         }
         let most = CreateInvoice { lines: vec![line("x", 1, rand(50_000_000)); 200], ..draft_of(home, 1, 1) };
         assert_eq!(service.create_invoice(&staff(), most, None).await.unwrap().lines.len(), 200);
-        let wish = CreateCreditNote { invoice_id: t.world.id(), amount: Some(Money::new(0, Currency::Eur)), reason: "a\nb".to_owned() };
+        let amount = Some(Money::new(0, Currency::Eur));
+        let wish = CreateCreditNote { invoice_id: t.world.id(), amount, reason: "a\nb".to_owned() };
         let error = service.create_credit_note(&staff(), wish, None).await.unwrap_err();
         let fields: Vec<_> = error.violations().iter().map(|violation| violation.field.as_str()).collect();
         assert_eq!(fields, ["amount", "amount", "reason"]);
@@ -477,7 +485,10 @@ on_both! {
         let ada = somebody(&t, "ada@example.com").await;
         let mut admin = somebody(&t, "admin@example.com").await;
         admin.role = Role::Admin;
-        let key = |number| RequestKey { method: "invoices".into(), key: uuid::Uuid::from_u128(number), body_hash: [1; 32] };
+        let key = |number| {
+            let key = uuid::Uuid::from_u128(number);
+            RequestKey { method: "invoices".into(), key, body_hash: [1; 32] }
+        };
         let home = ada.personal().unwrap();
         let first = service.create_invoice(&admin, draft_of(home, 1, 115), Some(&key(1))).await.unwrap();
         let again = service.create_invoice(&admin, draft_of(home, 1, 115), Some(&key(1))).await.unwrap();

@@ -357,7 +357,8 @@ on_both! {
                     created_by, created_at)
              VALUES ($1, $2, $3, 'Test', '[]', '[]', 1, $4, $3, $5)",
         )
-        .bind(t.world.id::<()>()).bind(organization).bind(left.account.unwrap()).bind(vec![0_u8; 32]).bind(t.world.now())
+        .bind(t.world.id::<()>()).bind(organization).bind(left.account.unwrap()).bind(vec![0_u8; 32])
+        .bind(t.world.now())
         .execute().await.unwrap();
         tx.commit().await.unwrap();
         // The payer, made an administrator.
@@ -394,7 +395,8 @@ on_both! {
         let (paid_by, maker) = (shop.buyer.account.unwrap(), shop.maker.account.unwrap());
         // The payment was started by a program that the maker had made, and that is gone.
         tx.sql(
-            "INSERT INTO service_accounts (account_id, organization_id, name, scopes, created_by, created_at, deleted_at)
+            "INSERT INTO service_accounts (account_id, organization_id, name, scopes, created_by, created_at,
+                deleted_at)
              VALUES ($1, $2, 'Test', '[]', $3, $4, $4)",
         )
         .bind(paid_by).bind(shop.buyer.personal.unwrap()).bind(maker).bind(t.world.now())
@@ -515,7 +517,8 @@ on_both! {
         let refund = shop.agree(None).await;
         shop.run().await;
         let failed = shop.now(&refund).await;
-        assert_eq!((failed.status, failed.detail.as_str()), (RefundStatus::Failed, "Insufficient funds in your account"));
+        let told = (failed.status, failed.detail.as_str());
+        assert_eq!(told, (RefundStatus::Failed, "Insufficient funds in your account"));
         assert_eq!(shop.refunded().await, (0, 0));
         shop.payfast.books.lock().unwrap().closed = true;
         let refund = shop.agree(None).await;

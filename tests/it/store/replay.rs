@@ -2,7 +2,8 @@
 //!
 //! What providers said is replayed through the door that it came in by, at the times at which it came, on a copy of the
 //! orders as they were before anything happened to them. What people decide (refunds, cancelled checkouts, documents of
-//! staff) is no notification and so no part of it. Numbers of invoices are given in the order in which notifications are
+//! staff) is no notification and so no part of it. Numbers of invoices are given in the order in which notifications
+//! are
 //! *applied*. So they are the same when that was the order of arrival, and are otherwise the same numbers, given to the
 //! same invoices in another order: the second test shows exactly that.
 

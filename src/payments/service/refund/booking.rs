@@ -154,8 +154,8 @@ impl Service {
         Ok(())
     }
 
-    /// Undoes the sale that the money paid, with a credit note. What a credit note took off before is the customer's credit
-    /// already, and goes from there.
+    /// Undoes the sale that the money paid, with a credit note. What a credit note took off before is the customer's
+    /// credit already, and goes from there.
     async fn undo_sale(&self, tx: &mut Tx, books: &mut Books) -> Result<(), Error> {
         let Some(invoice) = &mut books.invoice else { return Ok(()) };
         let refund = &books.refund;

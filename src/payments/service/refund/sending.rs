@@ -1,7 +1,7 @@
 //! Sending an approved refund to PayFast, once.
 //!
-//! There is no idempotency key. So it is written down that a refund is being sent before it leaves, and whoever finds it
-//! written down, after a crash or an answer that never came, does not send it: what became of it is asked.
+//! There is no idempotency key. So it is written down that a refund is being sent before it leaves, and whoever finds
+//! it written down, after a crash or an answer that never came, does not send it: what became of it is asked.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,5 @@
-//! Finding out what became of a refund that was sent and not answered. It is asked about, less and less often, and never
-//! sent again.
+//! Finding out what became of a refund that was sent and not answered. It is asked about, less and less often, and
+//! never sent again.
 
 use std::time::Duration;
 
