@@ -9,7 +9,8 @@ const NOT_AN_ID: &str = "must be a UUID such as 0198c0de-0000-7000-8000-00000000
 pub fn line(violations: &mut Violations, field: &str, text: &str, chars_max: usize) -> String {
     let text = text.trim();
     let seen = text.chars().any(|c| !c.is_whitespace() && !is_hidden(c));
-    violations.check(seen, field, "must not be empty");
+    // What only controls is refused for that, below, and once.
+    violations.check(seen || text.chars().any(char::is_control), field, "must not be empty");
     optional_line(violations, field, text, chars_max)
 }
 

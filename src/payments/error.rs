@@ -33,6 +33,9 @@ pub enum Error {
     /// The payment is over, so there is nothing to give up.
     #[error("The payment is {0}, so there is nothing to cancel.")]
     PaymentOver(&'static str),
+    /// Less is due than the provider takes.
+    #[error("PayFast takes no payment of less than R5.00, and less than that is due on the invoice.")]
+    PaymentTooSmall,
     /// The law wants to know who buys for so much.
     #[error(
         "An invoice above R5 000 must name its recipient: give the billing profile a name and an address first."
@@ -157,6 +160,12 @@ pub static PAYMENT_OVER: Reason = Reason::new(
     "PAYMENT_OVER",
     "The payment has succeeded or has ended otherwise, so there is nothing to cancel; a paid one is refunded.",
 );
+/// An invoice on which less is due than the provider takes.
+pub static PAYMENT_TOO_SMALL: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "PAYMENT_TOO_SMALL",
+    "Less is due on the invoice than PayFast takes, which is R5.00; it is credited, or paid otherwise.",
+);
 /// A purchase above R5 000 by somebody without name or address.
 pub static BILLING_DETAILS_REQUIRED: Reason = Reason::new(
     Code::FailedPrecondition,
@@ -255,6 +264,7 @@ pub static REASONS: &[&Reason] = &[
     &PAYMENT_UNDER_WAY,
     &PAYMENT_OVER,
     &BILLING_DETAILS_REQUIRED,
+    &PAYMENT_TOO_SMALL,
     &INVOICE_NOT_DRAFT,
     &INVOICE_ISSUED,
     &INVOICE_NOT_ISSUED,
@@ -279,6 +289,7 @@ impl Fault for Error {
             Self::PaymentUnderWay => &PAYMENT_UNDER_WAY,
             Self::PaymentOver(_) => &PAYMENT_OVER,
             Self::BillingDetailsRequired => &BILLING_DETAILS_REQUIRED,
+            Self::PaymentTooSmall => &PAYMENT_TOO_SMALL,
             Self::PaymentNotFound
             | Self::InvoiceNotFound
             | Self::CreditNoteNotFound

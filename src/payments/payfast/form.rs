@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use super::encode::{md5_hex, push_encoded, trim};
 
-pub use builder::{Builder, Schedule};
+pub use builder::{AMOUNT_MINOR_MIN, Builder, Schedule};
 
 /// The fields that PayFast signs, in its order.
 pub const SIGNED_FIELDS: [&str; 37] = [

@@ -14,7 +14,7 @@ use crate::payments::model::{
     self, BillingProfile, Checkout, FormField, Invoice, InvoiceId, InvoiceLine, InvoiceOrigin, InvoiceStatus,
     PLAN_ID_CHARS_MAX, Payment, PaymentId, PaymentStatus, Plan, Provider, VAT_PERCENT,
 };
-use crate::payments::payfast::form::{Builder, SIGNATURE_FIELD};
+use crate::payments::payfast::form::{AMOUNT_MINOR_MIN, Builder, SIGNATURE_FIELD};
 use crate::payments::store;
 
 use super::Service;
@@ -123,6 +123,9 @@ impl Service {
         // A form for the simulator's money is none for real money, and the other way round.
         if invoice.status != InvoiceStatus::Open || invoice.test != self.options.test() {
             return Err(Error::InvoiceNotOpen);
+        }
+        if invoice.due_minor() < AMOUNT_MINOR_MIN {
+            return Err(Error::PaymentTooSmall);
         }
         let last = store::payment::newest_of_invoice(tx, organization_id, invoice.id).await?;
         let payment = match last {

@@ -64,8 +64,9 @@ fn answer(method: &Method, bytes: &[u8]) -> DynamicMessage {
 /// The request with one text changed, so that it is another that is as good; an id only when there is no other text.
 fn changed(request: &DynamicMessage, leaves: Vec<Leaf>) -> Option<DynamicMessage> {
     let text = |leaf: &&Leaf| matches!(leaf.kind, Kind::String) && !leaf.text().is_empty() && !leaf.is_key();
-    let mut leaves: Vec<&Leaf> =
-        leaves.iter().filter(text).filter(|leaf| leaf.path != "organization_id").collect();
+    // A currency is one of a few words: another text in its place is no good request.
+    let other = |leaf: &&Leaf| leaf.path != "organization_id" && !leaf.path.ends_with("currency_code");
+    let mut leaves: Vec<&Leaf> = leaves.iter().filter(text).filter(other).collect();
     leaves.sort_by_key(|leaf| leaf.is_id());
     let leaf = leaves.first()?;
     let other = if leaf.is_id() { unknown_id() } else { format!("{}x", leaf.text()) };

@@ -21,7 +21,7 @@ use capecontrol::payments::service::{
 use capecontrol::payments::{
     BILLING_DETAILS_REQUIRED, CREDIT_EXCEEDS_INVOICE, Error, INVOICE_CLOSED, INVOICE_ISSUED,
     INVOICE_NOT_CREDITABLE, INVOICE_NOT_DRAFT, INVOICE_NOT_ISSUED, INVOICE_NOT_OPEN, Options,
-    PAYMENT_UNDER_WAY, Service, store,
+    PAYMENT_TOO_SMALL, PAYMENT_UNDER_WAY, Service, store,
 };
 
 use super::payments::{Told, balances, itn, node, post, wish};
@@ -174,6 +174,7 @@ on_both! {
         assert_eq!(refused.reason(), &CREDIT_EXCEEDS_INVOICE);
         let note = credit(service, invoice.id, Some(1)).await.unwrap();
         assert_eq!((note.number.as_str(), note.tax_minor), ("TESTCN-000002", 0));
+        t.clock.advance(Duration::from_secs(1));
         let rest = credit(service, invoice.id, None).await.unwrap();
         assert_eq!((rest.amount_minor, rest.tax_minor), (99_999, 13_043));
         let whole = seen(service, &ada, invoice.id).await;
@@ -225,7 +226,10 @@ on_both! {
         void(checkout.invoice_id, false).await.unwrap();
         let attempt = service.get_payment(&ada, checkout.payment_id).await.unwrap();
         assert_eq!(attempt.status, PaymentStatus::Superseded);
-        let open = issued(service, &ada, 115).await.id;
+        let small = issued(service, &ada, 115).await.id;
+        let refused = service.create_checkout(&ada, paying(small), None).await.unwrap_err();
+        assert_eq!(refused.reason(), &PAYMENT_TOO_SMALL);
+        let open = issued(service, &ada, 1_150).await.id;
         let refused = void(open, false).await.unwrap_err();
         assert_eq!(refused.reason(), &INVOICE_ISSUED);
         assert!(refused.to_string().contains("CreateCreditNote"), "{refused}");
@@ -336,7 +340,7 @@ on_both! {
             }
             name_recipient(service, &ada, ["Éclair", "éa", "Zulu CC"][number as usize % 3]).await;
             let due = (number % 3 == 0).then(|| START.plus(Duration::from_hours(u64::from(30 - number))));
-            let draft = draft_of(ada.personal().unwrap(), i64::from(number % 5) + 1, 100);
+            let draft = draft_of(ada.personal().unwrap(), i64::from(number % 5) + 1, 1_000);
             let wish = CreateInvoice { due_at: due, ..draft };
             let id = service.create_invoice(&staff(), wish, None).await.unwrap().invoice.id;
             match number % 6 {
@@ -370,7 +374,7 @@ on_both! {
             (Order::Due(Span::default()), 4),
             (Order::Due(due), 3),
             (Order::Total(Span::default()), 12),
-            (Order::Total(Span { from: Some(200), until: Some(401) }), 7),
+            (Order::Total(Span { from: Some(2_000), until: Some(4_001) }), 7),
             (Order::Number(String::new()), 8),
             (Order::Number("TEST-00000".to_owned()), 8),
             (Order::Number("INV".to_owned()), 0),

@@ -17,7 +17,7 @@ use super::{SignedForm, sign};
 use crate::base::{Currency, Money, Secret, Violations};
 
 /// The smallest payment that PayFast takes, in cents, unless it only sets something up.
-const AMOUNT_MINOR_MIN: i64 = 500;
+pub const AMOUNT_MINOR_MIN: i64 = 500;
 /// The longest address, in bytes.
 const ADDRESS_BYTES_MAX: usize = 2_000;
 
