@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::db::{self, Db};
 use crate::jobs::{Registry, Worker};
 use crate::keyring::RootKey;
-use crate::payments::provider::Http;
+use crate::payments::provider::{Api, Http};
 use crate::payments::simulator::{self, Simulator};
 use crate::rpc::metrics::Metrics;
 use crate::rpc::policy::{self, Policies};
@@ -203,13 +203,10 @@ impl App {
         let operations = Arc::new(operators(&config, db.clone(), world.clone(), Arc::clone(&auth)));
         let options = payments_options(&config);
         let provider = Arc::new(Http::new(&options)?);
-        let payments = Arc::new(payments::Service::new(
-            db.clone(),
-            world.clone(),
-            options.clone(),
-            provider.clone(),
-            auth.audit().clone(),
-        ));
+        let audit = auth.audit().clone();
+        let payments =
+            payments::Service::new(db.clone(), world.clone(), options.clone(), provider.clone(), audit);
+        let payments = Arc::new(payments.over(Arc::new(Api::new(&options, world.clone())?)));
         auth.ask_before_closing(payments.clone());
         let outside = chat::Outside {
             auth: Arc::clone(&auth),
@@ -455,5 +452,6 @@ fn payments_options(config: &Config) -> payments::Options {
         return_origins: origins.filter_map(|origin| origin.to_str().ok()).map(str::to_owned).collect(),
         supplier: config.supplier.clone(),
         confirmation_max: config.bounds.confirmation_max,
+        api_max: config.bounds.api_max,
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, rolls a die, waits or touches the outside. What must come from outside is handed in
 //! through [`World`], so that a seed replays a test and a test's clock can move billing forward.
 
+pub mod breaker;
 pub mod clock;
 pub mod fault;
 pub mod id;

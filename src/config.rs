@@ -66,6 +66,8 @@ pub struct Bounds {
     pub audit: audit::Options,
     /// How long the payment provider may take to confirm a notification.
     pub confirmation_max: Duration,
+    /// How long the payment provider's API may take to answer.
+    pub api_max: Duration,
 }
 
 impl Default for Bounds {
@@ -77,6 +79,7 @@ impl Default for Bounds {
             jobs: jobs::Options::default(),
             audit: audit::Options::default(),
             confirmation_max: payments::Options::default().confirmation_max,
+            api_max: payments::Options::default().api_max,
         }
     }
 }

@@ -1,9 +1,8 @@
 //! Letters: pushed in the transaction that makes them due, sent by a job.
 //!
 //! A domain writes the words; this module knows no occasion for a letter, only how one leaves: as a file, or through an
-//! SMTP server behind a [`breaker`]. A letter waits sealed with the root key, for its links may be credentials.
+//! SMTP server behind a [`Breaker`]. A letter waits sealed with the root key, for its links may be credentials.
 
-pub mod breaker;
 mod compose;
 mod file;
 mod route;
@@ -18,12 +17,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-pub use breaker::{Breaker, Circuit};
 pub use compose::Sender;
 pub use file::FileMailer;
 pub use route::Route;
 pub use smtp::{Security, SmtpMailer, SmtpOptions};
 
+pub use crate::base::breaker::Circuit;
+use crate::base::breaker::{Breaker, Limits};
 use crate::base::{Timestamp, World};
 use crate::db::{self, Conn as _, Tx};
 use crate::jobs::{self, Failure, Job, Registry};
@@ -205,7 +205,13 @@ impl Postman {
     /// Sends with this mailer.
     #[must_use]
     pub fn new(outbox: Outbox, world: World, mailer: Arc<dyn Mailer>) -> Self {
-        Self { outbox, world, mailer, breaker: Breaker::default(), counts: Counts::default() }
+        Self {
+            outbox,
+            world,
+            mailer,
+            breaker: Breaker::new("the mail server", Limits::ORDINARY),
+            counts: Counts::default(),
+        }
     }
 
     /// What became of letters.

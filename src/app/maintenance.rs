@@ -56,6 +56,7 @@ impl Maintenance {
         while self.forget_strangers().await? >= ROWS_MAX.unsigned_abs() {}
         while self.auth.prune_guesses(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
         while self.auth.prune(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
+        while self.payments.prune_answers(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
         Ok(())
     }
 

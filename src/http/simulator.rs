@@ -1,12 +1,13 @@
-//! `/simulator/payfast/…`: the built-in PayFast's pages, its confirmation, and the switches of its faults. Only mounted
-//! in simulator mode.
+//! `/simulator/payfast/…`: the built-in PayFast's pages, its confirmation, its API, and the switches of its faults. Only
+//! mounted in simulator mode.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::response::{Html, IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use http::{StatusCode, header};
 use serde::Deserialize;
@@ -16,6 +17,7 @@ use crate::base::{Timestamp, Violations};
 use crate::db;
 use crate::payments::payfast::itn::BODY_BYTES_MAX;
 use crate::payments::payfast::verdict::amount_text;
+use crate::payments::simulator::api::{Asked, HEADERS};
 use crate::payments::simulator::faults::{Fault, Plan};
 use crate::payments::simulator::{Rejection, Says, Simulator, page};
 use crate::payments::store::simulator::Delivery;
@@ -30,6 +32,8 @@ pub fn routes(simulator: Arc<Simulator>) -> Router {
         .route("/simulator/payfast/eng/process", post(process))
         .route("/simulator/payfast/eng/pay", post(pay))
         .route("/simulator/payfast/eng/query/validate", post(validate))
+        .route("/simulator/payfast/api/{*path}", any(api))
+        .route("/simulator/payfast/subscriptions/{token}/renew", post(renew))
         .route("/simulator/payfast/faults", get(faults).put(put_faults).delete(clear_faults))
         .route("/simulator/payfast/deliveries", get(deliveries))
         .with_state(simulator)
@@ -62,6 +66,34 @@ async fn validate(State(simulator): State<Arc<Simulator>>, body: Body) -> Respon
         Says::Valid => "VALID".into_response(),
         Says::Invalid => "INVALID".into_response(),
         Says::Down => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
+}
+
+async fn api(
+    State(simulator): State<Arc<Simulator>>,
+    Path(path): Path<String>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = read(body).await else { return StatusCode::PAYLOAD_TOO_LARGE.into_response() };
+    let header_of = |name: &'static str| {
+        let value = parts.headers.get(name)?.to_str().ok()?;
+        Some((name, value.to_owned()))
+    };
+    let headers: BTreeMap<_, _> = HEADERS.into_iter().filter_map(header_of).collect();
+    let (method, query) = (parts.method.as_str(), parts.uri.query().unwrap_or_default());
+    let reply = simulator.api(&Asked { method, path: &path, query, headers, body: &body }).await;
+    // Whoever asked may give up meanwhile; then this ends with the connection.
+    tokio::time::sleep(reply.after).await;
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, [(header::CONTENT_TYPE, reply.content_type)], reply.body).into_response()
+}
+
+async fn renew(State(simulator): State<Arc<Simulator>>, Path(token): Path<String>) -> Response {
+    match simulator.renew(&token).await {
+        Ok(Some(told)) => Json(told).into_response(),
+        Ok(None) => StatusCode::NOT_FOUND.into_response(),
+        Err(rejection) => rejected(&rejection),
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Options {
     pub supplier: Supplier,
     /// How long the provider may take to confirm a notification.
     pub confirmation_max: Duration,
+    /// How long the provider's API may take to answer. A bank is asked meanwhile.
+    pub api_max: Duration,
 }
 
 impl Default for Options {
@@ -76,6 +78,7 @@ impl Default for Options {
             return_origins: Vec::new(),
             supplier: Supplier::default(),
             confirmation_max: Duration::from_secs(15),
+            api_max: Duration::from_secs(60),
         }
     }
 }
@@ -103,6 +106,15 @@ impl Options {
     #[must_use]
     pub fn validate_url(&self) -> String {
         self.provider_url("query/validate")
+    }
+
+    /// Where PayFast's API is, without a slash at the end. The sandbox's is told by a parameter.
+    #[must_use]
+    pub fn api_url(&self) -> String {
+        match self.mode {
+            Mode::Simulator => format!("{}/simulator/payfast/api", self.public_url.trim_end_matches('/')),
+            Mode::Sandbox | Mode::Live => "https://api.payfast.co.za".to_owned(),
+        }
     }
 
     /// Where PayFast sends its notifications. It is ours, never a caller's.

@@ -1,7 +1,9 @@
-//! PayFast over HTTP: asking it to confirm, and (for the simulator) posting notifications.
+//! PayFast over HTTP: asking it to confirm, calling its API, and (for the simulator) posting notifications.
 //!
-//! The client is built once, follows no redirect and reads no more than an answer can be. It is behind traits, so that
+//! A client is built once, follows no redirect and reads no more than an answer can be. It is behind traits, so that
 //! a test's provider can be slow, silent or lie.
+
+mod api;
 
 use std::time::Duration;
 
@@ -10,8 +12,12 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
 
 use super::options::{Mode, Options};
+use super::payfast::api::answer::{RawAnswer, Unanswered};
+use super::payfast::api::call::Call;
 use super::payfast::confirmation::{self, ANSWER_BYTES_MAX, Confirmation};
 use super::payfast::itn::Itn;
+
+pub use api::Api;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -20,6 +26,33 @@ const FORM: &str = "application/x-www-form-urlencoded";
 pub trait Confirm: Send + Sync + 'static {
     /// The provider's answer. What is no answer is [`Confirmation::Retry`].
     async fn confirm(&self, itn: &Itn) -> Confirmation;
+}
+
+/// Sends a call to the provider's API.
+#[async_trait]
+pub trait Transport: Send + Sync + 'static {
+    /// Sends it once and hands back what came, whatever it is.
+    ///
+    /// # Errors
+    /// When there is no answer: whether the call left or not is in it.
+    async fn send(&self, call: &Call) -> Result<RawAnswer, Unanswered>;
+}
+
+/// A transport that leads nowhere, for whoever makes no calls.
+#[derive(Debug, Clone, Copy)]
+pub struct Nowhere;
+
+/// How long to wait for what will not come.
+const NOWHERE_WAIT: Duration = Duration::from_hours(1);
+
+#[async_trait]
+impl Transport for Nowhere {
+    async fn send(&self, _: &Call) -> Result<RawAnswer, Unanswered> {
+        Err(Unanswered::NotSent {
+            why: "there is no way to the provider's API".to_owned(),
+            wait: NOWHERE_WAIT,
+        })
+    }
 }
 
 /// Posts a notification, as the provider does.

@@ -7,6 +7,7 @@
 mod checkout;
 mod ending;
 mod estate;
+mod gateway;
 mod inbox;
 mod profile;
 mod reading;
@@ -29,7 +30,7 @@ pub use settlement::ApplyEvent;
 pub use verification::{Fault, FaultKind, Report};
 
 use super::options::Options;
-use super::provider::Confirm;
+use super::provider::{Confirm, Nowhere, Transport};
 use super::store::alarm::{self, Alarm};
 use super::throttle::Throttle;
 use inbox::{ARRIVALS_MAX, Signed};
@@ -43,6 +44,7 @@ pub struct Service {
     world: World,
     options: Options,
     confirm: Arc<dyn Confirm>,
+    transport: Arc<dyn Transport>,
     audit: audit::Log,
     throttle: Mutex<Throttle>,
     /// Notifications that come at the same time are stored together.
@@ -53,8 +55,16 @@ impl Service {
     /// The domain over this database, with this provider, which writes down what is done.
     #[must_use]
     pub fn new(db: Db, world: World, options: Options, confirm: Arc<dyn Confirm>, audit: audit::Log) -> Self {
+        let transport = Arc::new(Nowhere);
         let arrivals = Batcher::new(ARRIVALS_MAX);
-        Self { db, world, options, confirm, audit, throttle: Mutex::default(), arrivals }
+        let throttle = Mutex::default();
+        Self { db, world, options, confirm, transport, audit, throttle, arrivals }
+    }
+
+    /// The same domain, with a way to the provider's API.
+    #[must_use]
+    pub fn over(self, transport: Arc<dyn Transport>) -> Self {
+        Self { transport, ..self }
     }
 
     /// What the domain was told at start.

@@ -1,32 +1,39 @@
-//! A PayFast that is built in: its hosted page, its notifications, its confirmation. Only in simulator mode.
+//! A PayFast that is built in: its hosted page, its notifications, its confirmation, its API. Only in simulator mode.
 //!
-//! It can be told to lie ([`faults`]). What it was told, and what it sent lately, are rows, so that all nodes lie alike
-//! and a restart between a notification and its confirmation changes nothing. All else it keeps nowhere: the page
-//! carries the signed form, and whether a notification is its own is told by the signature. Late deliveries are jobs
-//! like any other. It knows the provider's side only: forms and notifications, not invoices.
+//! It can be told to lie ([`faults`]). What it was told, what it sent lately, and its books (payments, tokens, refunds,
+//! the history of the account) are rows, so that all nodes lie alike and a restart between a notification and its
+//! confirmation changes nothing. The page keeps nothing: it carries the signed form, and whether a notification is its
+//! own is told by the signature. Late deliveries are jobs like any other. It knows the provider's side only: forms,
+//! tokens and notifications, not invoices.
 
+pub mod api;
+mod books;
 pub mod faults;
+mod notices;
 pub mod page;
+mod recurring;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::base::{Timestamp, World};
 use crate::db::{self, Db, Json, Scope, Tx};
-use crate::jobs::{self, Failure, Job, Lease};
+use crate::jobs;
 
 use super::address;
 use super::options::Options;
 use super::payfast::form::{self, SIGNATURE_FIELD};
-use super::payfast::itn::{Itn, signed_body};
-use super::payfast::verdict::{amount_minor, amount_text};
+use super::payfast::itn::Itn;
+use super::payfast::verdict::amount_minor;
 use super::provider::Deliver;
 use super::store::simulator as memory;
-use super::store::simulator::{Delivery, DeliveryId};
+use super::store::simulator::Delivery;
+use super::store::simulator::token::Token;
 use faults::{Fate, Fault, Plan};
+use notices::Notification;
+
+pub use notices::SendNotification;
 
 /// The smallest payment that PayFast takes, in cents.
 const AMOUNT_MINOR_MIN: i64 = 500;
@@ -34,16 +41,10 @@ const AMOUNT_MINOR_MIN: i64 = 500;
 const DELIVERIES_MAX: u64 = 10;
 /// How late a notification can be asked to be, in seconds.
 const DELAY_SECONDS_MAX: u64 = 86_400;
-/// How long PayFast waits before it sends a notification again that was not answered with 200.
-const AGAIN_AFTER: Duration = Duration::from_mins(10);
 /// The longest id of the shop's that PayFast takes, and more than any status has, in bytes.
 const WORD_BYTES_MAX: usize = 100;
-/// How many notifications are remembered.
-const DELIVERIES_KEPT: i64 = 1_000;
 /// How many notifications are told at once.
 const DELIVERIES_TOLD: i64 = 100;
-/// Whose notification it is when it is for another merchant.
-const OTHER_MERCHANT_ID: &str = "10000199";
 /// The names of the page's own fields, which are no part of the form.
 const OWN_FIELDS: [&str; 4] = [page::ACTION, page::DELIVERIES, page::DELAY, page::STATUS];
 
@@ -94,11 +95,22 @@ pub enum Says {
     Down,
 }
 
-/// A notification, and what is written down about it.
-struct Notice {
-    delivery: Delivery,
-    body: Vec<u8>,
+/// Something that was paid, or was to be.
+#[derive(Clone, Copy)]
+struct Made<'a> {
+    provider_id: &'a str,
+    /// The form's fields, or those of the form that made the token.
+    fields: &'a Fields,
+    gross_minor: i64,
+    /// The token that was made or charged.
+    token: Option<&'a Token>,
+    status: &'a str,
+    /// The bank's code.
+    bank_code: &'a str,
 }
+
+/// The bank's code when it agrees.
+const AGREED: &str = "00";
 
 const SCOPE: Scope = Scope::System("simulator");
 
@@ -250,8 +262,11 @@ impl Simulator {
                 return Err(Rejection::Field(name));
             }
         }
+        recurring::check(&fields)?;
+        let sets_up = given("subscription_type").is_some();
+        let fits = |amount: &i64| *amount >= AMOUNT_MINOR_MIN || (sets_up && *amount == 0);
         let amount = given("amount").and_then(|amount| amount_minor(amount));
-        let amount = amount.filter(|amount| *amount >= AMOUNT_MINOR_MIN).ok_or(Rejection::Field("amount"))?;
+        let amount = amount.filter(fits).ok_or(Rejection::Field("amount"))?;
         let expected = form::sign(&fields, self.options.passphrase()).signature;
         if given(SIGNATURE_FIELD) != Some(&expected) {
             return Err(Rejection::Signature);
@@ -261,7 +276,7 @@ impl Simulator {
 
     /// Takes the money, and sends what the payment's fate wants to be sent.
     async fn pay(&self, order: &Order, copies: u64, delay: Duration) -> Result<(), Rejection> {
-        let planned = self.plan_notices(order, copies, delay).await.map_err(|error| {
+        let planned = self.take(order, copies, delay).await.map_err(|error| {
             tracing::error!(error = %error.chain(), "a simulated payment could not be written down");
             Rejection::Database
         })?;
@@ -271,156 +286,48 @@ impl Simulator {
         Ok(())
     }
 
-    /// Draws the payment's fate, writes down its notifications, queues those that are late, and hands back those that
-    /// are to be sent now.
-    async fn plan_notices(
+    /// Draws the payment's fate, writes it into the books with its token and its notifications, queues those that are
+    /// late, and hands back those that are to be sent now.
+    async fn take(
         &self,
         order: &Order,
         copies: u64,
         delay: Duration,
-    ) -> Result<Vec<(DeliveryId, Vec<u8>)>, db::Error> {
+    ) -> Result<Vec<Notification>, db::Error> {
         let mut tx = self.db.begin(SCOPE).await?;
-        let fate = match memory::count_payment(&mut tx).await? {
-            Some((Json(plan), payment)) => plan.fate(u64::try_from(payment).unwrap_or(0)),
-            None => Fate::default(),
+        let fate = self.draw(&mut tx).await?;
+        let provider_id = self.provider_id();
+        let status = order.controls.get(page::STATUS).map_or("COMPLETE", String::as_str);
+        let token = match status {
+            "COMPLETE" => self.make_token(&mut tx, order, &provider_id).await?,
+            _ => None,
         };
-        let copies = if fate.has(Fault::Twice) { copies.max(2) } else { copies };
-        let late =
-            if fate.has(Fault::Late) { Duration::from_secs(fate.late_seconds) } else { Duration::ZERO };
-        let delay = delay.saturating_add(late);
-        let mut now = Vec::new();
-        for notice in self.notices(order, &fate) {
-            let delivery = self.write_down(&mut tx, notice.delivery, delay).await?;
-            for _ in 0..if fate.has(Fault::Never) { 0 } else { copies } {
-                if delay.is_zero() {
-                    now.push((delivery, notice.body.clone()));
-                } else {
-                    self.push(&mut tx, delivery, &notice.body, delay).await?;
-                }
-            }
-        }
+        let made = Made {
+            provider_id: &provider_id,
+            fields: &order.fields,
+            gross_minor: order.amount_minor,
+            token: token.as_ref(),
+            status,
+            bank_code: if status == "COMPLETE" { AGREED } else { "" },
+        };
+        self.record(&mut tx, &made, &fate).await?;
+        let notifications = self.tell(&mut tx, &made, &fate, (copies, delay)).await?;
         tx.commit().await?;
         let (payment, faults) = (order.fields.get("m_payment_id"), &fate.faults);
         tracing::info!(payment, number = fate.payment, ?faults, "a simulated payment was made");
-        Ok(now)
+        Ok(notifications)
     }
 
-    async fn write_down(
-        &self,
-        tx: &mut Tx,
-        mut delivery: Delivery,
-        delay: Duration,
-    ) -> Result<DeliveryId, db::Error> {
-        delivery.due_at = delivery.created_at.plus(delay);
-        memory::insert(tx, &delivery).await?;
-        memory::prune(tx, DELIVERIES_KEPT).await?;
-        Ok(delivery.id)
-    }
-
-    /// What PayFast tells of a payment, in the order of telling.
-    fn notices(&self, order: &Order, fate: &Fate) -> Vec<Notice> {
-        let provider_id = self.world.below(9_000_000_000).saturating_add(1_000_000_000).to_string();
-        let status = order.controls.get(page::STATUS).map_or("COMPLETE", String::as_str);
-        let mut words = vec![status];
-        if fate.has(Fault::Reordered) {
-            words.push("PENDING");
-        }
-        words.into_iter().map(|word| self.notice(order, fate, &provider_id, word)).collect()
-    }
-
-    /// A notification as PayFast writes it: its order, its blanks, its sandbox's buyer.
-    fn notice(&self, order: &Order, fate: &Fate, provider_id: &str, status: &str) -> Notice {
-        let field = |name: &str| order.fields.get(name).map_or("", String::as_str);
-        let gross = order.amount_minor.saturating_sub(i64::from(fate.has(Fault::Short)));
-        let fee = gross.saturating_mul(23) / 1_000;
-        let amounts = [
-            ("amount_gross", amount_text(gross)),
-            ("amount_fee", amount_text(fee.saturating_neg())),
-            ("amount_net", amount_text(gross.saturating_sub(fee))),
-        ];
-        let mut pairs = vec![
-            ("m_payment_id", field("m_payment_id")),
-            ("pf_payment_id", provider_id),
-            ("payment_status", status),
-            ("item_name", field("item_name")),
-            ("item_description", field("item_description")),
-        ];
-        // A cancellation carries no amounts.
-        if status != "CANCELLED" {
-            pairs.extend(amounts.iter().map(|(name, value)| (*name, value.as_str())));
-        }
-        let custom = ["custom_str1", "custom_str2", "custom_str3", "custom_str4", "custom_str5"];
-        let numbers = ["custom_int1", "custom_int2", "custom_int3", "custom_int4", "custom_int5"];
-        pairs.extend(custom.into_iter().chain(numbers).map(|name| (name, field(name))));
-        pairs.extend([
-            ("name_first", "Test"),
-            ("name_last", "User 01"),
-            ("email_address", "sbtu01@payfast.co.za"),
-        ]);
-        let other = fate.has(Fault::OtherMerchant);
-        pairs.push(("merchant_id", if other { OTHER_MERCHANT_ID } else { &self.options.merchant_id }));
-        let now = self.world.now();
-        let delivery = Delivery {
-            id: self.world.id(),
-            provider_payment_id: provider_id.to_owned(),
-            payment_reference: field("m_payment_id").to_owned(),
-            payment_status: status.to_owned(),
-            amount_minor: gross,
-            fate: Json(fate.clone()),
-            due_at: now,
-            sends: 0,
-            answer: None,
-            sent_at: None,
-            confirmations: 0,
-            created_at: now,
-        };
-        Notice { delivery, body: signed_body(&pairs, self.options.passphrase()) }
-    }
-
-    /// Sends a notification now, and queues it when it was not answered with 200.
-    async fn send(&self, delivery: DeliveryId, body: Vec<u8>) -> Result<(), Rejection> {
-        let answer = self.post(Some(delivery), body.clone()).await;
-        if answer == Some(200) {
-            return Ok(());
-        }
-        let queue = async {
-            let mut tx = self.db.begin(SCOPE).await?;
-            self.push(&mut tx, delivery, &body, AGAIN_AFTER).await?;
-            tx.commit().await
-        };
-        queue.await.map_err(|error: db::Error| {
-            tracing::error!(error = %error.chain(), "a simulated notification was not queued");
-            Rejection::Database
+    /// What the next payment, charge, renewal or refund meets.
+    async fn draw(&self, tx: &mut Tx) -> Result<Fate, db::Error> {
+        Ok(match memory::count_payment(tx).await? {
+            Some((Json(plan), payment)) => plan.fate(u64::try_from(payment).unwrap_or(0)),
+            None => Fate::default(),
         })
     }
 
-    /// Posts a notification and notes how it was answered. A note that could not be made changes nothing of that.
-    async fn post(&self, delivery: Option<DeliveryId>, body: Vec<u8>) -> Option<u16> {
-        let answer = self.deliver.deliver(&self.options.notify_url(), body).await;
-        let note = async {
-            let Some(delivery) = delivery else { return Ok(()) };
-            let mut tx = self.db.begin(SCOPE).await?;
-            memory::sent(&mut tx, delivery, answer, self.world.now()).await?;
-            tx.commit().await
-        };
-        let noted: Result<(), db::Error> = note.await;
-        if let Err(error) = noted {
-            tracing::warn!(error = %error.chain(), "how a simulated notification was answered was not noted");
-        }
-        answer
-    }
-
-    async fn push(
-        &self,
-        tx: &mut Tx,
-        delivery: DeliveryId,
-        body: &[u8],
-        after: Duration,
-    ) -> Result<(), db::Error> {
-        // A notification is ASCII: everything else in it is encoded.
-        let body = String::from_utf8_lossy(body).into_owned();
-        let job = SendNotification { body, delivery: Some(delivery) };
-        jobs::push_at(tx, &self.world, None, &job, self.world.now().plus(after)).await
+    fn provider_id(&self) -> String {
+        self.world.below(9_000_000_000).saturating_add(1_000_000_000).to_string()
     }
 
     fn destination(&self, order: &Order, field: &'static str) -> Result<String, Rejection> {
@@ -432,30 +339,6 @@ impl Simulator {
             wish => address::allowed(wish, origins).map_err(|_| Rejection::Field(field)),
         }
     }
-
-    async fn resend(&self, job: SendNotification, lease: Lease) -> Result<(), Failure> {
-        match self.post(job.delivery, job.body.into_bytes()).await {
-            Some(200) => Ok(()),
-            answer => {
-                let wait = AGAIN_AFTER.saturating_mul(lease.attempt);
-                Err(Failure::retry_after(wait, format!("the notification was answered with {answer:?}")))
-            }
-        }
-    }
-}
-
-/// Sends a notification that is late, or that was not answered with 200.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct SendNotification {
-    body: String,
-    /// Where its sending is noted.
-    #[serde(default)]
-    delivery: Option<DeliveryId>,
-}
-
-impl Job for SendNotification {
-    const KIND: &'static str = "simulator.send_notification";
-    const ATTEMPTS_MAX: u32 = 8;
 }
 
 /// Has the simulator's jobs run.

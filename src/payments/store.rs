@@ -1,6 +1,7 @@
 //! The rows of the payments domain, by thing. Nothing here decides; it reads and writes what the service says.
 
 pub mod alarm;
+pub mod answer;
 pub mod event;
 pub mod invoice;
 pub mod ledger;

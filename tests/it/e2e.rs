@@ -12,6 +12,7 @@ mod organizations;
 mod passwords;
 pub mod payments;
 mod platform;
+mod provider_api;
 mod sessions;
 mod simulator;
 mod tools;

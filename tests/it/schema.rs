@@ -37,14 +37,20 @@ const SHARED: &[(&str, &str)] = &[
     ("listings", "the public catalogue"),
     ("plans", "the price list"),
     ("platform_invitations", "the platform's, for people who belong to nothing yet"),
+    ("provider_answers", "the platform's calls to its provider, which knows payments and no tenants"),
     ("provider_effects", "the inbox: whose money it is becomes known only when it is applied"),
     ("provider_events", "the inbox: whose money it is becomes known only when it is applied"),
     ("provider_quarantine", "what strangers sent"),
     ("refresh_tokens", "a person's session's, found by the token's hash only"),
     ("sessions", "a person's, whichever organisation is worked in"),
     ("signing_keys", "the platform's, wrapped by the root key"),
+    ("simulator_account", "the built-in PayFast's, which knows merchants and no tenants"),
     ("simulator_deliveries", "the built-in PayFast's, which knows merchants and no tenants"),
     ("simulator_faults", "the built-in PayFast's, which knows merchants and no tenants"),
+    ("simulator_history", "the built-in PayFast's, which knows merchants and no tenants"),
+    ("simulator_payments", "the built-in PayFast's, which knows merchants and no tenants"),
+    ("simulator_refunds", "the built-in PayFast's, which knows merchants and no tenants"),
+    ("simulator_tokens", "the built-in PayFast's, which knows merchants and no tenants"),
 ];
 
 /// Tables whose rows may be nobody's, with the reason. Such a row is read and written for a purpose of the platform

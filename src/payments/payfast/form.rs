@@ -1,11 +1,16 @@
 //! The checkout form: its fields in the order that PayFast signs them, and its signature.
 //!
 //! The order is neither the caller's nor the alphabet's, so it is a table here. A field that PayFast does not sign
-//! (`setup`, `source`) goes along unsigned; a field that PayFast does not know is left out and named to the caller.
+//! (`setup`, `source`) goes along unsigned; a field that PayFast does not know is left out and named to the caller. What the platform sends is put together by the
+//! [`Builder`], which checks it first.
+
+mod builder;
 
 use std::collections::BTreeMap;
 
 use super::encode::{md5_hex, push_encoded, trim};
+
+pub use builder::{Builder, Schedule};
 
 /// The fields that PayFast signs, in its order.
 pub const SIGNED_FIELDS: [&str; 37] = [

@@ -154,6 +154,52 @@ mod tests {
         assert!(!itn.signature_holds(None));
     }
 
+    /// What PayFast's sandbox sent and others published with its signature: activemerchant and django-payfast in their
+    /// tests, PayFast's own PHP SDK twice in its. The last was signed with the passphrase of the public sandbox.
+    #[test]
+    fn what_payfast_signed_verifies_with_its_blanks_and_not_without() {
+        const CUSTOM: &str = "&custom_str1=&custom_str2=&custom_str3=&custom_str4=&custom_str5=\
+                              &custom_int1=&custom_int2=&custom_int3=&custom_int4=&custom_int5=";
+        let published = [
+            (
+                "m_payment_id=&pf_payment_id=46591&payment_status=COMPLETE&item_name=Name&item_description=\
+                 &amount_gross=123.00&amount_fee=-2.80&amount_net=120.20",
+                "&name_first=Test&name_last=User+01&email_address=sbtu01%40payfast.co.za&merchant_id=10000100",
+                "bae21e96d4dc7bf36bd1a6bb1a103f5f",
+                None,
+            ),
+            (
+                "m_payment_id=&pf_payment_id=558900&payment_status=COMPLETE&item_name=Flux+capacitor&item_description=\
+                 &amount_gross=123.00&amount_fee=-2.80&amount_net=120.20",
+                "&name_first=Test&name_last=User+01&email_address=sbtu01%40payfast.co.za&merchant_id=10000100",
+                "94b05677771813701468289ed3cabed1",
+                None,
+            ),
+            (
+                "m_payment_id=000000020&pf_payment_id=1579137&payment_status=COMPLETE&item_name=Order+%23000000020\
+                 &item_description=&amount_gross=15.00&amount_fee=-2.30&amount_net=12.70",
+                "&name_first=Tom&name_last=Tom&email_address=lindley%2Buser1%40appinlet.com&merchant_id=10027938",
+                "4078bca2c8987e0e0c4e7230f2f46323",
+                None,
+            ),
+            (
+                "m_payment_id=1234&pf_payment_id=1221576&payment_status=COMPLETE&item_name=Order%23123\
+                 &item_description=&amount_gross=10.00&amount_fee=-0.23&amount_net=9.77",
+                "&name_first=First&name_last=Last&email_address=test%40test.com&merchant_id=10000100",
+                "ac4c3e993d31b5b9d525dc0087051437",
+                PASSPHRASE,
+            ),
+        ];
+        for (first, last, signature, passphrase) in published {
+            let holds = |custom: &str| {
+                let body = format!("{first}{custom}{last}&signature={signature}");
+                Itn::parse(body.as_bytes()).unwrap().signature_holds(passphrase)
+            };
+            assert!(holds(CUSTOM), "{first}");
+            assert!(!holds(""), "{first}");
+        }
+    }
+
     #[test]
     fn a_body_that_is_not_text_can_be_verified() {
         let signed = "name_first=%FF%FE&amount_gross=5.00";

@@ -1,6 +1,5 @@
 //! Starting a checkout: an open invoice, an attempt to pay it that says what it buys, and the signed form.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::audit::Entry;
@@ -15,8 +14,7 @@ use crate::payments::model::{
     self, BillingProfile, Checkout, FormField, Invoice, InvoiceId, InvoiceLine, InvoiceOrigin, InvoiceStatus,
     PLAN_ID_CHARS_MAX, Payment, PaymentId, PaymentStatus, Plan, Provider, VAT_PERCENT,
 };
-use crate::payments::payfast::form::{self, SIGNATURE_FIELD};
-use crate::payments::payfast::verdict::amount_text;
+use crate::payments::payfast::form::{Builder, SIGNATURE_FIELD};
 use crate::payments::store;
 
 use super::Service;
@@ -98,7 +96,7 @@ impl Service {
         let payment = self.open(&mut tx, caller, &order, &profile).await?;
         let subject =
             Subject { name: format!("CapeControl {}", order.plan.name), description: order.description() };
-        let checkout = self.checkout(subject, order.urls, &payment, &profile);
+        let checkout = self.checkout(&subject, &order.urls, &payment, &profile)?;
         let entry = started(caller, organization_id, payment.id).changed(&(), &payment);
         self.audit.record(&mut tx, entry).await?;
         slot.store(&mut tx, &checkout).await?;
@@ -136,7 +134,7 @@ impl Service {
             }
         };
         let subject = self.subject(tx, &invoice, &payment).await?;
-        let checkout = self.checkout(subject, urls, &payment, &profile);
+        let checkout = self.checkout(&subject, &urls, &payment, &profile)?;
         Ok((payment, checkout))
     }
 
@@ -294,33 +292,31 @@ impl Service {
     /// The form that the buyer's browser posts, in PayFast's order, the signature last.
     fn checkout(
         &self,
-        subject: Subject,
-        urls: BuyerUrls,
+        subject: &Subject,
+        urls: &BuyerUrls,
         payment: &Payment,
         profile: &BillingProfile,
-    ) -> Checkout {
-        let mut fields = BTreeMap::new();
-        let mut put = |name: &str, value: String| fields.insert(name.to_owned(), value);
-        put("merchant_id", self.options.merchant_id.clone());
-        put("merchant_key", self.options.merchant_key.expose().clone());
-        put("return_url", urls.return_url);
-        put("cancel_url", urls.cancel_url);
-        put("notify_url", self.options.notify_url());
-        put("name_first", clipped(&profile.name, BUYER_CHARS_MAX));
-        put("email_address", profile.email.clone());
-        put("m_payment_id", payment.id.to_string());
-        put("amount", amount_text(payment.amount_minor));
-        put("item_name", clipped(&subject.name, ITEM_NAME_CHARS_MAX));
-        put("item_description", clipped(&subject.description, ITEM_DESCRIPTION_CHARS_MAX));
-        let signed = form::sign(&fields, self.options.passphrase());
+    ) -> Result<Checkout, Error> {
+        let form = Builder::new(&self.options.merchant_id, &self.options.merchant_key)
+            .put("return_url", &urls.return_url)
+            .put("cancel_url", &urls.cancel_url)
+            .put("notify_url", &self.options.notify_url())
+            // The buyer can type them where PayFast would not take ours.
+            .offer("name_first", &clipped(&profile.name, BUYER_CHARS_MAX))
+            .offer("email_address", &profile.email)
+            .put("m_payment_id", &payment.id.to_string())
+            .amount(Money::new(payment.amount_minor, payment.currency))
+            .put("item_name", &clipped(&subject.name, ITEM_NAME_CHARS_MAX))
+            .offer("item_description", &clipped(&subject.description, ITEM_DESCRIPTION_CHARS_MAX));
+        let signed = form.finish(self.options.passphrase()).map_err(Error::internal)?;
         let signature = (SIGNATURE_FIELD.to_owned(), signed.signature);
         let fields = signed.fields.into_iter().chain([signature]);
-        Checkout {
+        Ok(Checkout {
             payment_id: payment.id,
             invoice_id: payment.invoice_id,
             action_url: self.options.process_url(),
             fields: fields.map(|(name, value)| FormField { name, value }).collect(),
-        }
+        })
     }
 }
 

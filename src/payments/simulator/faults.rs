@@ -1,7 +1,8 @@
 //! What the simulator can be told to do wrong, and which payment meets which fault. Pure: a plan and a number in, a
 //! fate out.
 //!
-//! A payment is known by its place in the order in which buyers paid since the plan was set, from 1. Its fate follows
+//! A payment is known by its place in the order in which buyers paid since the plan was set, from 1. Charges, renewals
+//! and refunds stand in the same order, and what is said of payments here holds for them. A payment's fate follows
 //! from the plan's seed and that number alone, and each fault is drawn on its own: the same plan and the same order of
 //! payments meet the same faults, whatever their ids are, and changing how often one fault comes moves no other.
 
@@ -44,12 +45,34 @@ words! {
         Short = "short",
         /// The notification is for another merchant.
         OtherMerchant = "other_merchant",
+        /// The API does what it was asked and answers later than anybody waits.
+        ApiSlow = "api_slow",
+        /// The API does nothing and answers later than anybody waits, with 500.
+        ApiLost = "api_lost",
+        /// The API does what it was asked and answers 500.
+        ApiError = "api_error",
+        /// The API does what it was asked and answers with a page.
+        ApiGarbled = "api_garbled",
+        /// The API says yes as a text, and breaks its message in two, as the live one does.
+        AsText = "as_text",
+        /// The bank refuses the charge.
+        Declined = "declined",
+        /// The subscription is found to be locked.
+        Locked = "locked",
+        /// The account has not the money for the refund.
+        Unfunded = "unfunded",
+        /// The refund is done later.
+        RefundPending = "refund_pending",
+        /// Asked about the payment, the API answers 500 a few times.
+        QueryDown = "query_down",
+        /// The payment is missing in the history.
+        Unlisted = "unlisted",
     }
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 20] = [
         Self::Late,
         Self::Twice,
         Self::Never,
@@ -59,6 +82,17 @@ impl Fault {
         Self::ConfirmationSlow,
         Self::Short,
         Self::OtherMerchant,
+        Self::ApiSlow,
+        Self::ApiLost,
+        Self::ApiError,
+        Self::ApiGarbled,
+        Self::AsText,
+        Self::Declined,
+        Self::Locked,
+        Self::Unfunded,
+        Self::RefundPending,
+        Self::QueryDown,
+        Self::Unlisted,
     ];
 
     fn all_words() -> String {
@@ -75,11 +109,11 @@ pub struct Plan {
     pub first: Vec<BTreeSet<Fault>>,
     /// How many of a hundred later payments meet each fault.
     pub percent: BTreeMap<Fault, u64>,
-    /// How late a late notification is.
+    /// How late a late notification is, and a refund that is pending.
     pub late_seconds: u64,
-    /// How often a confirmation is down or slow before it is answered.
+    /// How often a confirmation is down or slow, and a query down, before it is answered.
     pub confirmation_failures: u64,
-    /// How long a slow confirmation takes.
+    /// How long a slow confirmation takes, and a slow answer of the API.
     pub slow_seconds: u64,
 }
 
@@ -90,11 +124,11 @@ pub struct Fate {
     pub payment: u64,
     /// Its faults.
     pub faults: BTreeSet<Fault>,
-    /// How late its notification is, if it is.
+    /// How late its notification is, if it is, or its refund.
     pub late_seconds: u64,
-    /// How often its confirmation is down or slow, if it is.
+    /// How often its confirmation is down or slow, if it is, or a query of it.
     pub confirmation_failures: u64,
-    /// How long its confirmation takes, if it is slow.
+    /// How long its confirmation takes, if it is slow, or the API's answer.
     pub slow_seconds: u64,
 }
 

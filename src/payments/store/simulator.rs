@@ -1,4 +1,9 @@
-//! What the simulator remembers: which faults it was told to have, and what it sent lately. Empty in other modes.
+//! What the simulator remembers: which faults it was told to have, what it sent lately, and its books. Empty in other
+//! modes.
+
+pub mod account;
+pub mod payment;
+pub mod token;
 
 use crate::base::{Id, Timestamp};
 use crate::db::{self, Conn, Json, Tx};

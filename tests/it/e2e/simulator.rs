@@ -29,7 +29,7 @@ impl Start for Impatient {
     }
 }
 
-async fn faults(t: &App, method: &str, body: Option<&Value>) -> (u16, Value) {
+pub async fn faults(t: &App, method: &str, body: Option<&Value>) -> (u16, Value) {
     let url = format!("{}/simulator/payfast/faults", t.url);
     let request = t.http.request(method.parse().unwrap(), url);
     let request = match body {
@@ -41,7 +41,7 @@ async fn faults(t: &App, method: &str, body: Option<&Value>) -> (u16, Value) {
     (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap())
 }
 
-async fn deliveries(t: &App, payment_id: &str) -> Vec<Value> {
+pub async fn deliveries(t: &App, payment_id: &str) -> Vec<Value> {
     let url = format!("{}/simulator/payfast/deliveries?payment_id={payment_id}", t.url);
     let text = t.http.get(url).send().await.unwrap().text().await.unwrap();
     let told: Value = serde_json::from_str(&text).unwrap();
