@@ -441,7 +441,9 @@ fn operators(config: &Config, db: Db, world: World, auth: Arc<auth::Service>) ->
     operations::Service::new(db, world, auth, alarms, options)
 }
 
-fn payments_options(config: &Config) -> payments::Options {
+/// What the payments domain is told, as the settings say.
+#[must_use]
+pub fn payments_options(config: &Config) -> payments::Options {
     let origins = config.server.allowed_origins.iter();
     payments::Options {
         mode: config.payfast.mode,
@@ -453,5 +455,7 @@ fn payments_options(config: &Config) -> payments::Options {
         supplier: config.supplier.clone(),
         confirmation_max: config.bounds.confirmation_max,
         api_max: config.bounds.api_max,
+        history_rows: config.bounds.history_rows,
+        checkouts_open: config.payfast.checkouts_open,
     }
 }

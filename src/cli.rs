@@ -7,6 +7,7 @@ mod backup;
 mod config;
 mod database;
 mod descriptors;
+mod doctor;
 mod health;
 mod input;
 mod jobs;
@@ -162,7 +163,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Audit(command) => in_runtime(audit::run(settings()?.0, command)),
         Command::Backup(arguments) => in_runtime(backup::write(settings()?.0, arguments)),
         Command::Restore(arguments) => in_runtime(backup::restore(settings()?.0, arguments)),
-        Command::Payfast(command) => payfast::run(&command),
+        Command::Payfast(command) => payfast::run(command, settings),
         Command::Stripe(command) => stripe::run(&command),
     }
 }

@@ -5,6 +5,7 @@
 //! [`crate::auth`] only, and nothing of chat or the marketplace.
 
 pub mod address;
+pub mod doctor;
 mod error;
 pub mod model;
 pub mod options;
@@ -18,8 +19,8 @@ pub mod stripe;
 pub mod throttle;
 
 pub use error::{
-    BILLING_DETAILS_REQUIRED, Error, INVOICE_NOT_OPEN, PAYMENT_OVER, PAYMENT_UNDER_WAY, PLAN_IS_FREE,
-    REASONS, TOO_MANY_CHECKOUTS,
+    BILLING_DETAILS_REQUIRED, CHECKOUTS_CLOSED, DIFFERENCE_CLOSED, Error, HISTORY_UNAVAILABLE,
+    INVOICE_NOT_OPEN, PAYMENT_OVER, PAYMENT_UNDER_WAY, PLAN_IS_FREE, REASONS, TOO_MANY_CHECKOUTS,
 };
 pub use options::{Mode, Options, Supplier};
 pub use service::{Service, register};

@@ -39,6 +39,23 @@ pub enum Error {
     /// Too many checkouts were started and not paid.
     #[error("Too many checkouts were started for this organisation; pay one of them, or wait a day.")]
     TooManyCheckouts,
+    /// The provider's history was not had whole, so that nothing was compared.
+    #[error("PayFast's history could not be read, and nothing was changed: {why}")]
+    HistoryUnavailable {
+        /// Why.
+        why: String,
+        /// When it makes sense to try again.
+        wait: Duration,
+    },
+    /// There is no such difference.
+    #[error("There is no such difference.")]
+    DifferenceNotFound,
+    /// The difference is repaired or explained.
+    #[error("The difference is repaired or explained already.")]
+    DifferenceClosed,
+    /// Checkouts are switched off.
+    #[error("No checkouts can be started at the moment. What was paid is booked as ever; please try again later.")]
+    CheckoutsClosed,
     /// Only for platform administrators.
     #[error("Only a platform administrator may do this.")]
     NotAnAdministrator,
@@ -106,6 +123,25 @@ pub static TOO_MANY_CHECKOUTS: Reason = Reason::new(
     "The organisation has started too many checkouts within a day without paying them; pay one or wait.",
 );
 
+/// The provider's history cannot be had.
+pub static HISTORY_UNAVAILABLE: Reason = Reason::new(
+    Code::Unavailable,
+    "HISTORY_UNAVAILABLE",
+    "PayFast's history could not be had or read, and nothing was changed; repeat it after the delay in RetryInfo.",
+);
+/// A difference that is not open.
+pub static DIFFERENCE_CLOSED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "DIFFERENCE_CLOSED",
+    "The difference was repaired or explained before; only an open one is explained.",
+);
+/// Checkouts are switched off.
+pub static CHECKOUTS_CLOSED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "CHECKOUTS_CLOSED",
+    "The platform's operators have closed checkouts for a while; what was paid is booked as ever.",
+);
+
 /// What this domain answers.
 pub static REASONS: &[&Reason] = &[
     &PLAN_IS_FREE,
@@ -114,6 +150,9 @@ pub static REASONS: &[&Reason] = &[
     &PAYMENT_OVER,
     &BILLING_DETAILS_REQUIRED,
     &TOO_MANY_CHECKOUTS,
+    &HISTORY_UNAVAILABLE,
+    &DIFFERENCE_CLOSED,
+    &CHECKOUTS_CLOSED,
 ];
 
 impl Fault for Error {
@@ -124,6 +163,10 @@ impl Fault for Error {
             Self::PaymentUnderWay => &PAYMENT_UNDER_WAY,
             Self::PaymentOver(_) => &PAYMENT_OVER,
             Self::BillingDetailsRequired => &BILLING_DETAILS_REQUIRED,
+            Self::HistoryUnavailable { .. } => &HISTORY_UNAVAILABLE,
+            Self::DifferenceClosed => &DIFFERENCE_CLOSED,
+            Self::CheckoutsClosed => &CHECKOUTS_CLOSED,
+            Self::DifferenceNotFound => &fault::NOT_FOUND,
             Self::PaymentNotFound | Self::InvoiceNotFound => &fault::NOT_FOUND,
             Self::TooManyCheckouts => &TOO_MANY_CHECKOUTS,
             Self::NotAnAdministrator => &fault::PERMISSION_DENIED,
@@ -147,6 +190,7 @@ impl Fault for Error {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooManyCheckouts => Some(Duration::from_hours(1)),
+            Self::HistoryUnavailable { wait, .. } => Some(*wait),
             Self::Auth(error) => error.retry_after(),
             Self::Idempotency(error) => error.retry_after(),
             Self::Db(error) => error.retry_after(),

@@ -7,6 +7,7 @@ pub mod ledger;
 pub mod payment;
 pub mod period;
 pub mod receipt;
+pub mod reconciliation;
 pub mod subscription;
 
 use serde::{Deserialize, Serialize};
@@ -165,6 +166,16 @@ pub struct Checkout {
 }
 
 words! {
+    /// From where an event of the inbox came.
+    pub enum EventSource {
+        /// The provider sent it.
+        Itn = "itn",
+        /// It is a row of the provider's history, which we asked for.
+        History = "history",
+    }
+}
+
+words! {
     /// What became of a stored notification.
     pub enum EventStatus {
         /// Stored, not yet looked at.
@@ -228,5 +239,11 @@ words! {
         FeeUnreadable = "fee_unreadable",
         /// A status that we do not know came.
         StatusUnknown = "status_unknown",
+        /// The provider's history and our books disagree, and nothing here can repair it.
+        ReconciliationDiffers = "reconciliation_differs",
+        /// The provider's history cannot be had, or cannot be read.
+        ReconciliationFailed = "reconciliation_failed",
+        /// A card scheme took money back.
+        Chargeback = "chargeback",
     }
 }

@@ -4,6 +4,7 @@
 //! a test's provider can be slow, silent or lie.
 
 mod api;
+mod probe;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use super::payfast::confirmation::{self, ANSWER_BYTES_MAX, Confirmation};
 use super::payfast::itn::Itn;
 
 pub use api::Api;
+pub use probe::probe;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 

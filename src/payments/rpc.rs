@@ -1,6 +1,7 @@
 //! The wire of this domain: requests in, answers out, nothing decided.
 
 mod answer;
+mod reconciliation;
 
 use std::sync::Arc;
 
@@ -80,7 +81,10 @@ impl wire::payments_service_server::PaymentsService for Rpc {
         let (caller, request) = rpc::open(request)?;
         let id = decode::only_id("payment_id", &request.payment_id)?;
         let found = self.service.get_payment(&caller, id).await?;
-        Ok(Response::new(wire::GetPaymentResponse { payment: Some(answer::payment(found)) }))
+        let chargebacks = self.service.chargebacks(&found).await?;
+        let chargebacks = chargebacks.into_iter().map(reconciliation::chargeback).collect();
+        let payment = wire::Payment { chargebacks, ..answer::payment(found) };
+        Ok(Response::new(wire::GetPaymentResponse { payment: Some(payment) }))
     }
 
     async fn get_billing_profile(
@@ -211,6 +215,41 @@ impl wire::payment_operations_service_server::PaymentOperationsService for Rpc {
         let (caller, _) = rpc::open(request)?;
         let report = self.service.verify_ledger(&caller).await?;
         Ok(Response::new(answer::report(report)))
+    }
+
+    async fn run_reconciliation(
+        &self,
+        request: Request<wire::RunReconciliationRequest>,
+    ) -> Result<Response<wire::RunReconciliationResponse>, Status> {
+        self.reconcile(request).await
+    }
+
+    async fn list_reconciliations(
+        &self,
+        request: Request<wire::ListReconciliationsRequest>,
+    ) -> Result<Response<wire::ListReconciliationsResponse>, Status> {
+        self.runs(request).await
+    }
+
+    async fn list_reconciliation_differences(
+        &self,
+        request: Request<wire::ListReconciliationDifferencesRequest>,
+    ) -> Result<Response<wire::ListReconciliationDifferencesResponse>, Status> {
+        self.differences(request).await
+    }
+
+    async fn explain_reconciliation_difference(
+        &self,
+        request: Request<wire::ExplainReconciliationDifferenceRequest>,
+    ) -> Result<Response<wire::ExplainReconciliationDifferenceResponse>, Status> {
+        self.explain(request).await
+    }
+
+    async fn set_checkout_switch(
+        &self,
+        request: Request<wire::SetCheckoutSwitchRequest>,
+    ) -> Result<Response<wire::SetCheckoutSwitchResponse>, Status> {
+        self.switch(request).await
     }
 }
 

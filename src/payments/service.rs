@@ -9,9 +9,12 @@ mod ending;
 mod estate;
 mod gateway;
 mod inbox;
+mod movement;
 mod profile;
 mod reading;
+mod reconciliation;
 mod settlement;
+mod switch;
 mod verification;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +29,7 @@ pub use checkout::{CreateCheckout, Item};
 pub use inbox::{Incoming, Receipt};
 pub use profile::{ProfileChange, UpdateBillingProfile};
 pub use reading::{CurrentSubscription, Cursor, InvoiceWithLines};
+pub use reconciliation::{Reconcile, Span, day};
 pub use settlement::ApplyEvent;
 pub use verification::{Fault, FaultKind, Report};
 
@@ -99,9 +103,14 @@ fn window(at: Timestamp) -> String {
 
 /// Has the domain's jobs run.
 pub fn register(registry: &mut jobs::Registry, service: &Arc<Service>) {
-    let service = Arc::clone(service);
+    let applying = Arc::clone(service);
     registry.on::<ApplyEvent, _>(move |job, lease| {
-        let service = Arc::clone(&service);
+        let service = Arc::clone(&applying);
         async move { service.apply_event(job, lease).await }
+    });
+    let reconciling = Arc::clone(service);
+    registry.on::<Reconcile, _>(move |job, lease| {
+        let service = Arc::clone(&reconciling);
+        async move { service.reconcile_days(job, lease).await }
     });
 }

@@ -2,7 +2,9 @@
 
 pub mod alarm;
 pub mod answer;
+pub mod chargeback;
 pub mod event;
+pub mod golive;
 pub mod invoice;
 pub mod ledger;
 pub mod payment;
@@ -10,6 +12,8 @@ pub mod plan;
 pub mod profile;
 pub mod quarantine;
 pub mod receipt;
+pub mod reconciliation;
 pub mod simulator;
 pub mod subscription;
+pub mod switch;
 pub mod verification;

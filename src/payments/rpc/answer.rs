@@ -37,6 +37,7 @@ pub(super) fn payment(payment: Payment) -> wire::Payment {
         create_time: Some(encode::timestamp(payment.created_at)),
         update_time: Some(encode::timestamp(payment.updated_at)),
         settle_time: payment.settled_at.map(encode::timestamp),
+        chargebacks: Vec::new(),
     }
 }
 

@@ -32,7 +32,7 @@ impl Cursor {
     /// Before every item.
     const START: Self = Self { at: Timestamp::from_micros(FAR_FUTURE_MICROS), id: uuid::Uuid::max() };
 
-    fn place<T>(after: Option<Self>) -> (Timestamp, Id<T>) {
+    pub(super) fn place<T>(after: Option<Self>) -> (Timestamp, Id<T>) {
         let Self { at, id } = after.unwrap_or(Self::START);
         (at, Id::from_uuid(id))
     }
