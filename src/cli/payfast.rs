@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{Failure, doctor, in_runtime};
 use super::input::Input;
+use super::{Failure, doctor, in_runtime};
 use crate::config::{Config, Effective, Problems};
 use crate::payments::payfast::cli as functions;
 

@@ -15,8 +15,8 @@ use crate::base::net::Network;
 use crate::base::{Rate, Secret};
 use crate::keyring::RootKey;
 use crate::mail::{Route, Sender};
-use crate::payments::payfast::{SIMULATOR_MERCHANT_ID, SIMULATOR_MERCHANT_KEY, SIMULATOR_PASSPHRASE};
 use crate::payments::doctor::reachable;
+use crate::payments::payfast::{SIMULATOR_MERCHANT_ID, SIMULATOR_MERCHANT_KEY, SIMULATOR_PASSPHRASE};
 use crate::payments::{Mode, Supplier};
 use crate::rpc::limits::Options as Limits;
 

@@ -156,7 +156,10 @@ fn inside(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let private = |address: IpAddr| match address.to_canonical() {
         IpAddr::V4(address) => {
-            address.is_loopback() || address.is_private() || address.is_link_local() || address.is_unspecified()
+            address.is_loopback()
+                || address.is_private()
+                || address.is_link_local()
+                || address.is_unspecified()
         }
         IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unspecified(),
     };
@@ -185,7 +188,9 @@ fn credentials(options: &Options) -> Finding {
             Verdict::Fail,
             "these are the sandbox's, which all know; set PAYFAST__MERCHANT_ID and PAYFAST__MERCHANT_KEY to yours",
         ),
-        (true, Mode::Sandbox) => (Verdict::Warn, "these are the shared sandbox's; tokens and the API want one of your own"),
+        (true, Mode::Sandbox) => {
+            (Verdict::Warn, "these are the shared sandbox's; tokens and the API want one of your own")
+        }
         (true, Mode::Simulator) => (Verdict::Skipped, "the simulator has its own"),
         (false, _) => (Verdict::Ok, "merchant id and key are your own"),
     };
@@ -195,12 +200,16 @@ fn credentials(options: &Options) -> Finding {
 fn passphrase(options: &Options) -> Finding {
     let public = options.passphrase.expose() == SIMULATOR_PASSPHRASE;
     let (verdict, detail) = match (options.passphrase(), options.mode) {
-        (None, _) => (Verdict::Fail, "without one anybody can sign; set one at PayFast and as PAYFAST__PASSPHRASE"),
+        (None, _) => {
+            (Verdict::Fail, "without one anybody can sign; set one at PayFast and as PAYFAST__PASSPHRASE")
+        }
         (Some(text), _) if !passphrase_fits(text) => (
             Verdict::Fail,
             "PayFast takes at most 32 letters, digits, '-', '_' and '/'; choose another, there and as PAYFAST__PASSPHRASE",
         ),
-        (Some(_), Mode::Live) if public => (Verdict::Fail, "this is the sandbox's, which all know; choose your own"),
+        (Some(_), Mode::Live) if public => {
+            (Verdict::Fail, "this is the sandbox's, which all know; choose your own")
+        }
         (Some(_), _) => (Verdict::Ok, "it is there, and of PayFast's alphabet and length"),
     };
     Finding::new(Check::Passphrase, verdict, detail)
@@ -220,7 +229,11 @@ fn business(options: &Options) -> Finding {
         return Finding::new(Check::Business, Verdict::Ok, "name, VAT number and address are there");
     }
     let verdict = if options.mode == Mode::Live { Verdict::Fail } else { Verdict::Warn };
-    Finding::new(Check::Business, verdict, format!("a tax invoice must show them; set {}", missing.join(", ")))
+    Finding::new(
+        Check::Business,
+        verdict,
+        format!("a tax invoice must show them; set {}", missing.join(", ")),
+    )
 }
 
 fn public_url(options: &Options) -> Finding {
@@ -242,9 +255,12 @@ fn port(options: &Options) -> Finding {
     let fits = Url::parse(&options.public_url).is_ok_and(|url| port_fits(&url));
     match (fits, options.mode) {
         (true, _) => Finding::new(Check::Port, Verdict::Ok, "it is one that PayFast calls"),
-        (false, Mode::Simulator) => Finding::new(Check::Port, Verdict::Skipped, "the simulator calls any port"),
+        (false, Mode::Simulator) => {
+            Finding::new(Check::Port, Verdict::Skipped, "the simulator calls any port")
+        }
         (false, _) => {
-            let detail = "PayFast calls ports 80, 8080, 8081 and 443 only; change the port of SERVER__PUBLIC_URL";
+            let detail =
+                "PayFast calls ports 80, 8080, 8081 and 443 only; change the port of SERVER__PUBLIC_URL";
             Finding::new(Check::Port, Verdict::Fail, detail)
         }
     }
@@ -255,7 +271,10 @@ fn notify_url(options: &Options, probes: &Probes) -> Finding {
         Ok(200) => (Verdict::Ok, format!("{}/healthz answers from here", options.public_url)),
         Ok(status) => (
             Verdict::Fail,
-            format!("{}/healthz answers {status} and not 200: what stands in front leads elsewhere", options.public_url),
+            format!(
+                "{}/healthz answers {status} and not 200: what stands in front leads elsewhere",
+                options.public_url
+            ),
         ),
         Err(why) => (
             Verdict::Warn,
@@ -303,7 +322,9 @@ fn api(options: &Options, probes: &Probes) -> Finding {
         Err(unanswered) => unanswered.clone().into(),
     };
     let (verdict, detail) = match outcome {
-        Outcome::Done(_) => (Verdict::Ok, "a signed call was taken: merchant id and passphrase fit".to_owned()),
+        Outcome::Done(_) => {
+            (Verdict::Ok, "a signed call was taken: merchant id and passphrase fit".to_owned())
+        }
         Outcome::Refused(refusal) => (Verdict::Fail, whose_fault(refusal.kind, &refusal.reason).to_owned()),
         Outcome::NotSent { why, .. } | Outcome::Unknown(why) if options.mode == Mode::Simulator => {
             (Verdict::Fail, format!("the simulator did not answer ({why}): start the node first"))
@@ -333,11 +354,17 @@ fn whose_fault(kind: RefusalKind, reason: &str) -> &'static str {
 
 fn confirmation(probes: &Probes) -> Finding {
     let (verdict, detail) = match &probes.confirmation {
-        Ok(status) if *status < 500 => (Verdict::Ok, "the host that confirms notifications answers".to_owned()),
-        Ok(status) => (Verdict::Warn, format!("it answers {status}: notifications wait until it serves again")),
+        Ok(status) if *status < 500 => {
+            (Verdict::Ok, "the host that confirms notifications answers".to_owned())
+        }
+        Ok(status) => {
+            (Verdict::Warn, format!("it answers {status}: notifications wait until it serves again"))
+        }
         Err(why) => (
             Verdict::Fail,
-            format!("it was not reached ({why}): without it no notification is applied; may this machine call out?"),
+            format!(
+                "it was not reached ({why}): without it no notification is applied; may this machine call out?"
+            ),
         ),
     };
     Finding::new(Check::Confirmation, verdict, detail)
@@ -382,7 +409,9 @@ fn root_key(mode: Mode, setting: &Setting) -> Finding {
             Verdict::Warn,
             "it lies in the data folder, so that whoever copies that has all: give SECURITY__ROOT_KEY_FILE elsewhere",
         ),
-        (false, _) => (Verdict::Skipped, "it lies in the data folder, which is good enough for trying things out"),
+        (false, _) => {
+            (Verdict::Skipped, "it lies in the data folder, which is good enough for trying things out")
+        }
     };
     Finding::new(Check::RootKey, verdict, detail)
 }
@@ -458,26 +487,41 @@ mod tests {
 
     #[test]
     fn each_thing_that_is_wrong_is_found_where_it_is() {
-        let wrong = |change: &dyn Fn(&mut Options, &mut Setting, &mut Probes), check, verdict, words: &str| {
-            let (mut options, mut setting, mut probes) = (live(), setting(), probes());
-            change(&mut options, &mut setting, &mut probes);
-            let findings = examine(&options, &setting, &probes);
-            let (found, detail) = of(&findings, check);
-            assert!(found == verdict && detail.contains(words), "{check:?}: {found:?} {detail}");
-            let others = findings.iter().filter(|finding| finding.check != check && finding.check != Check::Clock);
-            assert!(others.into_iter().all(|finding| finding.verdict != Verdict::Fail), "{findings:?}");
-        };
+        let wrong =
+            |change: &dyn Fn(&mut Options, &mut Setting, &mut Probes), check, verdict, words: &str| {
+                let (mut options, mut setting, mut probes) = (live(), setting(), probes());
+                change(&mut options, &mut setting, &mut probes);
+                let findings = examine(&options, &setting, &probes);
+                let (found, detail) = of(&findings, check);
+                assert!(found == verdict && detail.contains(words), "{check:?}: {found:?} {detail}");
+                let others =
+                    findings.iter().filter(|finding| finding.check != check && finding.check != Check::Clock);
+                assert!(others.into_iter().all(|finding| finding.verdict != Verdict::Fail), "{findings:?}");
+            };
         let (fail, warn) = (Verdict::Fail, Verdict::Warn);
-        let url = |url: &'static str| move |o: &mut Options, _: &mut Setting, _: &mut Probes| o.public_url = url.to_owned();
+        let url = |url: &'static str| {
+            move |o: &mut Options, _: &mut Setting, _: &mut Probes| o.public_url = url.to_owned()
+        };
         let secret = |text: &str| Secret::new(text.to_owned());
         wrong(&|o, _, _| o.mode = Mode::Sandbox, Check::Mode, warn, "no money");
-        wrong(&|o, _, _| o.merchant_id = SIMULATOR_MERCHANT_ID.to_owned(), Check::Credentials, fail, "sandbox");
+        wrong(
+            &|o, _, _| o.merchant_id = SIMULATOR_MERCHANT_ID.to_owned(),
+            Check::Credentials,
+            fail,
+            "sandbox",
+        );
         wrong(&|o, _, _| o.passphrase = secret(SIMULATOR_PASSPHRASE), Check::Passphrase, fail, "sandbox");
         wrong(&|o, _, _| o.passphrase = secret("a b"), Check::Passphrase, fail, "32 letters");
         wrong(&|o, _, _| o.passphrase = secret(""), Check::Passphrase, fail, "anybody");
         wrong(&|o, _, _| o.supplier.address.clear(), Check::Business, fail, "BUSINESS__ADDRESS");
         wrong(&url("http://pay.example.com"), Check::PublicUrl, fail, "https");
-        for inside in ["https://127.0.0.1", "https://localhost", "https://[::1]", "https://192.168.1.9", "https://10.1.2.3"] {
+        for inside in [
+            "https://127.0.0.1",
+            "https://localhost",
+            "https://[::1]",
+            "https://192.168.1.9",
+            "https://10.1.2.3",
+        ] {
             wrong(&url(inside), Check::PublicUrl, fail, "loopback or private");
         }
         wrong(&url("https://pay.example.com:8443"), Check::Port, fail, "8081");
@@ -497,11 +541,31 @@ mod tests {
     #[test]
     fn a_refused_ping_tells_which_setting_is_wrong() {
         for (status, body, words) in [
-            (401, r#"{"code":401,"status":"failed","data":{"response":false,"message":"Merchant not found"}}"#, "MERCHANT_ID"),
-            (401, r#"{"code":401,"status":"failed","data":{"response":false,"message":"Merchant authorization failed"}}"#, "MERCHANT"),
-            (401, r#"{"code":401,"status":"failed","data":{"response":false,"message":"Authorisation failed"}}"#, "PASSPHRASE"),
-            (401, r#"{"code":401,"status":"failed","data":{"response":false,"message":"Origin not whitelisted"}}"#, "dashboard"),
-            (429, r#"{"code":429,"status":"failed","data":{"response":false,"message":"Signature rate limit"}}"#, "PASSPHRASE"),
+            (
+                401,
+                r#"{"code":401,"status":"failed","data":{"response":false,"message":"Merchant not found"}}"#,
+                "MERCHANT_ID",
+            ),
+            (
+                401,
+                r#"{"code":401,"status":"failed","data":{"response":false,"message":"Merchant authorization failed"}}"#,
+                "MERCHANT",
+            ),
+            (
+                401,
+                r#"{"code":401,"status":"failed","data":{"response":false,"message":"Authorisation failed"}}"#,
+                "PASSPHRASE",
+            ),
+            (
+                401,
+                r#"{"code":401,"status":"failed","data":{"response":false,"message":"Origin not whitelisted"}}"#,
+                "dashboard",
+            ),
+            (
+                429,
+                r#"{"code":429,"status":"failed","data":{"response":false,"message":"Signature rate limit"}}"#,
+                "PASSPHRASE",
+            ),
         ] {
             let found = api(&live(), &Probes { ping: Ok(answer(status, body)), ..probes() });
             assert!(found.verdict == Verdict::Fail && found.detail.contains(words), "{body}: {found:?}");

@@ -54,7 +54,9 @@ pub enum Error {
     #[error("The difference is repaired or explained already.")]
     DifferenceClosed,
     /// Checkouts are switched off.
-    #[error("No checkouts can be started at the moment. What was paid is booked as ever; please try again later.")]
+    #[error(
+        "No checkouts can be started at the moment. What was paid is booked as ever; please try again later."
+    )]
     CheckoutsClosed,
     /// Only for platform administrators.
     #[error("Only a platform administrator may do this.")]

@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod doctor;
 
 use std::process::Stdio;
 

@@ -13,6 +13,7 @@ mod passwords;
 pub mod payments;
 mod platform;
 mod provider_api;
+mod reconciliation;
 mod sessions;
 mod simulator;
 mod tools;

@@ -44,7 +44,10 @@ const SHARED: &[(&str, &str)] = &[
     ("provider_events", "the inbox: whose money it is becomes known only when it is applied"),
     ("provider_quarantine", "what strangers sent"),
     ("reconciliation_days", "the platform's runs, which know its provider and no tenants"),
-    ("reconciliation_differences", "the platform's account at its provider; the receipt names the organisation"),
+    (
+        "reconciliation_differences",
+        "the platform's account at its provider; the receipt names the organisation",
+    ),
     ("reconciliation_matches", "the platform's account at its provider; the receipt names the organisation"),
     ("reconciliations", "the platform's account at its provider"),
     ("refresh_tokens", "a person's session's, found by the token's hash only"),

@@ -10,4 +10,5 @@ mod ledger;
 mod mail;
 mod market;
 pub mod payments;
+mod reconciliation;
 mod wall;

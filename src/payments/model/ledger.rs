@@ -234,11 +234,8 @@ mod tests {
     #[test]
     fn what_leaves_the_provider_is_booked_where_it_went() {
         let paid_out = bank_payout(rand(10_000), rand(1_400)).unwrap();
-        let expected = [
-            (Account::Bank, 10_000),
-            (Account::ProviderFees, 1_400),
-            (Account::PayfastClearing, -11_400),
-        ];
+        let expected =
+            [(Account::Bank, 10_000), (Account::ProviderFees, 1_400), (Account::PayfastClearing, -11_400)];
         assert_eq!(amounts(&paid_out), expected);
         let taken = chargeback(rand(52_900), rand(0)).unwrap();
         let expected = [(Account::Chargebacks, 52_900), (Account::PayfastClearing, -52_900)];

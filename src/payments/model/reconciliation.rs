@@ -395,7 +395,8 @@ mod tests {
 
     #[test]
     fn a_payment_is_matched_to_the_cent() {
-        let judged = |gross, fee| compare(&[listed("a", Movement::Payment, "7", gross, fee)], &ours()).remove(0);
+        let judged =
+            |gross, fee| compare(&[listed("a", Movement::Payment, "7", gross, fee)], &ours()).remove(0);
         assert_eq!(judged(500, -12), Verdict::Matched(Some(Uuid::from_u128(7))));
         let differs = |kind| Verdict::Differs { ours: Uuid::from_u128(7), kind, booked_minor: 488 };
         assert_eq!(judged(501, -12), differs(DifferenceKind::AmountDiffers));
@@ -420,7 +421,8 @@ mod tests {
         assert_eq!(compare(&rows, &ours), [fee_of, second, third, Verdict::Missing]);
         // Once the fee is booked, and what is which is known, a row more is still a row too many.
         ours.booked = BTreeSet::from(["a".to_owned()]);
-        ours.matches = [("a", 1), ("b", 2), ("c", 3)].map(|(key, id)| (key.to_owned(), Uuid::from_u128(id))).into();
+        ours.matches =
+            [("a", 1), ("b", 2), ("c", 3)].map(|(key, id)| (key.to_owned(), Uuid::from_u128(id))).into();
         let first = Verdict::Matched(Some(Uuid::from_u128(1)));
         assert_eq!(compare(&rows, &ours), [first, second, third, Verdict::Missing]);
         assert_eq!(compare(&rows[3..], &ours), [Verdict::Missing]);

@@ -181,7 +181,9 @@ pub(super) fn id_fits(text: &str) -> bool {
 pub fn compare_amount(facts: &Facts, expected: Option<i64>) -> Result<(), Refusal> {
     match (facts.gross_minor, expected) {
         (Some(given), Some(expected)) if given != expected => Err(Refusal::AmountDiffers { given, expected }),
-        (None, _) if facts.amount_carried || facts.status == PaymentStatus::Complete => Err(Refusal::AmountUnreadable),
+        (None, _) if facts.amount_carried || facts.status == PaymentStatus::Complete => {
+            Err(Refusal::AmountUnreadable)
+        }
         _ => Ok(()),
     }
 }

@@ -25,7 +25,8 @@ pub async fn probe(options: &Options, world: &World) -> Result<Probes, reqwest::
     let client = builder.build()?;
     let api = Api::new(&options, world.clone())?;
     let health = format!("{}/healthz", options.public_url.trim_end_matches('/'));
-    let (health, confirmation) = (status(&client, &health).await, status(&client, &options.validate_url()).await);
+    let (health, confirmation) =
+        (status(&client, &health).await, status(&client, &options.validate_url()).await);
     let ping = api.send(&Call::ping()).await;
     Ok(Probes { health, ping, confirmation, now: world.now() })
 }

@@ -157,6 +157,7 @@ pub(super) fn report(report: Report) -> wire::VerifyLedgerResponse {
         FaultKind::Unposted => wire::LedgerFaultKind::Unposted,
         FaultKind::Invoice => wire::LedgerFaultKind::Invoice,
         FaultKind::Payment => wire::LedgerFaultKind::Payment,
+        FaultKind::Chargeback => wire::LedgerFaultKind::Chargeback,
     };
     let accounts = report.balances.into_iter();
     let faults = report.faults.into_iter();

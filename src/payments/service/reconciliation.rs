@@ -159,7 +159,8 @@ impl Service {
         let from = (1..DAILY_DAYS).try_fold(yesterday, |day, _| day.previous_day()).unwrap_or(yesterday);
         let mut tx = self.db.begin(SCOPE).await?;
         let due = store::reconciliation::anything_before(&mut tx, midnight(today)).await?;
-        if !due || !store::reconciliation::take_day(&mut tx, &yesterday.to_string(), self.world.now()).await? {
+        if !due || !store::reconciliation::take_day(&mut tx, &yesterday.to_string(), self.world.now()).await?
+        {
             return Ok(false);
         }
         let job = Reconcile { from: from.to_string(), to: yesterday.to_string() };
@@ -173,7 +174,11 @@ impl Service {
         let days = (span.to - span.from).whole_days();
         v.check(span.to <= local_day(self.world.now()), "to_date", "must not lie in the future");
         v.check(days >= 0, "to_date", "must not be before from_date");
-        v.check(days < DAYS_MAX, "from_date", format!("must be at most {} days before to_date", DAYS_MAX - 1));
+        v.check(
+            days < DAYS_MAX,
+            "from_date",
+            format!("must be at most {} days before to_date", DAYS_MAX - 1),
+        );
         v.finish()
     }
 
@@ -303,7 +308,9 @@ impl Service {
         let mut tx = self.db.begin(SCOPE).await?;
         let arrival = self.arrival(row);
         let (event, mut status, mut detail) = store::event::insert_row(&mut tx, &arrival).await?;
-        if status == EventStatus::Received {
+        // What another run, or a notification, was quicker with is there already.
+        let fresh = status == EventStatus::Received;
+        if fresh {
             let outcome = self.apply_row(&mut tx, event, &row.csv).await?;
             (status, detail) = (outcome.status, outcome.detail.clone());
             self.decide(&mut tx, event, outcome).await?;
@@ -313,7 +320,7 @@ impl Service {
             let found = receipt.map(|receipt| (listed.key.to_owned(), receipt.id.uuid()));
             store::reconciliation::remember(&mut tx, run.id, &Vec::from_iter(found)).await?;
         }
-        let booked = matches!(status, EventStatus::Applied | EventStatus::Unapplied);
+        let booked = fresh && matches!(status, EventStatus::Applied | EventStatus::Unapplied);
         let state = match status {
             EventStatus::Refused | EventStatus::Received => DifferenceState::Open,
             EventStatus::Applied | EventStatus::Unapplied | EventStatus::Ignored => DifferenceState::Repaired,
@@ -334,7 +341,6 @@ impl Service {
             store::reconciliation::note(&mut tx, &new).await?;
             run.repaired_count += 1;
         } else {
-            // Its notification came meanwhile.
             run.matched_count += 1;
         }
         tx.commit().await?;
@@ -465,8 +471,7 @@ impl Service {
     }
 
     async fn finish(&self, run: Reconciliation) -> Result<Reconciliation, Stopped> {
-        let done =
-            Reconciliation { status: RunStatus::Done, finished_at: Some(self.world.now()), ..run };
+        let done = Reconciliation { status: RunStatus::Done, finished_at: Some(self.world.now()), ..run };
         let mut tx = self.db.begin(SCOPE).await?;
         store::reconciliation::finish(&mut tx, &done).await?;
         tx.commit().await?;
@@ -573,7 +578,9 @@ mod tests {
     #[test]
     fn a_day_is_written_in_one_way() {
         assert_eq!(day("2026-11-19").map(|day| day.to_string()).as_deref(), Some("2026-11-19"));
-        for wrong in ["", "2026-11", "2026-11-31", "2026-1-9", "19-11-2026", "2026-11-19T00:00:00", "+2026-11-19"] {
+        for wrong in
+            ["", "2026-11", "2026-11-31", "2026-1-9", "19-11-2026", "2026-11-19T00:00:00", "+2026-11-19"]
+        {
             assert_eq!(day(wrong), None, "{wrong}");
         }
         assert_eq!(midnight(day("2026-11-20").unwrap()).to_rfc3339(), "2026-11-19T22:00:00Z");

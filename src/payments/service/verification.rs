@@ -26,6 +26,8 @@ pub enum FaultKind {
     Invoice,
     /// A payment disagrees with the ledger.
     Payment,
+    /// A chargeback disagrees with the ledger.
+    Chargeback,
 }
 
 /// Something wrong with the books.
@@ -95,6 +97,10 @@ impl Service {
         for (id, expected, booked) in store::payments(&mut conn, FAULTS_MAX).await? {
             let detail = disagreement(expected, booked);
             faults.push(Fault { kind: FaultKind::Payment, subject: id.to_string(), detail });
+        }
+        for (id, expected, booked) in store::chargebacks(&mut conn, FAULTS_MAX).await? {
+            let detail = disagreement(expected, booked);
+            faults.push(Fault { kind: FaultKind::Chargeback, subject: id.to_string(), detail });
         }
         Ok(Report { transactions, entries, totals: totals(&balances), balances, faults })
     }

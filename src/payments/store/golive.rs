@@ -65,6 +65,7 @@ pub async fn newest(conn: &mut impl Conn) -> Result<Option<Round>, db::Error> {
         .bind(id)
         .all()
         .await?;
-    let findings = rows.into_iter().map(|(check, verdict, detail)| Finding { check, verdict, detail }).collect();
+    let findings =
+        rows.into_iter().map(|(check, verdict, detail)| Finding { check, verdict, detail }).collect();
     Ok(Some(Round { id, mode, version, at, findings }))
 }

@@ -4,10 +4,10 @@ use uuid::Uuid;
 
 use crate::base::Timestamp;
 use crate::db::{self, Conn, Tx};
-use crate::payments::model::{Provider, Receipt};
 use crate::payments::model::reconciliation::{
     Difference, DifferenceId, DifferenceState, Reconciliation, ReconciliationId,
 };
+use crate::payments::model::{Provider, Receipt};
 
 /// A receipt as it is compared: the provider's id of the payment, its id, gross and fee.
 pub type Held = (String, Uuid, i64, i64);
@@ -100,7 +100,10 @@ pub async fn receipts(conn: &mut impl Conn, payments: &[String]) -> Result<Vec<H
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn refunds(conn: &mut impl Conn, payments: &[String]) -> Result<Vec<(String, Uuid, i64)>, db::Error> {
+pub async fn refunds(
+    conn: &mut impl Conn,
+    payments: &[String],
+) -> Result<Vec<(String, Uuid, i64)>, db::Error> {
     conn.sql(
         "SELECT receipt.provider_payment_id, head.id, CAST(sum(entry.amount_minor) AS bigint)
          FROM receipts AS receipt
@@ -118,7 +121,10 @@ pub async fn refunds(conn: &mut impl Conn, payments: &[String]) -> Result<Vec<(S
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn matches_of_rows(conn: &mut impl Conn, keys: &[String]) -> Result<Vec<(String, Uuid)>, db::Error> {
+pub async fn matches_of_rows(
+    conn: &mut impl Conn,
+    keys: &[String],
+) -> Result<Vec<(String, Uuid)>, db::Error> {
     conn.sql("SELECT row_key, subject_id FROM reconciliation_matches WHERE row_key IN $list")
         .list(keys.iter().cloned())
         .all()
@@ -156,11 +162,7 @@ pub async fn booked(conn: &mut impl Conn, keys: &[String]) -> Result<Vec<String>
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn remember(
-    tx: &mut Tx,
-    run: ReconciliationId,
-    found: &[(String, Uuid)],
-) -> Result<(), db::Error> {
+pub async fn remember(tx: &mut Tx, run: ReconciliationId, found: &[(String, Uuid)]) -> Result<(), db::Error> {
     if found.is_empty() {
         return Ok(());
     }
@@ -375,10 +377,7 @@ pub async fn anything_before(conn: &mut impl Conn, before: Timestamp) -> Result<
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn receipt_of(
-    conn: &mut impl Conn,
-    payment: &str,
-) -> Result<Option<Receipt>, db::Error> {
+pub async fn receipt_of(conn: &mut impl Conn, payment: &str) -> Result<Option<Receipt>, db::Error> {
     conn.sql(
         "SELECT id, organization_id, payment_id, invoice_id, event_id, provider, provider_payment_id, status, currency,
                 gross_minor, fee_minor, returned_minor, test, created_at

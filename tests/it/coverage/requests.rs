@@ -11,8 +11,8 @@ use capecontrol::auth::model::LinkPurpose;
 use capecontrol::auth::model::organization::Invitation;
 use capecontrol::auth::store::link::{self, NewLink};
 use capecontrol::auth::{Email, OrganizationRole, store};
-use capecontrol::db::{Conn as _, Scope};
 use capecontrol::base::Currency;
+use capecontrol::db::{Conn as _, Scope};
 use capecontrol::jobs::JobId;
 use capecontrol::payments::model::Provider;
 use capecontrol::payments::model::reconciliation::{

@@ -487,7 +487,7 @@ on_both! {
         meet(&t, json!([["never"], ["invalid"], ["other_merchant"], ["short"]])).await;
         let mut ids = Vec::new();
         for _ in 0..4 {
-            let checkout = super::payments::checkout(&ada, "live-verification").await;
+            let checkout = crate::e2e::payments::checkout(&ada, "live-verification").await;
             press(&t, &checkout, &[("simulator_action", "pay")]).await;
             ids.push(checkout.payment_id);
         }

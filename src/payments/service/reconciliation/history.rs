@@ -39,7 +39,8 @@ impl Service {
                 // A row that comes again shows that rows moved from page to page while we asked, so that others may
                 // have been passed over.
                 if row.net_minor != 0 && !seen.insert(row.key()) {
-                    let why = format!("line {}: the row came before; the pages do not fit together", row.line);
+                    let why =
+                        format!("line {}: the row came before; the pages do not fit together", row.line);
                     return Err(Unread { why, wait: ASK_AGAIN, alarming: true });
                 }
                 rows.push(row);

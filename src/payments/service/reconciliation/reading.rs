@@ -71,7 +71,8 @@ impl Service {
             Claim::Replay(answer) => return Ok(answer),
             Claim::New(slot) => slot,
         };
-        let before = store::reconciliation::difference(&mut tx, id).await?.ok_or(Error::DifferenceNotFound)?;
+        let before =
+            store::reconciliation::difference(&mut tx, id).await?.ok_or(Error::DifferenceNotFound)?;
         let explained = store::reconciliation::explain(&mut tx, id, explanation, self.world.now()).await?;
         let explained = explained.ok_or(Error::DifferenceClosed)?;
         let entry = caller.entry("payments.explain_difference").on("reconciliation_difference", id);
