@@ -1,5 +1,5 @@
-//! The checklist before going live: what is looked at, what is found, and what to do about it. Pure: what was asked of the
-//! outside is handed in. No secret is ever part of a finding.
+//! The checklist before going live: what is looked at, what is found, and what to do about it. Pure: what was asked of
+//! the outside is handed in. No secret is ever part of a finding.
 
 use std::net::IpAddr;
 
@@ -205,7 +205,7 @@ fn passphrase(options: &Options) -> Finding {
         }
         (Some(text), _) if !passphrase_fits(text) => (
             Verdict::Fail,
-            "PayFast takes at most 32 letters, digits, '-', '_' and '/'; choose another, there and as PAYFAST__PASSPHRASE",
+            "PayFast takes at most 32 letters, digits, '-', '_' and '/'; choose another there, and here",
         ),
         (Some(_), Mode::Live) if public => {
             (Verdict::Fail, "this is the sandbox's, which all know; choose your own")
@@ -386,7 +386,7 @@ fn proxies(setting: &Setting) -> Finding {
     let (verdict, detail) = match (setting.trusted_proxies, setting.listens_on_loopback) {
         (0, true) => (
             Verdict::Warn,
-            "the node listens on loopback, so that something stands in front of it: name it in SERVER__TRUSTED_PROXIES, \
+            "the node listens on loopback, so that something is in front of it: name it in SERVER__TRUSTED_PROXIES, \
              or every notification comes from an unknown address",
         ),
         (0, false) => (Verdict::Ok, "none, and the node is reached directly; name any that stands in front"),
@@ -430,8 +430,8 @@ pub const QUESTIONS: [&str; 12] = [
     "Does the live API still say \"true\" as a text for a charge? Make one, and look at its stored answer.",
     "From which addresses do notifications come? Look at the peers of the first ones, and compare the ranges.",
     "Are the shop's own whole numbers told as blanks or as 0 when there are none?",
-    "By which words does the history call payouts, charges, refunds and chargebacks? Run a reconciliation: a word that is \
-     not known is reported as an unknown row.",
+    "By which words does the history call payouts, charges, refunds and chargebacks? Run a reconciliation: a word that \
+     is not known is reported as an unknown row.",
 ];
 
 #[cfg(test)]

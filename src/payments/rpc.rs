@@ -231,17 +231,17 @@ impl wire::payment_operations_service_server::PaymentOperationsService for Rpc {
         self.runs(request).await
     }
 
-    async fn list_reconciliation_differences(
+    async fn list_differences(
         &self,
-        request: Request<wire::ListReconciliationDifferencesRequest>,
-    ) -> Result<Response<wire::ListReconciliationDifferencesResponse>, Status> {
+        request: Request<wire::ListDifferencesRequest>,
+    ) -> Result<Response<wire::ListDifferencesResponse>, Status> {
         self.differences(request).await
     }
 
-    async fn explain_reconciliation_difference(
+    async fn explain_difference(
         &self,
-        request: Request<wire::ExplainReconciliationDifferenceRequest>,
-    ) -> Result<Response<wire::ExplainReconciliationDifferenceResponse>, Status> {
+        request: Request<wire::ExplainDifferenceRequest>,
+    ) -> Result<Response<wire::ExplainDifferenceResponse>, Status> {
         self.explain(request).await
     }
 

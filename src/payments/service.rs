@@ -29,7 +29,7 @@ pub use checkout::{CreateCheckout, Item};
 pub use inbox::{Incoming, Receipt};
 pub use profile::{ProfileChange, UpdateBillingProfile};
 pub use reading::{CurrentSubscription, Cursor, InvoiceWithLines};
-pub use reconciliation::{Reconcile, Span, day};
+pub use reconciliation::Reconcile;
 pub use settlement::ApplyEvent;
 pub use verification::{Fault, FaultKind, Report};
 

@@ -1,7 +1,7 @@
 //! The provider's history held against our books: what each of its rows is found to be, and what is left over.
 //!
-//! The comparison is of cents and ids only. What a row's words mean is said by whoever read it, and what is done about a
-//! difference is decided above.
+//! The comparison is of cents and ids only. What a row's words mean is said by whoever read it, and what is done about
+//! a difference is decided above.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Asking the outside before going live: whether our own address answers, whether PayFast takes our signature, and whether
-//! the host that confirms notifications is there. Nothing is posted that could be taken for a notification.
+//! Asking the outside before going live: whether our own address answers, whether PayFast takes our signature, and
+//! whether the host that confirms notifications is there. Nothing is posted that could be taken for a notification.
 
 use std::time::Duration;
 

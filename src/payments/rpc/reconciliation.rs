@@ -7,12 +7,12 @@ use crate::base::{Money, Violations};
 use crate::payments::model::reconciliation::{
     Chargeback, Difference, DifferenceKind, DifferenceState, Reconciliation,
 };
-use crate::payments::service::{Span, day};
+use crate::payments::service::Reconcile;
 use crate::proto::capecontrol::payments::v1 as wire;
 use crate::rpc::{self, decode, encode};
 
 const LIST_RUNS: &str = "payments.ListReconciliations";
-const LIST_DIFFERENCES: &str = "payments.ListReconciliationDifferences";
+const LIST_DIFFERENCES: &str = "payments.ListDifferences";
 
 impl Rpc {
     pub(super) async fn reconcile(
@@ -20,8 +20,8 @@ impl Rpc {
         request: Request<wire::RunReconciliationRequest>,
     ) -> Result<Response<wire::RunReconciliationResponse>, Status> {
         let (caller, key, request) = rpc::open_mutation(request)?;
-        let span = span(&request)?;
-        let run = self.service.run_reconciliation(&caller, span, key.as_deref()).await?;
+        let days = Reconcile { from: request.from_date, to: request.to_date };
+        let run = self.service.run_reconciliation(&caller, &days, key.as_deref()).await?;
         Ok(Response::new(wire::RunReconciliationResponse { reconciliation: Some(told(run)) }))
     }
 
@@ -43,8 +43,8 @@ impl Rpc {
 
     pub(super) async fn differences(
         &self,
-        request: Request<wire::ListReconciliationDifferencesRequest>,
-    ) -> Result<Response<wire::ListReconciliationDifferencesResponse>, Status> {
+        request: Request<wire::ListDifferencesRequest>,
+    ) -> Result<Response<wire::ListDifferencesResponse>, Status> {
         let (caller, request) = rpc::open(request)?;
         let state = state(request.state)?;
         let question = state.map(DifferenceState::as_str);
@@ -56,19 +56,19 @@ impl Rpc {
             id: row.id.uuid(),
         });
         let differences = rows.into_iter().map(difference).collect();
-        Ok(Response::new(wire::ListReconciliationDifferencesResponse { differences, next_page_token: next }))
+        Ok(Response::new(wire::ListDifferencesResponse { differences, next_page_token: next }))
     }
 
     pub(super) async fn explain(
         &self,
-        request: Request<wire::ExplainReconciliationDifferenceRequest>,
-    ) -> Result<Response<wire::ExplainReconciliationDifferenceResponse>, Status> {
+        request: Request<wire::ExplainDifferenceRequest>,
+    ) -> Result<Response<wire::ExplainDifferenceResponse>, Status> {
         let (caller, key, request) = rpc::open_mutation(request)?;
         let id = decode::only_id("difference_id", &request.difference_id)?;
         let explanation = &request.explanation;
         let explained = self.service.explain_difference(&caller, id, explanation, key.as_deref()).await?;
         let difference = Some(difference(explained));
-        Ok(Response::new(wire::ExplainReconciliationDifferenceResponse { difference }))
+        Ok(Response::new(wire::ExplainDifferenceResponse { difference }))
     }
 
     pub(super) async fn switch(
@@ -84,17 +84,6 @@ impl Rpc {
             change_time: Some(encode::timestamp(switch.changed_at)),
         }))
     }
-}
-
-fn span(request: &wire::RunReconciliationRequest) -> Result<Span, Violations> {
-    let mut v = Violations::new();
-    let (from, to) = (day(&request.from_date), day(&request.to_date));
-    v.check(from.is_some(), "from_date", "must be a day such as 2026-11-19");
-    v.check(to.is_some(), "to_date", "must be a day such as 2026-11-19");
-    v.finish()?;
-    from.zip(to)
-        .map(|(from, to)| Span { from, to })
-        .ok_or_else(|| Violations::one("from_date", "must be a day such as 2026-11-19"))
 }
 
 fn state(number: i32) -> Result<Option<DifferenceState>, Violations> {

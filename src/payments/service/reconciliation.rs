@@ -2,8 +2,8 @@
 //! explained is told to the cent.
 //!
 //! The history is read to its end before anything is done, with no transaction open: a row that cannot be read changes
-//! nothing. Then each row that is missing is booked in a transaction of its own, by its effect's key, so that a run that
-//! died in the middle is simply run again, two at once book nothing twice, and a notification that comes later is a
+//! nothing. Then each row that is missing is booked in a transaction of its own, by its effect's key, so that a run
+//! that died in the middle is simply run again, two at once book nothing twice, and a notification that comes later is a
 //! replay.
 
 mod history;
@@ -38,7 +38,7 @@ use history::Unread;
 /// How far South Africa's clocks are ahead: PayFast's days are those of its clocks.
 const AHEAD: Duration = Duration::from_hours(2);
 /// How many days one run may span.
-pub const DAYS_MAX: i64 = 31;
+const DAYS_MAX: i64 = 31;
 /// How many days the daily run spans: what came late to the history is found by one of the runs after it.
 const DAILY_DAYS: u32 = 3;
 /// How long after midnight the daily run begins, so that what was under way has arrived.
@@ -51,7 +51,7 @@ const EXTRA_MAX: i64 = 1_000;
 const PURPOSE: &str = "payments.reconcile";
 const SCOPE: Scope = Scope::System(PURPOSE);
 
-/// Reconciles some days.
+/// Wishes for, or pushes, the reconciliation of some days.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Reconcile {
     /// The first, such as `2026-11-19`.
@@ -68,11 +68,9 @@ impl Job for Reconcile {
 
 /// Days, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// The first.
-    pub from: Date,
-    /// The last.
-    pub to: Date,
+struct Span {
+    from: Date,
+    to: Date,
 }
 
 /// Why a run came to no end.
@@ -103,21 +101,21 @@ impl Service {
     pub async fn run_reconciliation(
         &self,
         caller: &Caller,
-        span: Span,
+        days: &Reconcile,
         key: Option<&RequestKey>,
     ) -> Result<Reconciliation, Error> {
         administrator(caller)?;
-        self.check_span(span)?;
         let mut tx = self.db.begin(SCOPE).await?;
         if let Claim::Replay(answer) = idempotency::claim(&mut tx, &self.world, caller, key).await? {
             return Ok(answer);
         }
-        // The provider is asked outside any transaction. Two with the same key do the same twice, which is doing it once.
+        // The provider is asked outside any transaction. Two with the same key do it twice, which is doing it once.
         drop(tx);
-        let run = self.reconcile(span, RunOrigin::Staff).await.map_err(|stopped| match stopped {
-            Stopped::Unread(Unread { why, wait, .. }) => Error::HistoryUnavailable { why, wait },
-            Stopped::Failed(failure) => Error::internal(failure.cause),
-        })?;
+        let run =
+            self.reconcile(self.checked(days)?, RunOrigin::Staff).await.map_err(|stopped| match stopped {
+                Stopped::Unread(Unread { why, wait, .. }) => Error::HistoryUnavailable { why, wait },
+                Stopped::Failed(failure) => Error::internal(failure.cause),
+            })?;
         let mut tx = self.db.begin(SCOPE).await?;
         let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
             Claim::Replay(answer) => return Ok(answer),
@@ -169,17 +167,24 @@ impl Service {
         Ok(true)
     }
 
-    fn check_span(&self, span: Span) -> Result<(), Violations> {
+    /// The days, when they are some and lie behind us.
+    fn checked(&self, days: &Reconcile) -> Result<Span, Violations> {
         let mut v = Violations::new();
-        let days = (span.to - span.from).whole_days();
-        v.check(span.to <= local_day(self.world.now()), "to_date", "must not lie in the future");
-        v.check(days >= 0, "to_date", "must not be before from_date");
-        v.check(
-            days < DAYS_MAX,
-            "from_date",
-            format!("must be at most {} days before to_date", DAYS_MAX - 1),
-        );
-        v.finish()
+        let (from, to) = (day(&days.from), day(&days.to));
+        v.check(from.is_some(), "from_date", "must be a day such as 2026-11-19");
+        v.check(to.is_some(), "to_date", "must be a day such as 2026-11-19");
+        let span = from.zip(to).map(|(from, to)| Span { from, to });
+        if let Some(Span { from, to }) = span {
+            let between = (to - from).whole_days();
+            v.check(to <= local_day(self.world.now()), "to_date", "must not lie in the future");
+            v.check(between >= 0, "to_date", "must not be before from_date");
+            let most = DAYS_MAX - 1;
+            v.check(between <= most, "from_date", format!("must be at most {most} days before to_date"));
+        }
+        match span {
+            Some(span) => v.finish().map(|()| span),
+            None => Err(v),
+        }
     }
 
     async fn reconcile(&self, span: Span, origin: RunOrigin) -> Result<Reconciliation, Stopped> {
@@ -551,8 +556,7 @@ fn short(word: &str) -> String {
 }
 
 /// Reads a day such as `2026-11-19`.
-#[must_use]
-pub fn day(text: &str) -> Option<Date> {
+fn day(text: &str) -> Option<Date> {
     let parts: Vec<&str> = text.split('-').collect();
     let [year, month, day] = parts.as_slice() else { return None };
     let month = time::Month::try_from(month.parse::<u8>().ok()?).ok()?;

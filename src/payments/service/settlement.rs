@@ -1,7 +1,7 @@
 //! Applying what the inbox holds: verify again, ask the provider, then have the effect in one transaction.
 //!
-//! A row of the provider's history has the effect that its notification would have had, by the same key. It is not asked
-//! about again: we asked for it.
+//! A row of the provider's history has the effect that its notification would have had, by the same key. It is not
+//! asked about again: we asked for it.
 //!
 //! Whatever dies in between, the job is still there and runs again; the effect key makes a second run nothing. Money
 //! that the provider confirms is always booked: on the order when it is open and the amount is right, else as an

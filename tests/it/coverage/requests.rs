@@ -486,11 +486,11 @@ pub const REQUESTS: &[Request] = &[
     ("/capecontrol.payments.v1.PaymentOperationsService/ListReconciliations", |_| {
         payments::ListReconciliationsRequest::default().encode_to_vec()
     }),
-    ("/capecontrol.payments.v1.PaymentOperationsService/ListReconciliationDifferences", |_| {
-        payments::ListReconciliationDifferencesRequest::default().encode_to_vec()
+    ("/capecontrol.payments.v1.PaymentOperationsService/ListDifferences", |_| {
+        payments::ListDifferencesRequest::default().encode_to_vec()
     }),
-    ("/capecontrol.payments.v1.PaymentOperationsService/ExplainReconciliationDifference", |p| {
-        payments::ExplainReconciliationDifferenceRequest {
+    ("/capecontrol.payments.v1.PaymentOperationsService/ExplainDifference", |p| {
+        payments::ExplainDifferenceRequest {
             difference_id: p.difference_id.clone(),
             explanation: "PayFast corrected it by hand".to_owned(),
             ..Default::default()

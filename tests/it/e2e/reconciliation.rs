@@ -1,4 +1,4 @@
-//! Reconciliation with the simulator that lies, over real sockets, and the way from a checkout of R5.00 to matched books.
+//! Reconciliation with the simulator that lies, over real sockets: from checkouts of R5.00 to books that are matched.
 
 use std::time::Duration;
 
@@ -31,8 +31,8 @@ async fn run(admin: &Person, key: &str) -> wire::Reconciliation {
 }
 
 async fn differences(admin: &Person) -> Vec<(Kind, i64)> {
-    let request = wire::ListReconciliationDifferencesRequest::default();
-    let listed = admin.operations().list_reconciliation_differences(request).await.unwrap().into_inner();
+    let request = wire::ListDifferencesRequest::default();
+    let listed = admin.operations().list_differences(request).await.unwrap().into_inner();
     let cents = |money: &Option<google::Money>| {
         let money = money.clone().unwrap();
         money.units * 100 + i64::from(money.nanos) / 10_000_000

@@ -1,8 +1,8 @@
 //! The history of our account, as CSV: what moved, what it cost, and what was left.
 //!
 //! Columns are found by their names, for PayFast has more of them for some accounts. A row that cannot be read is an
-//! error that names its line: a reconciliation over rows with a hole in them would be worse than none. Each row keeps the
-//! bytes that it was read from, under the names of the columns, so that it can be stored and read again by itself.
+//! error that names its line: a reconciliation over rows with a hole in them would be worse than none. Each row keeps
+//! the bytes that it was read from, under the names of the columns, so that it can be stored and read again by itself.
 
 use std::collections::HashMap;
 
