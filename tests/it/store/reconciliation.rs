@@ -343,9 +343,10 @@ on_both! {
         let world = World::new(t.clock.clone(), Arc::new(capecontrol::base::SeededRng::new(99)));
         let (other, _) = node(&t, &world, &s.provider, 5);
         let staff = Caller::system("test");
+        let days = days();
         let (one, two) = tokio::join!(
-            s.service.run_reconciliation(&staff, &days(), None),
-            other.run_reconciliation(&staff, &days(), None),
+            s.service.run_reconciliation(&staff, &days, None),
+            other.run_reconciliation(&staff, &days, None),
         );
         let (one, two) = (one.unwrap(), two.unwrap());
         for run in [&one, &two] {
