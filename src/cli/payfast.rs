@@ -67,8 +67,8 @@ pub(super) enum Command {
     /// Walk through what must be right before real money is taken, and say what to do.
     ///
     /// Settings, the public address, PayFast's API and confirmation host, clock, database and root key are looked at.
-    /// What was found is kept in the database as evidence, without a secret. Our own address is asked for /healthz only, and
-    /// PayFast's API for a ping. At the end stand the questions that only a sandbox can answer.
+    /// What was found is kept in the database as evidence, without a secret. Our own address is asked for /healthz
+    /// only, and PayFast's API for a ping. At the end stand the questions that only a sandbox can answer.
     #[command(verbatim_doc_comment, after_long_help = doctor::DOCTOR)]
     Doctor(doctor::Arguments),
     /// Read PayFast's answer to a confirmation: {"status", "body"} → {"verdict": valid, invalid or retry}.
