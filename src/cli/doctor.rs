@@ -78,7 +78,10 @@ async fn keep(console: Console, round: &Round) {
 
 fn tell(round: &Round, output: Output) {
     if output.json {
-        let told = |Finding { check, verdict, detail }: &Finding| json!({ "check": check, "result": verdict, "detail": detail });
+        let told = |finding: &Finding| {
+            let Finding { check, verdict, detail } = finding;
+            json!({ "check": check, "result": verdict, "detail": detail })
+        };
         let checks: Vec<_> = round.findings.iter().map(told).collect();
         let mode = round.mode.as_str();
         say(json!({ "mode": mode, "version": round.version, "checks": checks, "questions": QUESTIONS }));

@@ -3,8 +3,8 @@
 //!
 //! The history is read to its end before anything is done, with no transaction open: a row that cannot be read changes
 //! nothing. Then each row that is missing is booked in a transaction of its own, by its effect's key, so that a run
-//! that died in the middle is simply run again, two at once book nothing twice, and a notification that comes later is a
-//! replay.
+//! that died in the middle is simply run again, two at once book nothing twice, and a notification that comes later
+//! is a replay.
 
 mod history;
 mod reading;

@@ -65,8 +65,8 @@ pub async fn insert(tx: &mut Tx, arrivals: &[(&Arrival, i64)]) -> Result<Vec<Eve
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
-/// Stores a row of the provider's history like a notification, and locks it. Tells the id under which it is stored, from
-/// now or from before, where it stands, and why.
+/// Stores a row of the provider's history like a notification, and locks it. Tells the id under which it is stored, now
+/// or from before, where it stands, and why.
 ///
 /// # Errors
 /// What the database refuses.
