@@ -61,7 +61,7 @@ impl Maintenance {
     }
 
     async fn end_payments(&self) -> Result<(), payments::Error> {
-        while self.payments.expire_payments(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
+        while self.payments.expire(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
         Ok(())
     }
 

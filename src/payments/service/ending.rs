@@ -9,7 +9,7 @@ use crate::base::OrganizationId;
 use crate::db::{Scope, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
 use crate::payments::Error;
-use crate::payments::model::{Payment, PaymentId, PaymentStatus};
+use crate::payments::model::{InvoiceId, Payment, PaymentId, PaymentStatus};
 use crate::payments::store;
 
 use super::Service;
@@ -60,11 +60,45 @@ impl Service {
         Ok(ended)
     }
 
-    /// Ends attempts that were not heard of for too long, at most `limit`, and tells how many were looked at.
+    /// Ends attempts that were not heard of for too long, and voids the invoices of checkouts whose attempts failed and
+    /// were not followed by another; at most `limit` of each. Tells how many there were of the more frequent.
     ///
     /// # Errors
     /// What the database refuses.
-    pub async fn expire_payments(&self, limit: i64) -> Result<u64, Error> {
+    pub async fn expire(&self, limit: i64) -> Result<u64, Error> {
+        let unheard = self.expire_payments(limit).await?;
+        Ok(unheard.max(self.give_up_invoices(limit).await?))
+    }
+
+    async fn give_up_invoices(&self, limit: i64) -> Result<u64, Error> {
+        let before = self.world.now().minus(HEARD_WITHIN);
+        let found = {
+            let mut conn = self.db.conn(Scope::System(EXPIRE)).await?;
+            store::invoice::given_up_before(&mut conn, before, limit).await?
+        };
+        let count = u64::try_from(found.len()).unwrap_or(0);
+        for (id, organization) in found {
+            self.give_up_invoice(id, organization).await?;
+        }
+        Ok(count)
+    }
+
+    async fn give_up_invoice(&self, id: InvoiceId, organization: OrganizationId) -> Result<(), Error> {
+        let mut tx = self.db.begin(Scope::System(EXPIRE)).await?;
+        store::profile::lock(&mut tx, organization, self.world.now()).await?;
+        // Somebody may have begun another attempt since it was found.
+        let last = store::payment::newest_of_invoice(&mut tx, organization, id).await?;
+        if last.is_some_and(|last| last.status.is_alive()) {
+            return Ok(());
+        }
+        if store::invoice::void_unissued(&mut tx, organization, [id]).await? > 0 {
+            let entry = Caller::system(EXPIRE).entry("payments.void_invoice").of(organization);
+            self.audit.record(&mut tx, entry.on("invoice", id)).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    async fn expire_payments(&self, limit: i64) -> Result<u64, Error> {
         let before = self.world.now().minus(HEARD_WITHIN);
         let found = {
             let mut conn = self.db.conn(Scope::System(EXPIRE)).await?;
@@ -72,12 +106,12 @@ impl Service {
         };
         let count = u64::try_from(found.len()).unwrap_or(0);
         for (id, organization) in found {
-            self.expire(id, organization).await?;
+            self.expire_payment(id, organization).await?;
         }
         Ok(count)
     }
 
-    async fn expire(&self, id: PaymentId, organization: OrganizationId) -> Result<(), Error> {
+    async fn expire_payment(&self, id: PaymentId, organization: OrganizationId) -> Result<(), Error> {
         let mut tx = self.db.begin(Scope::System(EXPIRE)).await?;
         store::profile::lock(&mut tx, organization, self.world.now()).await?;
         let payment = store::payment::lock(&mut tx, id).await?;

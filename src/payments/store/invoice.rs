@@ -3,7 +3,7 @@
 //! What is named by its id is found by its id: `organization_id IS NOT DISTINCT FROM` keeps PostgreSQL from reading all
 //! that the organisation has by another index, which it holds for as cheap.
 
-use crate::base::OrganizationId;
+use crate::base::{OrganizationId, Timestamp};
 use crate::db::{self, Conn, Tx};
 use crate::payments::model::listing::customer_key;
 use crate::payments::model::period::Period;
@@ -210,6 +210,31 @@ pub async fn void_unissued(
     .bind(organization_id)
     .list(invoices)
     .execute()
+    .await
+}
+
+/// Invoices of checkouts from before `before` that are open, of which no attempt to pay is alive or has changed since:
+/// the oldest first, whoever's they are.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn given_up_before(
+    conn: &mut impl Conn,
+    before: Timestamp,
+    limit: i64,
+) -> Result<Vec<(InvoiceId, OrganizationId)>, db::Error> {
+    conn.sql(
+        "SELECT id, organization_id FROM invoices AS invoice
+         WHERE status = 'open' AND origin = 'checkout' AND created_at < $1
+           AND NOT EXISTS (
+               SELECT 1 FROM payments AS payment WHERE payment.invoice_id = invoice.id
+                  AND (payment.status IN ('created', 'pending') OR payment.updated_at >= $1)
+           )
+         ORDER BY created_at, id LIMIT $2",
+    )
+    .bind(before)
+    .bind(limit)
+    .all()
     .await
 }
 

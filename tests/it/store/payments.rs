@@ -296,14 +296,42 @@ on_both! {
         t.clock.advance(Duration::from_hours(24));
         let third = checkout(&service, &ada, "pro", Cycle::Monthly).await;
         t.clock.advance(Duration::from_hours(6 * 24));
-        assert_eq!(service.expire_payments(10).await.unwrap(), 0);
+        assert_eq!(service.expire(10).await.unwrap(), 0);
         t.clock.advance(Duration::from_secs(1));
-        assert_eq!(service.expire_payments(10).await.unwrap(), 1);
+        assert_eq!(service.expire(10).await.unwrap(), 1);
         assert_eq!(status(&service, &ada, second.payment_id).await, PaymentStatus::Expired);
         assert_eq!(status(&service, &ada, third.payment_id).await, PaymentStatus::Created);
         let refused = service.create_checkout(&ada, again(second.invoice_id), None).await.unwrap_err();
         assert_eq!(refused.reason(), &INVOICE_NOT_OPEN);
         deliver(&service, &worker, itn(&second.payment_id.to_string(), "1", "COMPLETE", "529.00")).await;
+        let books = balances(&service).await;
+        assert!(books.contains(&(Account::UnappliedReceipts, -52_900)), "{books:?}");
+    }
+
+    async fn a_checkout_whose_attempts_failed_is_given_up(t: Fixture) {
+        let (service, worker) = plain(&t);
+        let ada = somebody(&t, "ada@example.com").await;
+        let [failed, second] = [1, 2].map(|_| checkout(&service, &ada, "pro", Cycle::Monthly));
+        let (failed, second) = (failed.await, second.await);
+        deliver(&service, &worker, itn(&failed.payment_id.to_string(), "1", "FAILED", "529.00")).await;
+        deliver(&service, &worker, itn(&second.payment_id.to_string(), "2", "FAILED", "529.00")).await;
+        t.clock.advance(Duration::from_hours(6 * 24));
+        // One is tried again a day before its time is over.
+        let retried = service.create_checkout(&ada, again(second.invoice_id), None).await.unwrap();
+        t.clock.advance(Duration::from_hours(24));
+        assert_eq!(service.expire(10).await.unwrap(), 0, "a week is not over");
+        t.clock.advance(Duration::from_secs(1));
+        assert_eq!(service.expire(10).await.unwrap(), 1);
+        let standing = async |id| service.get_invoice(&ada, id).await.unwrap().invoice.status;
+        assert_eq!(standing(failed.invoice_id).await, InvoiceStatus::Void);
+        assert_eq!(standing(second.invoice_id).await, InvoiceStatus::Open);
+        assert_eq!(status(&service, &ada, failed.payment_id).await, PaymentStatus::Failed);
+        let refused = service.create_checkout(&ada, again(failed.invoice_id), None).await.unwrap_err();
+        assert_eq!(refused.reason(), &INVOICE_NOT_OPEN);
+        // Its money, should it come after all, is the payer's; the other's buys what it should.
+        deliver(&service, &worker, itn(&failed.payment_id.to_string(), "3", "COMPLETE", "529.00")).await;
+        deliver(&service, &worker, itn(&retried.payment_id.to_string(), "4", "COMPLETE", "529.00")).await;
+        assert_eq!(standing(second.invoice_id).await, InvoiceStatus::Paid);
         let books = balances(&service).await;
         assert!(books.contains(&(Account::UnappliedReceipts, -52_900)), "{books:?}");
     }
