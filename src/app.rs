@@ -474,7 +474,9 @@ fn till(
     Ok(Arc::new(payments.over(api).writing(outbox)))
 }
 
-fn payments_options(config: &Config) -> payments::Options {
+/// What the payments domain is told, as the settings say.
+#[must_use]
+pub fn payments_options(config: &Config) -> payments::Options {
     let origins = config.server.allowed_origins.iter();
     payments::Options {
         mode: config.payfast.mode,
@@ -486,5 +488,7 @@ fn payments_options(config: &Config) -> payments::Options {
         supplier: config.supplier.clone(),
         confirmation_max: config.bounds.confirmation_max,
         api_max: config.bounds.api_max,
+        history_rows: config.bounds.history_rows,
+        checkouts_open: config.payfast.checkouts_open,
     }
 }

@@ -8,6 +8,7 @@ mod chain;
 mod config;
 mod database;
 mod descriptors;
+mod doctor;
 mod health;
 mod input;
 mod jobs;
@@ -169,7 +170,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Ledger(command) => in_runtime(ledger::run(settings()?.0, command)),
         Command::Backup(arguments) => in_runtime(backup::write(settings()?.0, arguments)),
         Command::Restore(arguments) => in_runtime(backup::restore(settings()?.0, arguments)),
-        Command::Payfast(command) => payfast::run(&command),
+        Command::Payfast(command) => payfast::run(command, settings),
         Command::Stripe(command) => stripe::run(&command),
     }
 }

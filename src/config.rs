@@ -70,6 +70,8 @@ pub struct Bounds {
     pub confirmation_max: Duration,
     /// How long the payment provider's API may take to answer.
     pub api_max: Duration,
+    /// How many rows of the payment provider's history are asked for at once.
+    pub history_rows: u32,
 }
 
 impl Default for Bounds {
@@ -83,6 +85,7 @@ impl Default for Bounds {
             ledger: payments::LedgerOptions::default(),
             confirmation_max: payments::Options::default().confirmation_max,
             api_max: payments::Options::default().api_max,
+            history_rows: payments::Options::default().history_rows,
         }
     }
 }
@@ -145,6 +148,8 @@ pub struct PayFast {
     pub merchant_key: Secret<String>,
     /// The passphrase that signs.
     pub passphrase: Secret<String>,
+    /// Whether checkouts may be started.
+    pub checkouts_open: bool,
 }
 
 /// Letters.

@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod crash;
+pub mod doctor;
 pub mod document;
 mod error;
 pub mod letter;
@@ -26,6 +27,8 @@ pub use error::{
     OWN_ORGANIZATION, PAYMENT_OVER, PAYMENT_TOO_SMALL, PAYMENT_UNDER_WAY, PLAN_IS_FREE,
     PROVIDER_EVENT_APPLIED, REASONS, REFUND_DECIDED, REFUND_EXCEEDS_RECEIPT, SECOND_PERSON_REQUIRED,
     SIGNATURE_STILL_WRONG, TOO_MANY_CHECKOUTS,
+    BILLING_DETAILS_REQUIRED, CHECKOUTS_CLOSED, DIFFERENCE_CLOSED, Error, HISTORY_UNAVAILABLE,
+    INVOICE_NOT_OPEN, PAYMENT_OVER, PAYMENT_UNDER_WAY, PLAN_IS_FREE, REASONS, TOO_MANY_CHECKOUTS,
 };
 pub use options::{Mode, Options, Supplier};
 pub use service::{Ledger, LedgerOptions, Service, register};

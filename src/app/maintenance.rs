@@ -43,6 +43,9 @@ impl Maintenance {
             if let Err(error) = self.end_payments().await {
                 tracing::warn!(%error, "payments that were not heard of were not ended");
             }
+            if let Err(error) = self.payments.push_reconciliation().await {
+                tracing::warn!(error = %error.chain(), "the daily reconciliation was not pushed");
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(EVERY) => {}

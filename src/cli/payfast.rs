@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::Failure;
 use super::input::Input;
+use super::{Failure, doctor, in_runtime};
+use crate::config::{Config, Effective, Problems};
 use crate::payments::payfast::cli as functions;
 
 const SIGN_FORM: &str = r#"Example:
@@ -63,13 +64,24 @@ pub(super) enum Command {
     /// Say whether an address is one that PayFast sends from: {"address"} → {"accept"}.
     #[command(verbatim_doc_comment, after_long_help = CHECK_SOURCE)]
     CheckSource(Input),
+    /// Walk through what must be right before real money is taken, and say what to do.
+    ///
+    /// Settings, the public address, PayFast's API and confirmation host, clock, database and root key are looked at.
+    /// What was found is kept in the database as evidence, without a secret. Our own address is asked for /healthz
+    /// only, and PayFast's API for a ping. At the end stand the questions that only a sandbox can answer.
+    #[command(verbatim_doc_comment, after_long_help = doctor::DOCTOR)]
+    Doctor(doctor::Arguments),
     /// Read PayFast's answer to a confirmation: {"status", "body"} → {"verdict": valid, invalid or retry}.
     #[command(verbatim_doc_comment, after_long_help = READ_CONFIRMATION)]
     ReadConfirmation(Input),
 }
 
-pub(super) fn run(command: &Command) -> Result<ExitCode, Failure> {
-    let (function, input): (functions::Command, &Input) = match command {
+pub(super) fn run(
+    command: Command,
+    settings: impl FnOnce() -> Result<(Config, Vec<Effective>), Problems>,
+) -> Result<ExitCode, Failure> {
+    let (function, input): (functions::Command, Input) = match command {
+        Command::Doctor(arguments) => return in_runtime(doctor::run(settings(), arguments)),
         Command::SignForm(input) => (functions::sign_form, input),
         Command::VerifyItn(input) => (functions::verify_itn, input),
         Command::SignApi(input) => (functions::sign_api, input),

@@ -15,6 +15,7 @@ use crate::base::net::Network;
 use crate::base::{Rate, Secret};
 use crate::keyring::RootKey;
 use crate::mail::{Route, Sender};
+use crate::payments::doctor::reachable;
 use crate::payments::payfast::{SIMULATOR_MERCHANT_ID, SIMULATOR_MERCHANT_KEY, SIMULATOR_PASSPHRASE};
 use crate::payments::{Mode, Supplier};
 use crate::rpc::limits::Options as Limits;
@@ -266,8 +267,15 @@ fn payfast(reader: &mut Reader, server: Option<&Server>, supplier: Option<&Suppl
         reader.secret("PAYFAST__PASSPHRASE", SIMULATOR_PASSPHRASE, "the passphrase that signs", passphrase);
     let allow_public =
         reader.take("PAYFAST__ALLOW_PUBLIC_SIMULATOR", "false", "let strangers reach the simulator", flag);
+    let help = "open or closed: whether checkouts may be started; what was paid is booked either way";
+    let checkouts_open = reader.take("PAYFAST__CHECKOUTS", "open", help, |text| match text {
+        "open" => Ok(true),
+        "closed" => Ok(false),
+        _ => Err("must be open or closed".to_owned()),
+    });
     check_mode(reader, mode?, allow_public?, server, supplier);
     let payfast = PayFast {
+        checkouts_open: checkouts_open?,
         mode: mode?,
         merchant_id: merchant_id?,
         merchant_key: merchant_key?,
@@ -304,8 +312,18 @@ fn check_mode(
              loopback; choose sandbox or live, or set PAYFAST__ALLOW_PUBLIC_SIMULATOR=true for a demonstration",
         ),
         Mode::Live => {
-            if supplier.is_some_and(|supplier| supplier.address.is_empty()) {
-                reader.problem("BUSINESS__ADDRESS", "is required in live mode: a tax invoice must show it");
+            let identity = supplier.into_iter().flat_map(|supplier| {
+                [
+                    ("BUSINESS__LEGAL_NAME", &supplier.legal_name),
+                    ("BUSINESS__VAT_NUMBER", &supplier.vat_number),
+                    ("BUSINESS__ADDRESS", &supplier.address),
+                ]
+            });
+            for (key, _) in identity.filter(|(_, text)| text.is_empty()) {
+                reader.problem(key, "is required in live mode: a tax invoice must show it");
+            }
+            for wrong in server.map(|server| reachable(&server.public_url)).unwrap_or_default() {
+                reader.problem("SERVER__PUBLIC_URL", wrong);
             }
         }
         Mode::Simulator | Mode::Sandbox => {}
@@ -495,6 +513,37 @@ mod tests {
                 assert!(problems.contains(key), "{key} in {problems}");
             }
         }
+    }
+
+    #[test]
+    fn live_mode_wants_a_business_and_an_address_that_payfast_reaches() {
+        let own = [
+            ("CAPECONTROL_PAYFAST__MODE", "live"),
+            ("CAPECONTROL_PAYFAST__MERCHANT_ID", "10012345"),
+            ("CAPECONTROL_PAYFAST__MERCHANT_KEY", "abcdefghijklm"),
+            ("CAPECONTROL_PAYFAST__PASSPHRASE", "of-our-own"),
+            ("CAPECONTROL_BUSINESS__ADDRESS", "1 Long Street, Cape Town"),
+            ("CAPECONTROL_SERVER__PUBLIC_URL", "https://pay.example.com"),
+        ];
+        read(&own).unwrap();
+        for (key, value) in [
+            ("SERVER__PUBLIC_URL", "http://pay.example.com"),
+            ("SERVER__PUBLIC_URL", "https://pay.example.com:8443"),
+            ("SERVER__PUBLIC_URL", "https://127.0.0.1"),
+            ("SERVER__PUBLIC_URL", "https://localhost:8080"),
+            ("BUSINESS__LEGAL_NAME", " "),
+            ("BUSINESS__VAT_NUMBER", ""),
+            ("BUSINESS__ADDRESS", ""),
+            ("PAYFAST__PASSPHRASE", "not allowed: blanks"),
+            ("PAYFAST__PASSPHRASE", "a-passphrase-that-is-longer-than-32"),
+            ("PAYFAST__CHECKOUTS", "ajar"),
+        ] {
+            let name = format!("CAPECONTROL_{key}");
+            let mut wrong: Vec<(&str, &str)> = own.into_iter().filter(|(key, _)| *key != name).collect();
+            wrong.push((name.as_str(), value));
+            assert!(read(&wrong).unwrap_err().contains(key), "{key}={value}");
+        }
+        assert!(!read(&[("CAPECONTROL_PAYFAST__CHECKOUTS", "closed")]).unwrap().payfast.checkouts_open);
     }
 
     #[test]

@@ -95,6 +95,25 @@ pub enum Error {
     /// What is in quarantine is still not signed by the provider.
     #[error("Its signature is still missing or wrong, so it stays in quarantine.")]
     SignatureStillWrong,
+    /// The provider's history was not had whole, so that nothing was compared.
+    #[error("PayFast's history could not be read, and nothing was changed: {why}")]
+    HistoryUnavailable {
+        /// Why.
+        why: String,
+        /// When it makes sense to try again.
+        wait: Duration,
+    },
+    /// There is no such difference.
+    #[error("There is no such difference.")]
+    DifferenceNotFound,
+    /// The difference is repaired or explained.
+    #[error("The difference is repaired or explained already.")]
+    DifferenceClosed,
+    /// Checkouts are switched off.
+    #[error(
+        "No checkouts can be started at the moment. What was paid is booked as ever; please try again later."
+    )]
+    CheckoutsClosed,
     /// Only for platform administrators.
     #[error("Only a platform administrator may do this.")]
     NotAnAdministrator,
@@ -257,6 +276,25 @@ pub static SIGNATURE_STILL_WRONG: Reason = Reason::new(
     "The signature of what is in quarantine does not hold by the passphrase of now; was the passphrase corrected?",
 );
 
+/// The provider's history cannot be had.
+pub static HISTORY_UNAVAILABLE: Reason = Reason::new(
+    Code::Unavailable,
+    "HISTORY_UNAVAILABLE",
+    "PayFast's history could not be had or read, and nothing was changed; repeat it after the delay in RetryInfo.",
+);
+/// A difference that is not open.
+pub static DIFFERENCE_CLOSED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "DIFFERENCE_CLOSED",
+    "The difference was repaired or explained before; only an open one is explained.",
+);
+/// Checkouts are switched off.
+pub static CHECKOUTS_CLOSED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "CHECKOUTS_CLOSED",
+    "The platform's operators have closed checkouts for a while; what was paid is booked as ever.",
+);
+
 /// What this domain answers.
 pub static REASONS: &[&Reason] = &[
     &PLAN_IS_FREE,
@@ -279,6 +317,9 @@ pub static REASONS: &[&Reason] = &[
     &REFUND_DECIDED,
     &PROVIDER_EVENT_APPLIED,
     &SIGNATURE_STILL_WRONG,
+    &HISTORY_UNAVAILABLE,
+    &DIFFERENCE_CLOSED,
+    &CHECKOUTS_CLOSED,
 ];
 
 impl Fault for Error {
@@ -294,7 +335,8 @@ impl Fault for Error {
             | Self::InvoiceNotFound
             | Self::CreditNoteNotFound
             | Self::RefundNotFound
-            | Self::EventNotFound => &fault::NOT_FOUND,
+            | Self::EventNotFound
+            | Self::DifferenceNotFound => &fault::NOT_FOUND,
             Self::NothingToRefund => &NOTHING_TO_REFUND,
             Self::RefundTooLarge(_) => &REFUND_EXCEEDS_RECEIPT,
             Self::OwnOrganization => &OWN_ORGANIZATION,
@@ -308,6 +350,9 @@ impl Fault for Error {
             Self::InvoiceClosed(_) => &INVOICE_CLOSED,
             Self::InvoiceNotCreditable(_) => &INVOICE_NOT_CREDITABLE,
             Self::CreditExceedsInvoice(_) => &CREDIT_EXCEEDS_INVOICE,
+            Self::HistoryUnavailable { .. } => &HISTORY_UNAVAILABLE,
+            Self::DifferenceClosed => &DIFFERENCE_CLOSED,
+            Self::CheckoutsClosed => &CHECKOUTS_CLOSED,
             Self::TooManyCheckouts => &TOO_MANY_CHECKOUTS,
             Self::NotAnAdministrator => &fault::PERMISSION_DENIED,
             Self::EtagMismatch => &fault::ETAG_MISMATCH,
@@ -330,6 +375,7 @@ impl Fault for Error {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooManyCheckouts => Some(Duration::from_hours(1)),
+            Self::HistoryUnavailable { wait, .. } => Some(*wait),
             Self::Auth(error) => error.retry_after(),
             Self::Idempotency(error) => error.retry_after(),
             Self::Db(error) => error.retry_after(),

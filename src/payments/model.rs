@@ -15,6 +15,7 @@ pub mod posted;
 pub mod receipt;
 pub mod refund;
 pub mod report;
+pub mod reconciliation;
 pub mod subscription;
 pub mod transaction;
 
@@ -185,6 +186,16 @@ pub struct Checkout {
 }
 
 words! {
+    /// From where an event of the inbox came.
+    pub enum EventSource {
+        /// The provider sent it.
+        Itn = "itn",
+        /// It is a row of the provider's history, which we asked for.
+        History = "history",
+    }
+}
+
+words! {
     /// What became of a stored notification.
     pub enum EventStatus {
         /// Stored, not yet looked at.
@@ -252,5 +263,11 @@ words! {
         RefundFailed = "refund_failed",
         /// Nobody knows what became of a refund, and the provider was asked as often as it is asked by itself.
         RefundUnknown = "refund_unknown",
+        /// The provider's history and our books disagree, and nothing here can repair it.
+        ReconciliationDiffers = "reconciliation_differs",
+        /// The provider's history cannot be had, or cannot be read.
+        ReconciliationFailed = "reconciliation_failed",
+        /// A card scheme took money back.
+        Chargeback = "chargeback",
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::base::Secret;
 use crate::db::words;
 
+use super::payfast::api::call::HISTORY_ROWS_MAX;
 use super::payfast::{self, source};
 
 words! {
@@ -65,6 +66,10 @@ pub struct Options {
     pub confirmation_max: Duration,
     /// How long the provider's API may take to answer. A bank is asked meanwhile.
     pub api_max: Duration,
+    /// How many rows of history are asked for at once.
+    pub history_rows: u32,
+    /// Whether checkouts may be started. When not, everything else goes on.
+    pub checkouts_open: bool,
 }
 
 impl Default for Options {
@@ -79,6 +84,8 @@ impl Default for Options {
             supplier: Supplier::default(),
             confirmation_max: Duration::from_secs(15),
             api_max: Duration::from_secs(60),
+            history_rows: HISTORY_ROWS_MAX,
+            checkouts_open: true,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! a test's provider can be slow, silent or lie.
 
 mod api;
+mod probe;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use super::payfast::itn::Itn;
 use crate::base::breaker::Circuit;
 
 pub use api::Api;
+pub use probe::probe;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 

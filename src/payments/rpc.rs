@@ -4,6 +4,7 @@ mod answer;
 mod books;
 mod inbox;
 mod invoices;
+mod reconciliation;
 mod refund;
 
 use std::sync::Arc;
@@ -117,7 +118,9 @@ impl wire::payments_service_server::PaymentsService for Rpc {
         let (caller, request) = rpc::open(request)?;
         let id = decode::only_id("payment_id", &request.payment_id)?;
         let found = self.service.get_payment_with_refunds(&caller, id).await?;
-        let payment = answer::payment(found.payment, found.refunded);
+        let chargebacks = self.service.chargebacks(&found.payment).await?;
+        let chargebacks = chargebacks.into_iter().map(reconciliation::chargeback).collect();
+        let payment = wire::Payment { chargebacks, ..answer::payment(found.payment, found.refunded) };
         Ok(Response::new(wire::GetPaymentResponse { payment: Some(payment) }))
     }
 
@@ -365,6 +368,41 @@ impl wire::payment_operations_service_server::PaymentOperationsService for Rpc {
         v.finish()?;
         let report = self.service.ledger().verify(&caller, known).await?;
         Ok(Response::new(answer::report(report)))
+    }
+
+    async fn run_reconciliation(
+        &self,
+        request: Request<wire::RunReconciliationRequest>,
+    ) -> Result<Response<wire::RunReconciliationResponse>, Status> {
+        self.reconcile(request).await
+    }
+
+    async fn list_reconciliations(
+        &self,
+        request: Request<wire::ListReconciliationsRequest>,
+    ) -> Result<Response<wire::ListReconciliationsResponse>, Status> {
+        self.runs(request).await
+    }
+
+    async fn list_differences(
+        &self,
+        request: Request<wire::ListDifferencesRequest>,
+    ) -> Result<Response<wire::ListDifferencesResponse>, Status> {
+        self.differences(request).await
+    }
+
+    async fn explain_difference(
+        &self,
+        request: Request<wire::ExplainDifferenceRequest>,
+    ) -> Result<Response<wire::ExplainDifferenceResponse>, Status> {
+        self.explain(request).await
+    }
+
+    async fn set_checkout_switch(
+        &self,
+        request: Request<wire::SetCheckoutSwitchRequest>,
+    ) -> Result<Response<wire::SetCheckoutSwitchResponse>, Status> {
+        self.switch(request).await
     }
 }
 

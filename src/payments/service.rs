@@ -14,12 +14,15 @@ mod gateway;
 mod inbox;
 mod issuing;
 mod ledger;
+mod movement;
 mod operations;
 mod profile;
 mod reading;
+mod reconciliation;
 mod refund;
 mod report;
 mod settlement;
+mod switch;
 mod transactions;
 mod verification;
 mod voiding;
@@ -44,6 +47,7 @@ pub use ledger::{Ledger, Options as LedgerOptions, Rebuilt, Standing};
 pub use operations::{EventFilter, ProviderEventDetail, ProviderStatus, SeenEvent};
 pub use profile::{ProfileChange, UpdateBillingProfile};
 pub use reading::{CurrentSubscription, Cursor, InvoiceWithLines, PaymentFilter, PaymentWithRefunds};
+pub use reconciliation::Reconcile;
 pub use refund::{
     ApproveRefund, BookRefundFee, RefundFilter, RefundPayment, RefundSource, SendRefund, SettleRefund,
 };
@@ -191,5 +195,10 @@ pub fn register(registry: &mut jobs::Registry, service: &Arc<Service>) {
     registry.on::<MailDocument, _>(move |job, lease| {
         let service = Arc::clone(&mails);
         async move { service.mail_document(job, lease).await }
+    });
+    let reconciles = of();
+    registry.on::<Reconcile, _>(move |job, lease| {
+        let service = Arc::clone(&reconciles);
+        async move { service.reconcile_days(job, lease).await }
     });
 }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod doctor;
 mod ledger;
 
 use std::process::Stdio;

@@ -15,6 +15,7 @@ mod passwords;
 pub mod payments;
 mod platform;
 mod provider_api;
+mod reconciliation;
 mod refunds;
 mod sessions;
 mod simulator;

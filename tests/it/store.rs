@@ -16,6 +16,7 @@ pub mod ledger_chain;
 mod mail;
 mod market;
 pub mod payments;
+mod reconciliation;
 pub mod refunds;
 mod replay;
 mod wall;

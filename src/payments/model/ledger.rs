@@ -209,12 +209,38 @@ pub fn refund_to_credit(amount: Money) -> Result<Balanced, Unbalanced> {
     Balanced::new([debit(Account::UnappliedReceipts, amount), credit(Account::CustomerCredit, amount)?])
 }
 
-/// Books a fee that became known after what it was charged for.
+/// Books what a card scheme took back: it is lost until somebody decides, and with it what the provider charges for it.
 ///
 /// # Errors
 /// When the parts do not fit together.
-pub fn provider_charge(fee: Money) -> Result<Balanced, Unbalanced> {
-    Balanced::new([debit(Account::ProviderFees, fee), credit(Account::PayfastClearing, fee)?])
+pub fn chargeback(amount: Money, fee: Money) -> Result<Balanced, Unbalanced> {
+    left(Account::Chargebacks, amount, fee)
+}
+
+/// Books a payout to our bank, and what the provider kept of it.
+///
+/// # Errors
+/// When the parts do not fit together.
+pub fn bank_payout(amount: Money, fee: Money) -> Result<Balanced, Unbalanced> {
+    left(Account::Bank, amount, fee)
+}
+
+/// Books what the provider charged by itself; negative when it gave something back.
+///
+/// # Errors
+/// When there is nothing to book.
+pub fn provider_charge(charged: Money) -> Result<Balanced, Unbalanced> {
+    Balanced::new([debit(Account::ProviderFees, charged), credit(Account::PayfastClearing, charged)?])
+}
+
+/// Money that left the provider for an account, and a fee on top.
+fn left(account: Account, amount: Money, fee: Money) -> Result<Balanced, Unbalanced> {
+    let whole = amount.checked_add(fee).map_err(|_| Unbalanced::Amounts)?;
+    Balanced::new([
+        debit(account, amount),
+        debit(Account::ProviderFees, fee),
+        credit(Account::PayfastClearing, whole)?,
+    ])
 }
 
 fn received(gross: Money, fee: Money) -> Result<(Entry, Entry), Unbalanced> {
@@ -292,6 +318,21 @@ mod tests {
     }
 
     #[test]
+    fn what_leaves_the_provider_is_booked_where_it_went() {
+        let paid_out = bank_payout(rand(10_000), rand(1_400)).unwrap();
+        let expected =
+            [(Account::Bank, 10_000), (Account::ProviderFees, 1_400), (Account::PayfastClearing, -11_400)];
+        assert_eq!(amounts(&paid_out), expected);
+        let taken = chargeback(rand(52_900), rand(0)).unwrap();
+        let expected = [(Account::Chargebacks, 52_900), (Account::PayfastClearing, -52_900)];
+        assert_eq!(amounts(&taken), expected);
+        let given_back = provider_charge(rand(-230)).unwrap();
+        let expected = [(Account::ProviderFees, -230), (Account::PayfastClearing, 230)];
+        assert_eq!(amounts(&given_back), expected);
+        assert_eq!(provider_charge(rand(0)), Err(Unbalanced::TooFew));
+    }
+
+    #[test]
     fn what_does_not_balance_is_refused() {
         let debit = Entry { account: Account::PayfastClearing, amount: rand(5) };
         assert_eq!(Balanced::new([debit]), Err(Unbalanced::TooFew));
@@ -327,6 +368,9 @@ mod tests {
             let _ = unapplied_receipt(rand(gross), rand(fee));
             let _ = credit_note(rand(gross), rand(tax), Account::Receivable);
             let _ = write_off(rand(gross), rand(tax));
+            let _ = chargeback(rand(gross), rand(fee));
+            let _ = bank_payout(rand(gross), rand(fee));
+            let _ = provider_charge(rand(fee));
         }
     }
 }

@@ -51,9 +51,9 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// What can still be given back.
+    /// What can still be given back, when card schemes took `taken_minor` of it.
     #[must_use]
-    pub const fn returnable_minor(&self) -> i64 {
-        self.gross_minor.saturating_sub(self.returned_minor)
+    pub const fn returnable_minor(&self, taken_minor: i64) -> i64 {
+        self.gross_minor.saturating_sub(self.returned_minor).saturating_sub(taken_minor)
     }
 }

@@ -132,12 +132,13 @@ pub struct Refunded {
     pub pending_minor: i64,
 }
 
-/// How much of a receipt is proposed: what is asked for, or the rest when nothing is.
+/// How much of a receipt, of which card schemes took `taken_minor`, is proposed: what is asked for, or the rest when
+/// nothing is.
 ///
 /// # Errors
 /// What could be given back, when it is less or nothing.
-pub fn proposable(receipt: &Receipt, wanted_minor: Option<i64>) -> Result<i64, i64> {
-    let left = receipt.returnable_minor();
+pub fn proposable(receipt: &Receipt, taken_minor: i64, wanted_minor: Option<i64>) -> Result<i64, i64> {
+    let left = receipt.returnable_minor(taken_minor);
     let amount = wanted_minor.unwrap_or(left);
     if amount > 0 && amount <= left { Ok(amount) } else { Err(left) }
 }

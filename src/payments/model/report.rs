@@ -27,6 +27,8 @@ words! {
         Receipt = "receipt",
         /// A refund disagrees with the ledger.
         Refund = "refund",
+        /// A chargeback disagrees with the ledger.
+        Chargeback = "chargeback",
         /// A projected balance is not the sum of its entries.
         Projection = "projection",
         /// A transaction has a place in the chain, or waits for one, and is not there.

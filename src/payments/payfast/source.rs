@@ -14,6 +14,9 @@ pub const RANGES: [([u8; 4], u32); 5] = [
     ([144, 126, 193, 139], 32),
 ];
 
+/// When the ranges were last compared with what PayFast publishes.
+pub const RANGES_OF: &str = "November 2026";
+
 /// True when `address` lies in one of PayFast's ranges. An IPv4 address written as IPv6 is the same address.
 #[must_use]
 pub fn is_payfast(address: IpAddr) -> bool {

@@ -133,6 +133,8 @@ pub struct Facts {
     pub gross_minor: Option<i64>,
     /// PayFast's fee in cents, positive, when the notification carries one that makes sense.
     pub fee_minor: Option<i64>,
+    /// Whether something stands where the amount should, readable or not.
+    pub amount_carried: bool,
 }
 
 /// Reads the facts of a notification whose signature has been verified, refusing those that are not for us.
@@ -155,14 +157,20 @@ pub fn facts(itn: &Itn, merchant_id: &str) -> Result<Facts, Refusal> {
     let gross_minor = itn.text("amount_gross").and_then(amount_minor).filter(|gross| *gross >= 0);
     let fee_minor = itn.text("amount_fee").and_then(amount_minor).and_then(i64::checked_neg);
     let fee_minor = fee_minor.filter(|fee| *fee >= 0 && Some(*fee) <= gross_minor);
-    Ok(Facts { payment: id(itn, "m_payment_id"), provider_payment, status, gross_minor, fee_minor })
+    let amount_carried = itn.get("amount_gross").is_some_and(|value| !value.is_empty());
+    let payment = id(itn, "m_payment_id");
+    Ok(Facts { payment, provider_payment, status, gross_minor, fee_minor, amount_carried })
 }
 
 // An id becomes a key: it is short and printable, or it is none. PostgreSQL would refuse another as a text or in an
 // index, and the notification would be tried again for ever.
 fn id(itn: &Itn, name: &str) -> Option<String> {
-    let fits = |text: &&str| text.len() <= ID_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
-    itn.text(name).filter(fits).map(str::to_owned)
+    itn.text(name).filter(|text| id_fits(text)).map(str::to_owned)
+}
+
+/// Whether a text can be an id.
+pub(super) fn id_fits(text: &str) -> bool {
+    (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Compares the amount with the order's, to the cent. COMPLETE must carry one; CANCELLED never does, and another
@@ -170,11 +178,12 @@ fn id(itn: &Itn, name: &str) -> Option<String> {
 ///
 /// # Errors
 /// [`Refusal::AmountUnreadable`] or [`Refusal::AmountDiffers`].
-pub fn compare_amount(itn: &Itn, facts: &Facts, expected: Option<i64>) -> Result<(), Refusal> {
-    let carried = itn.get("amount_gross").is_some_and(|value| !value.is_empty());
+pub fn compare_amount(facts: &Facts, expected: Option<i64>) -> Result<(), Refusal> {
     match (facts.gross_minor, expected) {
         (Some(given), Some(expected)) if given != expected => Err(Refusal::AmountDiffers { given, expected }),
-        (None, _) if carried || facts.status == PaymentStatus::Complete => Err(Refusal::AmountUnreadable),
+        (None, _) if facts.amount_carried || facts.status == PaymentStatus::Complete => {
+            Err(Refusal::AmountUnreadable)
+        }
         _ => Ok(()),
     }
 }
@@ -189,7 +198,7 @@ pub fn judge(itn: &Itn, expected: Expected<'_>) -> Verdict {
         Ok(facts) => facts,
         Err(refusal) => return refused(refusal),
     };
-    if let Err(refusal) = compare_amount(itn, &facts, expected.amount_minor) {
+    if let Err(refusal) = compare_amount(&facts, expected.amount_minor) {
         return refused(refusal);
     }
     let replayed = facts.provider_payment.as_ref().is_some_and(|id| expected.processed.contains(id));

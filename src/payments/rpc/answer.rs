@@ -40,6 +40,7 @@ pub(super) fn payment(payment: Payment, refunded: Refunded) -> wire::Payment {
         settle_time: payment.settled_at.map(encode::timestamp),
         refunded: Some(money(refunded.done_minor)),
         refund_pending: Some(money(refunded.pending_minor)),
+        chargebacks: Vec::new(),
     }
 }
 
@@ -193,6 +194,7 @@ const fn fault_kind(kind: FaultKind) -> wire::LedgerFaultKind {
         FaultKind::Payment => wire::LedgerFaultKind::Payment,
         FaultKind::Receipt => wire::LedgerFaultKind::Receipt,
         FaultKind::Refund => wire::LedgerFaultKind::Refund,
+        FaultKind::Chargeback => wire::LedgerFaultKind::Chargeback,
         FaultKind::Projection => wire::LedgerFaultKind::Projection,
         FaultKind::TransactionMissing => wire::LedgerFaultKind::TransactionMissing,
         FaultKind::TransactionChanged => wire::LedgerFaultKind::TransactionChanged,

@@ -73,6 +73,7 @@ impl Service {
             Claim::New(slot) => slot,
         };
         let organization_id = access::resolve_billing(&mut tx, caller, named).await?;
+        self.must_be_open(&mut tx).await?;
         let urls = self.buyer_urls(&command);
         let (plan_id, cycle) = match &command.item {
             Item::Plan { plan_id, cycle } => (plan_id, *cycle),

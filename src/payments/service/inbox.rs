@@ -16,6 +16,7 @@ use crate::jobs;
 use crate::payments::Error;
 use crate::payments::crash::CrashPoint;
 use crate::payments::model::{AlarmKind, EventId};
+use crate::payments::payfast::api::history::Row;
 use crate::payments::payfast::itn::Itn;
 use crate::payments::store::alarm::Alarm;
 use crate::payments::store::event::{self, Arrival};
@@ -196,6 +197,22 @@ pub(super) fn arrival(id: EventId, envelope: Envelope, itn: &Itn) -> Arrival {
         provider_payment_id: word("pf_payment_id"),
         payment_reference: word("m_payment_id"),
         at: envelope.at,
+    }
+}
+
+/// A row of the provider's history, as the inbox keeps it. Nobody sent it: we asked.
+pub(super) fn row_arrival(id: EventId, row: &Row, at: Timestamp) -> Arrival {
+    let word = |text: &str| text.chars().filter(|c| *c != '\0').take(WORD_CHARS_MAX).collect();
+    Arrival {
+        id,
+        body: row.csv.clone(),
+        body_hash: Sha256::digest(&row.csv).to_vec(),
+        peer: String::new(),
+        headers: headers_json(&[]),
+        payment_status: word(&row.kind),
+        provider_payment_id: word(&row.provider_payment_id),
+        payment_reference: word(&row.reference),
+        at,
     }
 }
 

@@ -105,7 +105,8 @@ impl Service {
         violations.check(known, "destination", "must be the source: nobody knows whose money it is");
         violations.finish()?;
         disinterested(&mut tx, maker_id, &receipt).await?;
-        let amount_minor = Self::amount(&receipt, command.amount)?;
+        let taken_minor = store::chargeback::taken_of(&mut tx, receipt.id).await?;
+        let amount_minor = Self::amount(&receipt, taken_minor, command.amount)?;
         let refund = self.proposed(&receipt, amount_minor, reason, command.destination, maker_id);
         store::refund::insert(&mut tx, &refund).await?;
         let entry = about(caller.entry("payments.propose_refund"), &refund);
@@ -219,9 +220,9 @@ impl Service {
         receipt.filter(|receipt| receipt.test == self.options.test()).ok_or(Error::NothingToRefund)
     }
 
-    fn amount(receipt: &Receipt, wanted: Option<Money>) -> Result<i64, Error> {
-        proposable(receipt, wanted.map(|amount| amount.minor)).map_err(|left| match left {
-            0 => Error::NothingToRefund,
+    fn amount(receipt: &Receipt, taken_minor: i64, wanted: Option<Money>) -> Result<i64, Error> {
+        proposable(receipt, taken_minor, wanted.map(|amount| amount.minor)).map_err(|left| match left {
+            ..=0 => Error::NothingToRefund,
             left => Error::RefundTooLarge(Money::new(left, receipt.currency)),
         })
     }

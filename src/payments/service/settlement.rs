@@ -1,4 +1,7 @@
-//! Applying a notification: verify again, ask the provider, then have the effect in one transaction.
+//! Applying what the inbox holds: verify again, ask the provider, then have the effect in one transaction.
+//!
+//! A row of the provider's history has the effect that its notification would have had, by the same key. It is not
+//! asked about again: we asked for it.
 //!
 //! Whatever dies in between, the job is still there and runs again; the effect key makes a second run nothing. Money
 //! that the provider confirms is always booked: on the order when it is open and the amount is right, else as an
@@ -14,7 +17,7 @@ use crate::jobs::{Failure, Job, Lease};
 use crate::payments::crash::CrashPoint;
 use crate::payments::model::ledger::{self, Balanced, Kind};
 use crate::payments::model::{
-    AlarmKind, BillingProfile, EventId, EventStatus, Invoice, InvoiceStatus, Payment, PaymentId,
+    AlarmKind, BillingProfile, EventId, EventSource, EventStatus, Invoice, InvoiceStatus, Payment, PaymentId,
     PaymentStatus, PlanKind, Provider, Receipt, ReceiptStatus, Subscription,
 };
 use crate::payments::payfast::confirmation::Confirmation;
@@ -26,7 +29,7 @@ use crate::payments::store::ledger::Head;
 
 use super::{Service, window};
 
-/// Applies a stored notification.
+/// Applies what is stored in the inbox.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ApplyEvent {
     /// Which.
@@ -39,19 +42,19 @@ impl Job for ApplyEvent {
     const ATTEMPTS_MAX: u32 = 60;
 }
 
-/// What became of a notification.
-struct Outcome {
-    status: EventStatus,
-    detail: String,
-    alarm: Option<Alarm>,
+/// What became of an event.
+pub(super) struct Outcome {
+    pub(super) status: EventStatus,
+    pub(super) detail: String,
+    pub(super) alarm: Option<Alarm>,
 }
 
 impl Outcome {
-    fn new(status: EventStatus, detail: impl Into<String>) -> Self {
+    pub(super) fn new(status: EventStatus, detail: impl Into<String>) -> Self {
         Self { status, detail: detail.into(), alarm: None }
     }
 
-    fn alarmed(self, alarm: Alarm) -> Self {
+    pub(super) fn alarmed(self, alarm: Alarm) -> Self {
         Self { alarm: Some(alarm), ..self }
     }
 }
@@ -65,13 +68,19 @@ impl Service {
     /// # Errors
     /// When it has to be tried again, or can never succeed.
     pub async fn apply_event(&self, job: ApplyEvent, lease: Lease) -> Result<(), Failure> {
-        let event = {
+        let (event, source) = {
             let mut conn = self.db.conn(SCOPE).await?;
-            store::event::body(&mut conn, job.event_id).await?
+            let source = store::event::source(&mut conn, job.event_id).await?;
+            (store::event::body(&mut conn, job.event_id).await?, source)
         };
         let Some((body, status)) = event else { return Err(Failure::dead("there is no such event")) };
         if status != EventStatus::Received {
             return Ok(());
+        }
+        if source == Some(EventSource::History) {
+            let mut tx = self.db.begin(SCOPE).await?;
+            let outcome = self.apply_row(&mut tx, job.event_id, &body).await?;
+            return self.write(tx, job.event_id, lease, outcome).await;
         }
         let judged = self.judge(&body);
         let (itn, facts) = match judged {
@@ -96,7 +105,7 @@ impl Service {
                 let outcome = disowned(&facts);
                 self.conclude(job.event_id, lease, outcome).await
             }
-            Confirmation::Valid => self.take_effect(job.event_id, lease, &itn, &facts).await,
+            Confirmation::Valid => self.take_effect(job.event_id, lease, &facts).await,
         }
     }
 
@@ -110,17 +119,11 @@ impl Service {
     }
 
     /// Has the effect, decides the event and ends the job: all of it or nothing.
-    async fn take_effect(
-        &self,
-        event: EventId,
-        lease: Lease,
-        itn: &Itn,
-        facts: &Facts,
-    ) -> Result<(), Failure> {
+    async fn take_effect(&self, event: EventId, lease: Lease, facts: &Facts) -> Result<(), Failure> {
         let mut tx = self.db.begin(SCOPE).await?;
         let outcome = match &facts.status {
             Said::Complete | Said::Cancelled | Said::Failed | Said::Pending => {
-                self.once(&mut tx, event, itn, facts).await?
+                self.once(&mut tx, event, facts).await?
             }
             Said::Unknown(word) => {
                 let detail = format!("the status {word:?} is unknown");
@@ -137,20 +140,32 @@ impl Service {
     }
 
     async fn write(&self, mut tx: Tx, event: EventId, lease: Lease, outcome: Outcome) -> Result<(), Failure> {
-        let Outcome { status, detail, alarm } = outcome;
-        if let Some(alarm) = alarm {
-            self.raise(&mut tx, alarm).await?;
-        }
-        store::event::decide(&mut tx, event, status, &detail, self.world.now()).await?;
+        self.decide(&mut tx, event, outcome).await?;
         lease.complete(&mut tx).await?;
         self.crash.reach(CrashPoint::EffectWritten).await;
         tx.commit().await?;
         self.crash.reach(CrashPoint::EffectCommitted).await;
-        tracing::info!(event = %event, status = status.as_str(), detail, "a notification was decided");
         Ok(())
     }
 
-    async fn once(&self, tx: &mut Tx, event: EventId, itn: &Itn, facts: &Facts) -> Result<Outcome, Failure> {
+    /// Writes down what became of an event.
+    pub(super) async fn decide(
+        &self,
+        tx: &mut Tx,
+        event: EventId,
+        outcome: Outcome,
+    ) -> Result<(), db::Error> {
+        let Outcome { status, detail, alarm } = outcome;
+        if let Some(alarm) = alarm {
+            self.raise(tx, alarm).await?;
+        }
+        store::event::decide(tx, event, status, &detail, self.world.now()).await?;
+        tracing::info!(event = %event, status = status.as_str(), detail, "an event of the inbox was decided");
+        Ok(())
+    }
+
+    /// Has the effect of what the provider says of a payment, unless it has happened.
+    pub(super) async fn once(&self, tx: &mut Tx, event: EventId, facts: &Facts) -> Result<Outcome, Failure> {
         if facts.status == Said::Complete && facts.gross_minor.unwrap_or(0) == 0 {
             // Nothing can be booked. So the effect is not taken either: another notification about the same payment,
             // or this one read by a later version, may still have it.
@@ -160,13 +175,13 @@ impl Service {
         }
         let (key, word) = effect_key(facts);
         if !store::event::take_effect(tx, &key, word, event, self.world.now()).await? {
-            return self.again(tx, event, itn, facts).await;
+            return self.again(tx, event, facts).await;
         }
         self.crash.reach(CrashPoint::EffectTaken).await;
         let Some(order) = self.order_of(tx, event, facts).await? else {
             return self.unknown(tx, event, facts).await;
         };
-        if let Err(refusal) = verdict::compare_amount(itn, facts, Some(order.payment.amount_minor)) {
+        if let Err(refusal) = verdict::compare_amount(facts, Some(order.payment.amount_minor)) {
             return self.wrong_amount(tx, &order, facts, &refusal).await;
         }
         match facts.status {
@@ -194,7 +209,7 @@ impl Service {
 
     /// The effect was taken before. When it was by this very notification, and its money is still held for nobody's
     /// order, it may be an open order's by now; else there is nothing to do.
-    async fn again(&self, tx: &mut Tx, event: EventId, itn: &Itn, facts: &Facts) -> Result<Outcome, Failure> {
+    async fn again(&self, tx: &mut Tx, event: EventId, facts: &Facts) -> Result<Outcome, Failure> {
         let happened = || Outcome::new(EventStatus::Ignored, "this effect has happened already");
         let Some(held) = store::receipt::of_event(tx, event).await? else { return Ok(happened()) };
         if held.status != ReceiptStatus::Unapplied {
@@ -203,10 +218,11 @@ impl Service {
         let order = self.order_of(tx, event, facts).await?;
         let held = store::receipt::lock(tx, held.id).await?;
         let stays = "; the money stays an unapplied receipt";
-        let free = held.status == ReceiptStatus::Unapplied && held.returned_minor == 0;
+        let whole = held.returned_minor == 0 && store::chargeback::taken_of(tx, held.id).await? == 0;
+        let free = held.status == ReceiptStatus::Unapplied && whole;
         let order = order
             .filter(|_| free && facts.status == Said::Complete)
-            .filter(|order| verdict::compare_amount(itn, facts, Some(order.payment.amount_minor)).is_ok());
+            .filter(|order| verdict::compare_amount(facts, Some(order.payment.amount_minor)).is_ok());
         let Some(order) = order else {
             let detail = format!("there is still no order that it is for{stays}");
             return Ok(Outcome::new(EventStatus::Unapplied, detail));
@@ -438,7 +454,7 @@ impl Service {
         ))
     }
 
-    async fn book(
+    pub(super) async fn book(
         &self,
         tx: &mut Tx,
         event: Option<EventId>,

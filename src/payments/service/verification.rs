@@ -225,7 +225,7 @@ async fn invoices(conn: &mut impl Conn, findings: &mut Findings) -> Result<(), d
     Ok(())
 }
 
-/// Where receipts and refunds disagree with the ledger, or with each other.
+/// Where receipts, refunds and chargebacks disagree with the ledger, or with each other.
 async fn given_back(conn: &mut impl Conn, findings: &mut Findings) -> Result<(), db::Error> {
     for (id, expected, booked) in store::receipts(conn, FAULTS_OF_A_KIND_MAX).await? {
         findings.note(FaultKind::Receipt, id.to_string(), disagreement(expected, booked));
@@ -236,6 +236,9 @@ async fn given_back(conn: &mut impl Conn, findings: &mut Findings) -> Result<(),
     }
     for (id, expected, booked) in store::refunds(conn, FAULTS_OF_A_KIND_MAX).await? {
         findings.note(FaultKind::Refund, id.to_string(), disagreement(expected, booked));
+    }
+    for (id, expected, booked) in store::chargebacks(conn, FAULTS_OF_A_KIND_MAX).await? {
+        findings.note(FaultKind::Chargeback, id.to_string(), disagreement(expected, booked));
     }
     for (id,) in store::refunds_of_nobody(conn, FAULTS_OF_A_KIND_MAX).await? {
         let detail = "is a refund's and no refund knows it".to_owned();

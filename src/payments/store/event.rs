@@ -2,7 +2,7 @@
 
 use crate::base::Timestamp;
 use crate::db::{self, Conn, Tx};
-use crate::payments::model::{EventId, EventStatus, Provider, ProviderEvent};
+use crate::payments::model::{EventId, EventSource, EventStatus, Provider, ProviderEvent};
 
 /// A notification as it came.
 #[derive(Debug)]
@@ -63,6 +63,47 @@ pub async fn insert(tx: &mut Tx, arrivals: &[(&Arrival, i64)]) -> Result<Vec<Eve
         .all()
         .await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// Stores a row of the provider's history like a notification, and locks it. Tells the id under which it is stored, now
+/// or from before, where it stands, and why.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn insert_row(tx: &mut Tx, row: &Arrival) -> Result<(EventId, EventStatus, String), db::Error> {
+    tx.sql(
+        "INSERT INTO provider_events (id, provider, source, body, body_hash, peer, headers, status, detail,
+                payment_status, provider_payment_id, payment_reference, deliveries, received_at, last_received_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', $9, $10, $11, 1, $12, $12)
+         ON CONFLICT (provider, body_hash) DO UPDATE
+            SET deliveries = provider_events.deliveries + excluded.deliveries,
+                last_received_at = excluded.last_received_at
+         RETURNING id, status, detail",
+    )
+    .bind(row.id)
+    .bind(Provider::Payfast)
+    .bind(EventSource::History)
+    .bind(row.body.clone())
+    .bind(row.body_hash.clone())
+    .bind(row.peer.clone())
+    .bind(row.headers.clone())
+    .bind(EventStatus::Received)
+    .bind(row.payment_status.clone())
+    .bind(row.provider_payment_id.clone())
+    .bind(row.payment_reference.clone())
+    .bind(row.at)
+    .one()
+    .await
+}
+
+/// From where an event came.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn source(conn: &mut impl Conn, id: EventId) -> Result<Option<EventSource>, db::Error> {
+    let found: Option<(EventSource,)> =
+        conn.sql("SELECT source FROM provider_events WHERE id = $1").bind(id).optional().await?;
+    Ok(found.map(|(source,)| source))
 }
 
 /// The bytes of a notification and where it stands.

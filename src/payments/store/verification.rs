@@ -3,6 +3,7 @@
 
 use crate::db::{self, Conn};
 use crate::payments::model::posted::TransactionId;
+use crate::payments::model::reconciliation::ChargebackId;
 use crate::payments::model::{InvoiceId, PaymentId, ReceiptId, RefundId};
 
 /// Invoices that disagree with the ledger about what they earned: what an issued one should have, or 0 for one that is
@@ -238,6 +239,29 @@ pub async fn refunds_of_nobody(conn: &mut impl Conn, limit: i64) -> Result<Vec<(
          WHERE head.kind = 'refund'
            AND NOT EXISTS (SELECT 1 FROM refunds AS refund WHERE refund.transaction_id = head.id)
          ORDER BY head.id LIMIT $1",
+    )
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Chargebacks that disagree with the ledger: what was taken, and what the ledger says that was.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn chargebacks(
+    conn: &mut impl Conn,
+    limit: i64,
+) -> Result<Vec<(ChargebackId, i64, i64)>, db::Error> {
+    conn.sql(
+        "SELECT id, expected, booked FROM (
+             SELECT taken.id AS id, taken.amount_minor AS expected,
+                    CAST(coalesce(sum(entry.amount_minor), 0) AS bigint) AS booked
+             FROM chargebacks AS taken
+             LEFT JOIN ledger_transactions AS head ON head.event_id = taken.event_id AND head.kind = 'chargeback'
+             LEFT JOIN ledger_entries AS entry ON entry.transaction_id = head.id AND entry.account_id = 'chargebacks'
+             GROUP BY taken.id, taken.amount_minor
+         ) AS compared WHERE expected <> booked ORDER BY id LIMIT $1",
     )
     .bind(limit)
     .all()

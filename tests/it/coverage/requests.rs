@@ -15,7 +15,11 @@ use capecontrol::base::{Currency, Money};
 use capecontrol::db::{Conn as _, Scope};
 use capecontrol::jobs::JobId;
 use capecontrol::payments::model::draft::{DraftLine, TaxRate};
+use capecontrol::payments::model::Provider;
 use capecontrol::payments::model::ledger::{self, Kind};
+use capecontrol::payments::model::reconciliation::{
+    self, DifferenceKind, DifferenceState, RunOrigin, RunStatus,
+};
 use capecontrol::payments::service::{CreateCreditNote, CreateInvoice, EventFilter};
 use capecontrol::payments::store::ledger::Head;
 use capecontrol::proto::capecontrol::auth::v1 as auth;
@@ -75,6 +79,8 @@ pub struct Party {
     pub provider_event_id: String,
     /// A refund that somebody else proposed.
     pub refund_id: String,
+    /// Something in which PayFast's history and the books differ.
+    pub difference_id: String,
 }
 
 impl Party {
@@ -108,6 +114,7 @@ impl Party {
             provider_payment_id: String::new(),
             provider_event_id: String::new(),
             refund_id: String::new(),
+            difference_id: difference(t).await,
         };
         party.verify_token = party.link(t, LinkPurpose::VerifyEmail).await;
         party.reset_token = party.link(t, LinkPurpose::ResetPassword).await;
@@ -266,6 +273,50 @@ impl Party {
         tx.commit().await.unwrap();
         token
     }
+}
+
+/// A difference that nobody has explained.
+async fn difference(t: &App) -> String {
+    let (run, difference) = (t.world.id(), t.world.id());
+    let run = reconciliation::Reconciliation {
+        id: run,
+        provider: Provider::Payfast,
+        from_day: "2026-11-19".to_owned(),
+        to_day: "2026-11-19".to_owned(),
+        origin: RunOrigin::Staff,
+        status: RunStatus::Running,
+        closed: true,
+        row_count: 1,
+        matched_count: 0,
+        repaired_count: 0,
+        open_count: 1,
+        currency: Currency::Zar,
+        provider_change_minor: 500,
+        booked_change_minor: 0,
+        started_at: t.world.now(),
+        finished_at: None,
+    };
+    let open = reconciliation::Difference {
+        id: difference,
+        reconciliation_id: run.id,
+        kind: DifferenceKind::UnknownRow,
+        subject: difference.to_string(),
+        state: DifferenceState::Open,
+        detail: "a row".to_owned(),
+        explanation: String::new(),
+        currency: Currency::Zar,
+        provider_minor: 500,
+        booked_minor: 0,
+        event_id: None,
+        occurred_at: t.world.now(),
+        created_at: t.world.now(),
+        decided_at: None,
+    };
+    let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
+    capecontrol::payments::store::reconciliation::begin(&mut tx, &run).await.unwrap();
+    capecontrol::payments::store::reconciliation::note(&mut tx, &open).await.unwrap();
+    tx.commit().await.unwrap();
+    open.id.to_string()
 }
 
 /// A job of a kind that nobody runs.
@@ -595,6 +646,28 @@ pub const REQUESTS: &[Request] = &[
         let (refund_id, note) = (p.refund_id.clone(), "they are right".to_owned());
         let decision = payments::RefundDecision::Approve.into();
         payments::ApproveRefundRequest { refund_id, decision, note, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentOperationsService/RunReconciliation", |_| {
+        let (from_date, to_date) = ("2026-11-18".to_owned(), "2026-11-19".to_owned());
+        payments::RunReconciliationRequest { from_date, to_date, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentOperationsService/ListReconciliations", |_| {
+        payments::ListReconciliationsRequest::default().encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentOperationsService/ListDifferences", |_| {
+        payments::ListDifferencesRequest::default().encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentOperationsService/ExplainDifference", |p| {
+        payments::ExplainDifferenceRequest {
+            difference_id: p.difference_id.clone(),
+            explanation: "PayFast corrected it by hand".to_owned(),
+            ..Default::default()
+        }
+        .encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentOperationsService/SetCheckoutSwitch", |_| {
+        let reason = "all is well".to_owned();
+        payments::SetCheckoutSwitchRequest { open: true, reason, ..Default::default() }.encode_to_vec()
     }),
     ("/capecontrol.payments.v1.PaymentsService/CreateCheckout", |p| create_checkout(p).encode_to_vec()),
     ("/capecontrol.payments.v1.PaymentsService/CreateCheckout", |p| {

@@ -1,18 +1,21 @@
 //! The history of our account, as CSV: what moved, what it cost, and what was left.
 //!
 //! Columns are found by their names, for PayFast has more of them for some accounts. A row that cannot be read is an
-//! error that names its line: a reconciliation over rows with a hole in them would be worse than none.
+//! error that names its line: a reconciliation over rows with a hole in them would be worse than none. Each row keeps
+//! the bytes that it was read from, under the names of the columns, so that it can be stored and read again by itself.
 
 use std::collections::HashMap;
 
 use csv::{ByteRecord, ReaderBuilder, Trim};
+use sha2::{Digest as _, Sha256};
 use time::macros::format_description;
 use time::{PrimitiveDateTime, UtcOffset};
 
 use super::answer::{Outcome, Place, RawAnswer, Stop, decode, place, settle};
 use super::lenient::cleaned;
 use crate::base::Timestamp;
-use crate::payments::payfast::verdict::amount_minor;
+use crate::payments::model::reconciliation::Movement;
+use crate::payments::payfast::verdict::{Facts, PaymentStatus, amount_minor, id_fits};
 
 /// How far South Africa's clocks are ahead, in hours.
 const AHEAD_HOURS: i8 = 2;
@@ -59,6 +62,96 @@ pub struct Row {
     pub reference: String,
     /// PayFast's id; empty when there is none.
     pub provider_payment_id: String,
+    /// The names of the columns and the row itself, as they came: a history of this one row.
+    pub csv: Vec<u8>,
+}
+
+/// PayFast's words for what moves, in small letters, and what each means. It documents the first only: the others are
+/// what its statements say, to be confirmed by a live account. A word that is not here moves nothing in the books.
+const WORDS: &[(&str, Movement)] = &[
+    ("funds_received", Movement::Payment),
+    ("funds_received_refund", Movement::Refund),
+    ("refund", Movement::Refund),
+    ("payout", Movement::Payout),
+    ("immediate_payout", Movement::Payout),
+    ("withdrawal", Movement::Payout),
+    ("fee", Movement::Charge),
+    ("payout_fee", Movement::Charge),
+    ("refund_fee", Movement::Charge),
+    ("chargeback_fee", Movement::Charge),
+    ("chargeback", Movement::Chargeback),
+    ("funds_received_chargeback", Movement::Chargeback),
+];
+/// How much of a digest is in a row's key, in bytes.
+const KEY_BYTES: usize = 16;
+/// The only currency of PayFast.
+const RAND: &str = "ZAR";
+
+impl Row {
+    /// What moved, as far as it can be told. What could not be booked as the thing that its word says is unknown.
+    #[must_use]
+    pub fn movement(&self) -> Movement {
+        let word = self.kind.to_ascii_lowercase().replace([' ', '-'], "_");
+        let movement = WORDS.iter().find(|(known, _)| *known == word).map(|(_, movement)| *movement);
+        let left = self.gross_minor < 0 && self.fee_minor <= 0;
+        let bookable = match movement {
+            Some(Movement::Payment) => {
+                self.gross_minor > 0
+                    && self.fee_minor <= 0
+                    && self.net_minor >= 0
+                    && id_fits(&self.provider_payment_id)
+            }
+            Some(Movement::Refund) => left && id_fits(&self.provider_payment_id),
+            Some(Movement::Payout | Movement::Chargeback) => left,
+            // A charge may be given back.
+            Some(Movement::Charge) => self.net_minor != 0,
+            Some(Movement::Unknown) | None => false,
+        };
+        movement.filter(|_| bookable && self.currency == RAND).unwrap_or(Movement::Unknown)
+    }
+
+    /// What makes the row this one, whenever it is asked for: not its words, which may be written anew, but what moved.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let what = format!(
+            "{}\n{}\n{}\n{}\n{}\n{}",
+            self.kind,
+            self.at.as_micros(),
+            self.gross_minor,
+            self.fee_minor,
+            self.balance_minor,
+            self.provider_payment_id
+        );
+        let digest = Sha256::digest(what.as_bytes());
+        let digits = digest.iter().take(KEY_BYTES).map(|byte| format!("{byte:02x}"));
+        format!("history:{}", digits.collect::<String>())
+    }
+
+    /// What a notification of this payment would have said.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        let id = |text: &str| Some(text.to_owned()).filter(|text| id_fits(text));
+        Facts {
+            payment: id(&self.reference),
+            provider_payment: id(&self.provider_payment_id),
+            status: PaymentStatus::Complete,
+            gross_minor: Some(self.gross_minor),
+            fee_minor: self.fee_minor.checked_neg().filter(|fee| (0..=self.gross_minor).contains(fee)),
+            amount_carried: true,
+        }
+    }
+}
+
+/// Reads a row that was stored by itself.
+///
+/// # Errors
+/// Why it is none.
+pub fn row(csv: &[u8]) -> Result<Row, String> {
+    let mut rows = read(csv)?;
+    match (rows.pop(), rows.is_empty()) {
+        (Some(row), true) => Ok(row),
+        _ => Err("there is not exactly one row".to_owned()),
+    }
 }
 
 /// Reads the answer to a question for history.
@@ -75,6 +168,7 @@ fn read(body: &[u8]) -> Result<Vec<Row>, String> {
     let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(body);
     let header = reader.byte_headers().map_err(|error| unreadable(1, &error))?;
     let columns = Columns::read(header)?;
+    let names = bytes(body, 0, reader.position());
     let mut rows = Vec::new();
     let mut record = ByteRecord::new();
     loop {
@@ -85,8 +179,20 @@ fn read(body: &[u8]) -> Result<Vec<Row>, String> {
             Err(error) => return Err(unreadable(line, &error)),
         }
         let line = record.position().map_or(line, csv::Position::line);
-        rows.push(columns.row(line, &record).map_err(|wrong| format!("line {line}: {wrong}"))?);
+        let begin = record.position().map_or(0, csv::Position::byte);
+        let csv = [names, b"\n", bytes(body, begin, reader.position()), b"\n"].concat();
+        rows.push(columns.row(line, &record, csv).map_err(|wrong| format!("line {line}: {wrong}"))?);
     }
+}
+
+/// What stands from a place to where the reader is, without the ends of lines around it.
+fn bytes<'a>(body: &'a [u8], begin: u64, end: &csv::Position) -> &'a [u8] {
+    let place = |byte: u64| usize::try_from(byte).unwrap_or(usize::MAX).min(body.len());
+    let mut text = body.get(place(begin)..place(end.byte())).unwrap_or_default();
+    while let [b'\r' | b'\n', rest @ ..] | [rest @ .., b'\r' | b'\n'] = text {
+        text = rest;
+    }
+    text
 }
 
 fn unreadable(line: u64, error: &csv::Error) -> String {
@@ -148,7 +254,7 @@ impl Columns {
         NEEDED.into_iter().map(place).collect::<Result<_, _>>().map(Self)
     }
 
-    fn row(&self, line: u64, record: &ByteRecord) -> Result<Row, String> {
+    fn row(&self, line: u64, record: &ByteRecord, csv: Vec<u8>) -> Result<Row, String> {
         let text = |name| self.text(record, name);
         let amount = |name| {
             let text = self.text(record, name)?;
@@ -174,6 +280,7 @@ impl Columns {
             balance_minor: amount(BALANCE)?,
             reference: text(REFERENCE)?,
             provider_payment_id: text(PROVIDER_ID)?,
+            csv,
         })
     }
 
@@ -272,6 +379,44 @@ mod tests {
             (second.line, second.reference.as_str(), second.name.as_str()),
             (3, "pay_now_11611660", "item name")
         );
+    }
+
+    #[test]
+    fn a_row_stands_by_itself_and_keeps_its_key() {
+        for text in [DOCUMENTED.to_owned(), DOCUMENTED.replace('\n', "\r\n")] {
+            for read in rows(&raw(200, &text)).done().unwrap() {
+                let alone = row(&read.csv).unwrap();
+                assert_eq!(alone, Row { line: 2, ..read.clone() });
+                assert_eq!((alone.key(), alone.movement()), (read.key(), Movement::Payment));
+                assert_eq!(alone.facts().fee_minor, read.fee_minor.checked_neg());
+            }
+        }
+        let [first, second] = &rows(&raw(200, DOCUMENTED)).done().unwrap()[..] else { panic!("two rows") };
+        assert_ne!(first.key(), second.key());
+        let renamed = Row { party: "Somebody".to_owned(), description: "else".to_owned(), ..first.clone() };
+        assert_eq!(renamed.key(), first.key());
+        assert!(row(DOCUMENTED.as_bytes()).is_err() && row(b"").is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_booked_as_what_it_says_is_unknown() {
+        let payment = rows(&raw(200, DOCUMENTED)).done().unwrap().remove(0);
+        let gone = Row { gross_minor: -50_000, fee_minor: 0, net_minor: -50_000, ..payment.clone() };
+        let said = |row: &Row, kind: &str| Row { kind: kind.to_owned(), ..row.clone() }.movement();
+        assert_eq!(said(&payment, "Funds Received"), Movement::Payment);
+        assert_eq!(said(&gone, "PAYOUT"), Movement::Payout);
+        assert_eq!(said(&gone, "chargeback"), Movement::Chargeback);
+        assert_eq!(said(&gone, "FUNDS_RECEIVED_REFUND"), Movement::Refund);
+        assert_eq!((said(&gone, "FEE"), said(&payment, "FEE")), (Movement::Charge, Movement::Charge));
+        for wrong in [
+            Row { kind: "SOMETHING_NEW".to_owned(), ..payment.clone() },
+            Row { currency: "USD".to_owned(), ..payment.clone() },
+            Row { provider_payment_id: String::new(), ..payment.clone() },
+            Row { kind: "PAYOUT".to_owned(), ..payment.clone() },
+            Row { kind: "FUNDS_RECEIVED".to_owned(), ..gone.clone() },
+        ] {
+            assert_eq!(wrong.movement(), Movement::Unknown, "{wrong:?}");
+        }
     }
 
     #[test]

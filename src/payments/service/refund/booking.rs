@@ -30,13 +30,14 @@ impl Books {
     /// # Errors
     /// [`Error::RefundTooLarge`], [`Error::NothingToRefund`].
     pub(super) async fn set_aside(&mut self, tx: &mut Tx) -> Result<(), Error> {
-        let left = self.receipt.returnable_minor();
+        let taken = store::chargeback::taken_of(tx, self.receipt.id).await?;
+        let left = self.receipt.returnable_minor(taken);
         if self.refund.organization_id != self.receipt.organization_id {
             // It was nobody's when the refund was proposed, and is an order's now.
             return Err(Error::NothingToRefund);
         }
         if self.refund.amount_minor > left || self.refund.amount_minor > self.creditable() {
-            let left = left.min(self.creditable());
+            let left = left.min(self.creditable()).max(0);
             return Err(Error::RefundTooLarge(Money::new(left, self.receipt.currency)));
         }
         self.receipt.returned_minor = self.receipt.returned_minor.saturating_add(self.refund.amount_minor);

@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::Money;
-use crate::db::Scope;
+use crate::db::{Scope, Tx};
 use crate::jobs::{Failure, Job, Lease};
 use crate::payments::model::ledger::{self, Kind};
-use crate::payments::model::{Refund, RefundId, RefundStatus};
+use crate::payments::model::{EventId, Refund, RefundId, RefundStatus};
 use crate::payments::store;
 use crate::payments::store::ledger::Head;
 
@@ -50,30 +50,41 @@ impl Service {
             let why = "the provider's history does not have the refund yet";
             return if lease.last { Ok(()) } else { Err(Failure::retry_after(LATER_LOOK, why)) };
         };
-        let fee_minor = row.fee_minor.saturating_neg().max(0);
         let mut tx = self.db.begin(SCOPE).await?;
-        let Some(books) = self.lock_refund(&mut tx, refund.id).await? else { return Ok(()) };
-        if wants_fee(&books.refund) {
-            let known = Refund { fee_minor: Some(fee_minor), ..books.refund };
-            store::refund::update(&mut tx, &known).await?;
-            if fee_minor > 0 {
-                let fee = Money::new(fee_minor, known.currency);
-                let entries = ledger::provider_charge(fee).map_err(Failure::dead)?;
-                store::ledger::post(&mut tx, &self.charge(&known), &entries).await?;
-            }
-        }
+        self.know_fee(&mut tx, refund.id, row.fee_minor.saturating_neg().max(0), None).await?;
         lease.complete(&mut tx).await?;
         Ok(tx.commit().await?)
     }
 
-    fn charge(&self, refund: &Refund) -> Head {
+    /// Books the fee of a refund, unless it is known already; `event` told of it, when it is in the inbox. False when it
+    /// was known.
+    pub(in crate::payments::service) async fn know_fee(
+        &self,
+        tx: &mut Tx,
+        id: RefundId,
+        fee_minor: i64,
+        event: Option<EventId>,
+    ) -> Result<bool, Failure> {
+        let found = self.lock_refund(tx, id).await?;
+        let Some(books) = found.filter(|books| wants_fee(&books.refund)) else { return Ok(false) };
+        let known = Refund { fee_minor: Some(fee_minor), ..books.refund };
+        store::refund::update(tx, &known).await?;
+        if fee_minor > 0 {
+            let entries = ledger::provider_charge(Money::new(fee_minor, known.currency));
+            let head = self.charge(&known, event);
+            store::ledger::post(tx, &head, &entries.map_err(Failure::dead)?).await?;
+        }
+        Ok(true)
+    }
+
+    fn charge(&self, refund: &Refund, event_id: Option<EventId>) -> Head {
         Head {
             id: self.world.id(),
             organization_id: refund.organization_id,
             kind: Kind::ProviderCharge,
             payment_id: refund.payment_id,
             invoice_id: None,
-            event_id: None,
+            event_id,
             memo: "the provider's fee for a refund".to_owned(),
             at: self.world.now(),
         }
