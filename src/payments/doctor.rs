@@ -294,16 +294,15 @@ fn clock(mode: Mode, probes: &Probes) -> Finding {
         return Finding::new(Check::Clock, Verdict::Skipped, "PayFast's clock was not told");
     };
     let apart = probes.now.as_seconds().saturating_sub(theirs.as_seconds()).saturating_abs();
-    let (verdict, detail) = match apart {
-        ..=CLOCK_SECONDS_WARN => (Verdict::Ok, format!("{apart} seconds from PayFast's")),
-        ..=CLOCK_SECONDS_MAX => {
-            (Verdict::Warn, format!("{apart} seconds from PayFast's: have the machine keep time (NTP)"))
-        }
-        _ => (
-            if mode == Mode::Simulator { Verdict::Warn } else { Verdict::Fail },
-            format!("{apart} seconds from PayFast's, whose API may refuse our calls: set the clock"),
-        ),
+    let far = if mode == Mode::Simulator { Verdict::Warn } else { Verdict::Fail };
+    let (verdict, what) = if apart <= CLOCK_SECONDS_WARN {
+        (Verdict::Ok, "")
+    } else if apart <= CLOCK_SECONDS_MAX {
+        (Verdict::Warn, ": have the machine keep time (NTP)")
+    } else {
+        (far, ", whose API may refuse our calls: set the clock")
     };
+    let detail = format!("{apart} seconds from PayFast's{what}");
     Finding::new(Check::Clock, verdict, detail)
 }
 

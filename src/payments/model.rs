@@ -13,9 +13,9 @@ pub mod payment;
 pub mod period;
 pub mod posted;
 pub mod receipt;
+pub mod reconciliation;
 pub mod refund;
 pub mod report;
-pub mod reconciliation;
 pub mod subscription;
 pub mod transaction;
 

@@ -19,8 +19,6 @@ pub mod reconciliation;
 pub mod refund;
 pub mod seal;
 pub mod simulator;
-pub mod simulator;
-pub mod subscription;
 pub mod subscription;
 pub mod switch;
 pub mod transaction;

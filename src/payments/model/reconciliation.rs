@@ -274,10 +274,12 @@ pub struct GivenBack {
 impl GivenBack {
     /// By how much our clearing account changed, as far as it is booked.
     const fn net_minor(&self) -> i64 {
-        self.amount_minor.saturating_add(match self.fee_minor {
-            Some(fee) => fee,
-            None => 0,
-        }).saturating_neg()
+        self.amount_minor
+            .saturating_add(match self.fee_minor {
+                Some(fee) => fee,
+                None => 0,
+            })
+            .saturating_neg()
     }
 }
 

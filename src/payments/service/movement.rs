@@ -48,7 +48,7 @@ impl Service {
             }
             // What it says is held against our refunds, never booked by itself: nobody can tell whose it is.
             Movement::Refund => Ok(Outcome::new(EventStatus::Ignored, "a refund is booked by who made it")),
-            Movement::Chargeback => self.take_back(tx, event, &row).await,
+            Movement::Chargeback => self.charge_back(tx, event, &row).await,
             Movement::Unknown => {
                 Ok(Outcome::new(EventStatus::Ignored, "the row says nothing that could be booked"))
             }
@@ -75,7 +75,7 @@ impl Service {
     }
 
     /// Books a chargeback and makes it an object, which an operator is told of.
-    async fn take_back(&self, tx: &mut Tx, event: EventId, row: &Row) -> Result<Outcome, Failure> {
+    async fn charge_back(&self, tx: &mut Tx, event: EventId, row: &Row) -> Result<Outcome, Failure> {
         let now = self.world.now();
         if !store::event::take_effect(tx, &row.key(), "CHARGEBACK", event, now).await? {
             return Ok(Outcome::new(EventStatus::Ignored, "this effect has happened already"));

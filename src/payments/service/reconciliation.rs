@@ -227,7 +227,8 @@ impl Service {
                     self.repair(&mut run, row, listed, Repair::FeeOf(refund)).await?;
                 }
                 Verdict::Missing if listed.movement == Movement::Refund => {
-                    let detail = "the provider gave money back and no refund that succeeded here is it".to_owned();
+                    let detail =
+                        "the provider gave money back and no refund that succeeded here is it".to_owned();
                     let new = self.left(&run, row, listed, (DifferenceKind::MissingRefund, 0), detail);
                     self.leave(&mut run, new).await?;
                 }
@@ -495,7 +496,8 @@ impl Service {
             let detail = format!("we booked that {amount} went back, which the history does not list");
             let net_minor = amount_minor.saturating_add(fee_minor).saturating_neg();
             let kind = DifferenceKind::ExtraRefund;
-            let new = Difference { subject: refund.to_string(), ..self.extra(run, kind, (net_minor, at), detail) };
+            let new =
+                Difference { subject: refund.to_string(), ..self.extra(run, kind, (net_minor, at), detail) };
             self.leave(run, new).await?;
         }
         Ok(())

@@ -14,8 +14,8 @@ use capecontrol::auth::{Caller, Email, OrganizationRole, store};
 use capecontrol::base::{Currency, Money};
 use capecontrol::db::{Conn as _, Scope};
 use capecontrol::jobs::JobId;
-use capecontrol::payments::model::draft::{DraftLine, TaxRate};
 use capecontrol::payments::model::Provider;
+use capecontrol::payments::model::draft::{DraftLine, TaxRate};
 use capecontrol::payments::model::ledger::{self, Kind};
 use capecontrol::payments::model::reconciliation::{
     self, DifferenceKind, DifferenceState, RunOrigin, RunStatus,

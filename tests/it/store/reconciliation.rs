@@ -14,17 +14,18 @@ use capecontrol::payments::model::period::Cycle;
 use capecontrol::payments::model::reconciliation::{
     Difference, DifferenceKind, DifferenceState, Reconciliation,
 };
-use capecontrol::payments::model::{AlarmKind, EventStatus, PaymentStatus};
+use capecontrol::payments::model::{AlarmKind, EventStatus, PaymentStatus, ProviderEvent};
 use capecontrol::payments::payfast::api::answer::{RawAnswer, Unanswered};
 use capecontrol::payments::payfast::api::call::{Call, Endpoint};
 use capecontrol::payments::payfast::api::history::grouped_text;
 use capecontrol::payments::payfast::verdict::amount_text;
 use capecontrol::payments::provider::Transport;
-use capecontrol::payments::service::{ApplyEvent, Reconcile};
-use capecontrol::payments::{HISTORY_UNAVAILABLE, Options, Service, register, store};
+use capecontrol::payments::service::{ApplyEvent, EventFilter, Reconcile, SeenEvent};
+use capecontrol::payments::{HISTORY_UNAVAILABLE, Options, REFUND_EXCEEDS_RECEIPT, Service, register, store};
 
 use super::payments::{Told, balances, itn, post, wish};
-use crate::support::{Fixture, audit_log, on_both, somebody};
+use super::refunds::{self, Payfast, staff, yes};
+use crate::support::{Fixture, audit_log, ledger, on_both, somebody};
 
 const HEADER: &str = concat!(
     r#""Date","Type","Sign","Party","Name","Description","Currency","Funding Type","Gross","Fee","Net","Balance","#,
@@ -58,9 +59,9 @@ impl Books {
     }
 }
 
-/// PayFast's API with a history of its own, which may answer otherwise first.
-#[derive(Default)]
+/// PayFast's API with a history of its own, which may answer otherwise first, and refunds that are done.
 struct Provider {
+    refunds: Arc<Payfast>,
     books: Mutex<Books>,
     first: Mutex<VecDeque<Result<RawAnswer, Unanswered>>>,
     asked: Mutex<usize>,
@@ -74,7 +75,9 @@ fn csv(rows: &[String]) -> RawAnswer {
 #[async_trait::async_trait]
 impl Transport for Provider {
     async fn send(&self, call: &Call) -> Result<RawAnswer, Unanswered> {
-        assert_eq!(call.endpoint(), Endpoint::History);
+        if call.endpoint() != Endpoint::History {
+            return self.refunds.send(call).await;
+        }
         *self.asked.lock().unwrap() += 1;
         if let Some(answer) = self.first.lock().unwrap().pop_front() {
             return answer;
@@ -97,7 +100,13 @@ struct Scene {
 
 impl Scene {
     async fn start(t: &Fixture) -> Self {
-        let provider = Arc::new(Provider::default());
+        let refunds = Payfast::new(&t.world);
+        let provider = Arc::new(Provider {
+            refunds,
+            books: Mutex::default(),
+            first: Mutex::default(),
+            asked: Mutex::default(),
+        });
         let (service, worker) = node(t, &t.world, &provider, 1_000);
         Self { provider, service, worker, ada: somebody(t, "ada@example.com").await }
     }
@@ -136,15 +145,26 @@ impl Scene {
         self.service.get_payment(&self.ada, payment.parse().unwrap()).await.unwrap().status
     }
 
+    /// What is in the inbox, the newest first.
+    async fn inbox(&self) -> Vec<ProviderEvent> {
+        let (staff, all) = (Caller::system("test"), EventFilter::default());
+        let seen = self.service.list_provider_events(&staff, &all, None, 100).await.unwrap();
+        let signed = seen.into_iter().map(|seen| match seen {
+            SeenEvent::Signed(event) => event,
+            other @ SeenEvent::Quarantined { .. } => panic!("{other:?}"),
+        });
+        signed.collect()
+    }
+
     async fn events(&self) -> usize {
-        self.service.list_provider_events(&Caller::system("test"), None, None, 100).await.unwrap().len()
+        self.inbox().await.len()
     }
 }
 
 fn node(t: &Fixture, world: &World, provider: &Arc<Provider>, rows: u32) -> (Arc<Service>, Worker) {
     let options = Options { history_rows: rows, ..Options::default() };
     let confirm = Arc::new(Told::default());
-    let service = Service::new(t.db.clone(), world.clone(), options, confirm, audit_log(world));
+    let service = Service::new(t.db.clone(), world.clone(), options, confirm, audit_log(world), ledger(t));
     let service = Arc::new(service.over(provider.clone()));
     let worker = t.worker(|registry| register(registry, &service));
     (service, worker)
@@ -196,7 +216,7 @@ on_both! {
         assert_eq!((s.differences().await, s.events().await), (found, events));
         post(&s.service, itn(&lost, "12", "COMPLETE", "529.00")).await;
         s.worker.run_due().await.unwrap();
-        let told = s.service.list_provider_events(&Caller::system("test"), None, None, 1).await.unwrap();
+        let told = s.inbox().await;
         assert_eq!(told[0].status, EventStatus::Ignored);
         assert_eq!(told[0].detail, "this effect has happened already");
         assert_eq!(balances(&s.service).await, held);
@@ -281,7 +301,7 @@ on_both! {
         assert_eq!((again.matched_count, again.repaired_count, again.open_count), (5, 0, 1));
         assert_eq!((balances(&s.service).await, again.difference_minor()), (held.clone(), -330));
         // Applying the whole inbox again has no effect either.
-        let events = s.service.list_provider_events(&Caller::system("test"), None, None, 100).await.unwrap();
+        let events = s.inbox().await;
         let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
         for event in events {
             let job = ApplyEvent { event_id: event.id };
@@ -389,41 +409,76 @@ on_both! {
         assert!(other.push_reconciliation().await.unwrap());
     }
 
-    async fn a_refund_that_was_booked_is_matched_and_its_fee_booked_once(t: Fixture) {
-        use capecontrol::base::{Currency, Money};
-        use capecontrol::payments::model::ledger::{Balanced, Entry, Kind};
+    async fn refunds_are_matched_by_what_went_and_their_fees_booked_once(t: Fixture) {
         let s = Scene::start(&t).await;
         let payment = s.bought("11").await;
-        let rand = |minor| Money::new(minor, Currency::Zar);
-        for amount in [100, 400] {
-            let books = Balanced::new([
-                Entry { account: Account::Refunds, amount: rand(amount) },
-                Entry { account: Account::PayfastClearing, amount: rand(-amount) },
-            ]);
-            let head = store::ledger::Head {
-                id: t.world.id(),
-                organization_id: None,
-                kind: Kind::Refund,
-                payment_id: Some(payment.parse().unwrap()),
-                invoice_id: None,
-                event_id: None,
-                memo: String::new(),
-                at: t.world.now(),
-            };
-            let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
-            store::ledger::post(&mut tx, &head, &books.unwrap()).await.unwrap();
-            tx.commit().await.unwrap();
-        }
+        s.provider.refunds.paid("11", 52_900);
+        let (maker, checker) = (staff(&t, "maker@example.com").await, staff(&t, "checker@example.com").await);
+        let give_back = async |minor| {
+            let wish = refunds::wish(payment.parse().unwrap(), Some(minor));
+            let refund = s.service.refund_payment(&maker, wish, None).await.unwrap();
+            s.service.approve_refund(&checker, yes(&refund), None).await.unwrap();
+            s.worker.run_due().await.unwrap();
+            t.clock.advance(Duration::from_secs(1));
+            refund.id
+        };
+        let (first, second, third) = (give_back(100).await, give_back(400).await, give_back(100).await);
         s.row("20 12:00:00", "FUNDS_RECEIVED", (52_900, -230), (&payment, "11"));
         s.row("20 12:00:01", "FUNDS_RECEIVED_REFUND", (-400, -230), (&payment, "11"));
-        let run = s.run().await;
-        assert_eq!((run.matched_count, run.repaired_count, run.open_count), (1, 1, 0));
         s.row("20 12:00:02", "FUNDS_RECEIVED_REFUND", (-100, 0), (&payment, "11"));
-        s.row("20 12:00:03", "FUNDS_RECEIVED_REFUND", (-100, 0), (&payment, "11"));
+        // Whoever looks first books the fee: here the job does for none, for its time has not come.
         let run = s.run().await;
-        assert_eq!((run.matched_count, run.repaired_count, run.open_count), (3, 0, 1));
-        assert_eq!(run.difference_minor(), -100);
+        assert_eq!((run.matched_count, run.repaired_count, run.open_count), (2, 1, 0));
+        assert_eq!(run.difference_minor(), 0);
+        let fees = [(first, Some(0)), (second, Some(230)), (third, None)];
+        for (id, fee) in fees {
+            assert_eq!(s.service.get_refund(&maker, id).await.unwrap().fee_minor, fee);
+        }
         let held = balances(&s.service).await;
         assert!(held.contains(&(Account::ProviderFees, 460)), "{held:?}");
+        // The jobs find two known, and the history has no third refund; nor does it a day later, which is told.
+        t.clock.advance(Duration::from_hours(24));
+        s.worker.run_due().await.unwrap();
+        assert_eq!(balances(&s.service).await, held);
+        let run = s.run().await;
+        assert_eq!((run.matched_count, run.repaired_count, run.open_count), (3, 0, 1));
+        assert_eq!(run.difference_minor(), 100);
+        let found = s.differences().await;
+        let extra = (DifferenceKind::ExtraRefund, DifferenceState::Open, 0, -100);
+        let fee = (DifferenceKind::MissingCharge, DifferenceState::Repaired, -630, -630);
+        assert_eq!(kinds(&found), [fee, extra]);
+        assert_eq!(found[1].subject, third.to_string());
+        // When it turns up it is that one, and one more is nobody's.
+        s.row("20 12:00:03", "FUNDS_RECEIVED_REFUND", (-100, -230), (&payment, "11"));
+        s.row("20 12:00:04", "FUNDS_RECEIVED_REFUND", (-100, -230), (&payment, "11"));
+        let run = s.run().await;
+        assert_eq!((run.matched_count, run.repaired_count, run.open_count), (3, 1, 1));
+        assert_eq!(run.difference_minor(), -330);
+        let states: Vec<_> = s.differences().await.iter().map(|one| (one.kind, one.state)).collect();
+        let missing = (DifferenceKind::MissingRefund, DifferenceState::Open);
+        assert!(states.contains(&missing), "{states:?}");
+        assert!(states.contains(&(DifferenceKind::ExtraRefund, DifferenceState::Explained)), "{states:?}");
+        let report = s.service.verify_ledger(&Caller::system("test")).await.unwrap();
+        assert!(report.faults.is_empty(), "{:?}", report.faults);
+    }
+
+    async fn what_a_card_scheme_took_back_is_not_given_back(t: Fixture) {
+        let s = Scene::start(&t).await;
+        let payment = s.bought("11").await;
+        s.provider.refunds.paid("11", 52_900);
+        let (maker, checker) = (staff(&t, "maker@example.com").await, staff(&t, "checker@example.com").await);
+        let wish = |minor| refunds::wish(payment.parse().unwrap(), Some(minor));
+        let before = s.service.refund_payment(&maker, wish(10_000), None).await.unwrap();
+        s.row("20 12:00:00", "FUNDS_RECEIVED", (52_900, -230), (&payment, "11"));
+        s.row("20 12:30:00", "CHARGEBACK", (-50_000, 0), (&payment, "11"));
+        s.run().await;
+        // Neither what was proposed before, nor a new one.
+        let late = s.service.approve_refund(&checker, yes(&before), None).await.unwrap_err();
+        let new = s.service.refund_payment(&maker, wish(2_901), None).await.unwrap_err();
+        assert_eq!([late.reason(), new.reason()], [&REFUND_EXCEEDS_RECEIPT, &REFUND_EXCEEDS_RECEIPT]);
+        let rest = s.service.refund_payment(&maker, wish(2_900), None).await.unwrap();
+        s.service.approve_refund(&checker, yes(&rest), None).await.unwrap();
+        let report = s.service.verify_ledger(&Caller::system("test")).await.unwrap();
+        assert!(report.faults.is_empty(), "{:?}", report.faults);
     }
 }
