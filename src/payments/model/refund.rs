@@ -213,7 +213,7 @@ impl Refund {
         })
     }
 
-    /// Whether one of what moved must be this refund; none when it may as well be one that is alike and was done before.
+    /// Whether one of what moved must be this refund; none when it may as well be an alike one that was done before.
     fn is_among(&self, movements: &[Movement], evidence: &Evidence) -> Option<bool> {
         let since = self.sent_at.map_or(i64::MAX, |at| at.as_seconds().saturating_sub(CLOCK_SECONDS));
         let gone = self.amount_minor.saturating_neg();
