@@ -26,7 +26,7 @@ const QUESTION: &str = "How do I pay for a plan with PayFast?";
 pub(crate) async fn converse(platform: &Platform, customer: &Customer) -> Result<(), Failure> {
     let listing_id = install(platform, customer).await?;
     let thread_id = open_thread(customer, &listing_id).await?;
-    step(9, "Ask the agent over the bidirectional stream, while a browser subscribes by gRPC-Web");
+    step(11, "Ask the agent over the bidirectional stream, while a browser subscribes by gRPC-Web");
     let watching = tokio::spawn(watch(platform.url.clone(), customer.bearer(), thread_id.clone()));
     let heard = tokio::time::timeout(PATIENCE, ask(customer, &thread_id)).await??;
     let seen = tokio::time::timeout(PATIENCE, watching).await???;
@@ -39,7 +39,7 @@ pub(crate) async fn converse(platform: &Platform, customer: &Customer) -> Result
 }
 
 async fn install(platform: &Platform, customer: &Customer) -> Result<String, Failure> {
-    step(8, "Install an agent from the marketplace and open a thread with it");
+    step(10, "Install an agent from the marketplace and open a thread with it");
     let mut market = MarketplaceServiceClient::new(platform.channel.clone());
     let listings = market.list_listings(ListListingsRequest::default()).await?.into_inner().listings;
     for listing in &listings {

@@ -33,6 +33,17 @@ impl Browser {
         Ok(Page::read(&response.text().await?))
     }
 
+    pub(crate) async fn put(&self, url: &str, json: &'static str) -> Result<(), Failure> {
+        let request = self.0.put(url).header(CONTENT_TYPE, "application/json").body(json);
+        request.send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    pub(crate) async fn delete(&self, url: &str) -> Result<(), Failure> {
+        self.0.delete(url).send().await?.error_for_status()?;
+        Ok(())
+    }
+
     /// Presses the button `value` of the page's form, and tells where the browser is sent.
     pub(crate) async fn press(&self, page: &Page, value: &str) -> Result<String, Failure> {
         let mut fields: Vec<_> =

@@ -1,6 +1,10 @@
 //! A person with an account, and the administrator who looks after the books.
 
-use capecontrol::app;
+use capecontrol::app::{self, Console, real};
+use capecontrol::auth::Caller;
+use capecontrol::auth::service::CreateAdministrator;
+use capecontrol::base::Secret;
+use capecontrol::db::Access;
 use capecontrol::proto::capecontrol::auth::v1::account_service_client::AccountServiceClient;
 use capecontrol::proto::capecontrol::auth::v1::auth_service_client::AuthServiceClient;
 use capecontrol::proto::capecontrol::auth::v1::{
@@ -69,6 +73,18 @@ impl Customer {
         let session = sign_in(platform, &email, password.trim()).await?;
         verify(!file.exists(), "the administrator's one-time password file is gone after the first sign-in")?;
         Self::with(platform, &session).map(Some)
+    }
+
+    /// One more administrator, made as the command line makes them.
+    pub(crate) async fn colleague(platform: &Platform) -> Result<Self, Failure> {
+        let email = format!("sipho.{}@example.com", uuid_of_now().simple());
+        let console = Console::open(platform.app.config(), real::world(), Access::Write).await?;
+        let password = Some(Secret::new(PASSWORD.to_owned()));
+        let command = CreateAdministrator { email: email.clone(), password };
+        let made = console.auth.create_administrator(&Caller::system("demo"), command, |_| Ok(())).await;
+        console.db.close().await;
+        made?;
+        Self::with(platform, &sign_in(platform, &email, PASSWORD).await?)
     }
 
     pub(crate) fn signed(&self) -> Signed {

@@ -1,12 +1,13 @@
 //! The main job, end to end, on an empty data folder and free ports: register, sign in, buy the Pro plan through
-//! PayFast's simulator, install an agent, and talk to it over a bidirectional stream while a browser watches by
-//! gRPC-Web.
+//! PayFast's simulator, find a payment whose notification was lost and give it back, install an agent, and talk to it
+//! over a bidirectional stream while a browser watches by gRPC-Web.
 //!
 //! Every step goes over a real socket and is checked; the program ends with 0 only if all of them held.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a demonstration talks to whoever runs it")]
 #![expect(clippy::disallowed_methods, reason = "both tasks that it starts are waited for")]
 
 mod agent;
+mod books;
 mod browser;
 mod customer;
 mod payment;
@@ -54,7 +55,8 @@ fn failed(error: &Failure) -> ExitCode {
 async fn run() -> Result<(), Failure> {
     let platform = platform::Platform::start().await?;
     let customer = customer::Customer::sign_up(&platform).await?;
-    payment::buy_pro(&platform, &customer).await?;
+    let payment = payment::buy_pro(&platform, &customer).await?;
+    books::open_no_question(&platform, &customer, &payment).await?;
     agent::converse(&platform, &customer).await?;
     platform.stop().await
 }

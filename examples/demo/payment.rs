@@ -1,16 +1,15 @@
-//! Buying the Pro plan: checkout, PayFast's page, the notification, and the books.
+//! Buying the Pro plan: checkout, PayFast's page, the notification, and what was bought.
 
 use std::time::Duration;
 
 use capecontrol::proto::capecontrol::payments::v1::create_checkout_request::Item;
 use capecontrol::proto::capecontrol::payments::v1::invoice_service_client::InvoiceServiceClient;
-use capecontrol::proto::capecontrol::payments::v1::payment_operations_service_client::PaymentOperationsServiceClient;
 use capecontrol::proto::capecontrol::payments::v1::payments_service_client::PaymentsServiceClient;
 use capecontrol::proto::capecontrol::payments::v1::subscription_service_client::SubscriptionServiceClient;
 use capecontrol::proto::capecontrol::payments::v1::{
     BillingCycle, CreateCheckoutRequest, CreateCheckoutResponse, GetInvoiceRequest, GetPaymentRequest,
-    GetSubscriptionRequest, InvoiceStatus, ListPlansRequest, ListProviderEventsRequest, Payment,
-    PaymentStatus, PlanItem, ProviderEventStatus, SubscriptionStatus, VerifyLedgerRequest,
+    GetSubscriptionRequest, InvoiceStatus, ListPlansRequest, Payment, PaymentStatus, PlanItem,
+    SubscriptionStatus,
 };
 use capecontrol::proto::google::r#type::Money;
 
@@ -19,14 +18,17 @@ use crate::customer::{Customer, uuid_of_now};
 use crate::platform::{PATIENCE, Platform};
 use crate::{Failure, step, verify};
 
-pub(crate) async fn buy_pro(platform: &Platform, customer: &Customer) -> Result<(), Failure> {
+pub(crate) async fn buy_pro(platform: &Platform, customer: &Customer) -> Result<Payment, Failure> {
     open_plans(platform).await?;
     let checkout = check_out(customer).await?;
     pay(&checkout).await?;
+    step(6, "Wait until the notification took effect");
     let payment = settled(customer, &checkout.payment_id).await?;
+    let amount = text(payment.amount.as_ref());
+    verify(amount == "ZAR 529.00", "exactly the price of the plan was paid")?;
     invoice(customer, &checkout.invoice_id).await?;
     subscription(customer).await?;
-    books(platform, &payment).await
+    Ok(payment)
 }
 
 async fn open_plans(platform: &Platform) -> Result<(), Failure> {
@@ -42,14 +44,7 @@ async fn open_plans(platform: &Platform) -> Result<(), Failure> {
 
 async fn check_out(customer: &Customer) -> Result<CreateCheckoutResponse, Failure> {
     step(4, "Check out the Pro plan, a month at a time");
-    let request = CreateCheckoutRequest {
-        request_id: uuid_of_now().to_string(),
-        item: Some(Item::Plan(PlanItem {
-            plan_id: "pro".to_owned(),
-            billing_cycle: BillingCycle::Monthly.into(),
-        })),
-        ..CreateCheckoutRequest::default()
-    };
+    let request = order("pro");
     let mut payments = PaymentsServiceClient::new(customer.signed());
     let checkout = payments.create_checkout(request.clone()).await?.into_inner();
     println!("     payment {}, form for {}", checkout.payment_id, checkout.action_url);
@@ -61,26 +56,47 @@ async fn check_out(customer: &Customer) -> Result<CreateCheckoutResponse, Failur
     Ok(checkout)
 }
 
+/// A month of a plan.
+pub(crate) fn order(plan_id: &str) -> CreateCheckoutRequest {
+    CreateCheckoutRequest {
+        request_id: uuid_of_now().to_string(),
+        item: Some(Item::Plan(PlanItem {
+            plan_id: plan_id.to_owned(),
+            billing_cycle: BillingCycle::Monthly.into(),
+        })),
+        ..CreateCheckoutRequest::default()
+    }
+}
+
 async fn pay(checkout: &CreateCheckoutResponse) -> Result<(), Failure> {
     step(5, "Go to PayFast's page with a browser, and press Pay");
-    let browser = Browser::new()?;
-    let fields: Vec<_> =
-        checkout.fields.iter().map(|field| (field.name.as_str(), field.value.as_str())).collect();
-    let page = browser.post(&checkout.action_url, &fields).await?;
-    verify(page.title.contains("TEST"), format_args!("PayFast's page opens: “{}”", page.title))?;
-    let back = browser.press(&page, "pay").await?;
+    let (title, back) = press_pay(checkout).await?;
+    verify(title.contains("TEST"), format_args!("PayFast's page opened: “{title}”"))?;
     println!("     PayFast notified the platform, and the browser was sent back to {back}");
     Ok(())
 }
 
+/// Opens PayFast's page and presses Pay; tells the page's title and where the browser is sent.
+pub(crate) async fn press_pay(checkout: &CreateCheckoutResponse) -> Result<(String, String), Failure> {
+    let browser = Browser::new()?;
+    let fields: Vec<_> =
+        checkout.fields.iter().map(|field| (field.name.as_str(), field.value.as_str())).collect();
+    let page = browser.post(&checkout.action_url, &fields).await?;
+    let back = browser.press(&page, "pay").await?;
+    Ok((page.title, back))
+}
+
+pub(crate) async fn payment(customer: &Customer, payment_id: &str) -> Result<Payment, Failure> {
+    let request = GetPaymentRequest { payment_id: payment_id.to_owned() };
+    let answer = PaymentsServiceClient::new(customer.signed()).get_payment(request).await?;
+    Ok(answer.into_inner().payment.unwrap_or_default())
+}
+
 /// The notification was answered before it took effect, which a job does.
 async fn settled(customer: &Customer, payment_id: &str) -> Result<Payment, Failure> {
-    step(6, "Wait until the notification took effect");
-    let mut payments = PaymentsServiceClient::new(customer.signed());
     let settled = async {
         loop {
-            let request = GetPaymentRequest { payment_id: payment_id.to_owned() };
-            let payment = payments.get_payment(request).await?.into_inner().payment.unwrap_or_default();
+            let payment = payment(customer, payment_id).await?;
             if payment.status() != PaymentStatus::Created {
                 return Ok::<_, Failure>(payment);
             }
@@ -91,7 +107,6 @@ async fn settled(customer: &Customer, payment_id: &str) -> Result<Payment, Failu
     let (amount, fee) = (text(payment.amount.as_ref()), text(payment.fee.as_ref()));
     println!("     PayFast's number {}, {amount}, of which PayFast keeps {fee}", payment.provider_payment_id);
     verify(payment.status() == PaymentStatus::Succeeded, "the payment succeeded")?;
-    verify(amount == "ZAR 529.00", "exactly the price of the plan was paid")?;
     Ok(payment)
 }
 
@@ -132,32 +147,7 @@ async fn subscription(customer: &Customer) -> Result<(), Failure> {
     )
 }
 
-async fn books(platform: &Platform, payment: &Payment) -> Result<(), Failure> {
-    step(7, "Let the administrator look at the books");
-    let Some(administrator) = Customer::administrator(platform).await? else {
-        println!("     this database had an administrator before, whose password is not known here");
-        return Ok(());
-    };
-    let mut operations = PaymentOperationsServiceClient::new(administrator.signed());
-    let events = operations.list_provider_events(ListProviderEventsRequest::default()).await?.into_inner();
-    let ours =
-        events.provider_events.iter().find(|event| event.provider_payment_id == payment.provider_payment_id);
-    verify(
-        ours.is_some_and(|event| event.status() == ProviderEventStatus::Applied),
-        "PayFast's notification is kept, and marked as applied",
-    )?;
-    let ledger = operations.verify_ledger(VerifyLedgerRequest::default()).await?.into_inner();
-    for balance in &ledger.balances {
-        println!("     {:<28} {:>14}", balance.account, text(balance.balance.as_ref()));
-    }
-    let count = ledger.entry_count;
-    verify(
-        ledger.balanced && ledger.faults.is_empty(),
-        format_args!("{count} ledger entries, which sum to zero"),
-    )
-}
-
-fn text(money: Option<&Money>) -> String {
+pub(crate) fn text(money: Option<&Money>) -> String {
     let Some(money) = money else { return "-".to_owned() };
     let sign = if money.units < 0 || money.nanos < 0 { "-" } else { "" };
     let (units, cents) = (money.units.unsigned_abs(), money.nanos.unsigned_abs() / 10_000_000);

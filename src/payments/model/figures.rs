@@ -52,7 +52,7 @@ pub fn periods(interval: Interval, range: Period, most: usize) -> Option<Vec<Per
     let (mut found, mut start) = (Vec::new(), range.start);
     while start < range.end {
         let boundary = interval.next(local_date(start))?;
-        let boundary = Timestamp::from_utc(boundary.midnight().assume_utc()).minus(AHEAD);
+        let boundary = local_midnight(boundary);
         let end = boundary.min(range.end);
         // Beyond the calendar a boundary may lie anywhere.
         if found.len() == most || end <= start {
@@ -64,10 +64,16 @@ pub fn periods(interval: Interval, range: Period, most: usize) -> Option<Vec<Per
     (!found.is_empty()).then_some(found)
 }
 
-/// The date in South Africa.
+/// The date in South Africa, by whose days PayFast's history goes too.
 #[must_use]
 pub fn local_date(at: Timestamp) -> Date {
     at.plus(AHEAD).date()
+}
+
+/// When a day begins in South Africa.
+#[must_use]
+pub fn local_midnight(day: Date) -> Timestamp {
+    Timestamp::from_utc(day.midnight().assume_utc()).minus(AHEAD)
 }
 
 /// What is never added up: amounts of two currencies, and money of tests with real money.

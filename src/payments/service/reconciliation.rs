@@ -21,6 +21,7 @@ use crate::db::{self, Scope, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
 use crate::jobs::{self, Failure, Job, Lease};
 use crate::payments::Error;
+use crate::payments::model::figures::{local_date, local_midnight};
 use crate::payments::model::reconciliation::{
     Difference, DifferenceKind, DifferenceState, GivenBack, Held, Listed, Movement, Ours, Reconciliation,
     RunOrigin, RunStatus, Verdict, compare, pieces,
@@ -36,8 +37,6 @@ use super::settlement::Outcome;
 use super::{Service, window};
 use history::Unread;
 
-/// How far South Africa's clocks are ahead: PayFast's days are those of its clocks.
-const AHEAD: Duration = Duration::from_hours(2);
 /// How many days one run may span.
 const DAYS_MAX: i64 = 31;
 /// How many days the daily run spans: what came late to the history is found by one of the runs after it.
@@ -162,11 +161,11 @@ impl Service {
     /// # Errors
     /// What the database refuses.
     pub async fn push_reconciliation(&self) -> Result<bool, db::Error> {
-        let today = local_day(self.world.now().minus(SETTLED_AFTER));
+        let today = local_date(self.world.now().minus(SETTLED_AFTER));
         let Some(yesterday) = today.previous_day() else { return Ok(false) };
         let from = (1..DAILY_DAYS).try_fold(yesterday, |day, _| day.previous_day()).unwrap_or(yesterday);
         let mut tx = self.db.begin(SCOPE).await?;
-        let due = store::reconciliation::anything_before(&mut tx, midnight(today)).await?;
+        let due = store::reconciliation::anything_before(&mut tx, local_midnight(today)).await?;
         if !due || !store::reconciliation::take_day(&mut tx, &yesterday.to_string(), self.world.now()).await?
         {
             return Ok(false);
@@ -186,7 +185,7 @@ impl Service {
         let span = from.zip(to).map(|(from, to)| Span { from, to });
         if let Some(Span { from, to }) = span {
             let between = (to - from).whole_days();
-            v.check(to <= local_day(self.world.now()), "to_date", "must not lie in the future");
+            v.check(to <= local_date(self.world.now()), "to_date", "must not lie in the future");
             v.check(between >= 0, "to_date", "must not be before from_date");
             let most = DAYS_MAX - 1;
             v.check(between <= most, "from_date", format!("must be at most {most} days before to_date"));
@@ -300,7 +299,7 @@ impl Service {
             to_day: span.to.to_string(),
             origin,
             status: RunStatus::Running,
-            closed: span.to < local_day(now),
+            closed: span.to < local_date(now),
             row_count: i64::try_from(rows.len()).unwrap_or(i64::MAX),
             matched_count: 0,
             repaired_count: 0,
@@ -469,15 +468,16 @@ impl Service {
         let kind = DifferenceKind::BrokenBalance;
         let hole = Difference {
             subject: format!("{}/{}", span.from, span.to),
-            ..self.extra(run, kind, (0, midnight(span.from)), detail)
+            ..self.extra(run, kind, (0, local_midnight(span.from)), detail)
         };
         self.leave(run, hole).await
     }
 
     /// Tells of what we booked on days that are over and no history lists.
     async fn tell_extra(&self, run: &mut Reconciliation, span: Span) -> Result<(), db::Error> {
-        let today = local_day(self.world.now());
-        let booked = (midnight(span.from), midnight(span.to.next_day().unwrap_or(span.to).min(today)));
+        let today = local_date(self.world.now());
+        let booked =
+            (local_midnight(span.from), local_midnight(span.to.next_day().unwrap_or(span.to).min(today)));
         let test = self.options.test();
         let (receipts, refunds) = {
             let mut conn = self.db.conn(SCOPE).await?;
@@ -619,16 +619,6 @@ fn day(text: &str) -> Option<Date> {
     Some(day).filter(|day| day.to_string() == text)
 }
 
-/// The day by South Africa's clocks.
-fn local_day(at: Timestamp) -> Date {
-    at.plus(AHEAD).date()
-}
-
-/// When a day begins by South Africa's clocks.
-fn midnight(day: Date) -> Timestamp {
-    Timestamp::from_utc(day.midnight().assume_utc()).minus(AHEAD)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -641,6 +631,6 @@ mod tests {
         {
             assert_eq!(day(wrong), None, "{wrong}");
         }
-        assert_eq!(midnight(day("2026-11-20").unwrap()).to_rfc3339(), "2026-11-19T22:00:00Z");
+        assert_eq!(local_midnight(day("2026-11-20").unwrap()).to_rfc3339(), "2026-11-19T22:00:00Z");
     }
 }

@@ -4,12 +4,11 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use time::Date;
 
-use crate::base::Timestamp;
 use crate::db::{self, Scope};
 use crate::jobs::{Failure, Job, Lease};
 use crate::payments::crash::CrashPoint;
+use crate::payments::model::figures::local_date;
 use crate::payments::model::refund::{ABSENT_LOOKS_MIN, Evidence, Finding, Movement};
 use crate::payments::model::{AlarmKind, Refund, RefundId, RefundStatus};
 use crate::payments::payfast::api::call::{Call, Page, Period};
@@ -40,8 +39,6 @@ pub(super) const FIRST_LOOK: Duration = Duration::from_mins(5);
 const SECOND_LOOK: Duration = Duration::from_hours(1);
 /// When again, after that.
 const LATER_LOOK: Duration = Duration::from_hours(24);
-/// How far the days of South Africa, which the history goes by, are ahead of UTC.
-const AHEAD: Duration = Duration::from_hours(2);
 /// How much earlier than it was sent the history is read from.
 const BEFORE: Duration = Duration::from_hours(1);
 
@@ -102,7 +99,7 @@ impl Service {
     /// the history was not had whole.
     async fn refunds_in_history(&self, refund: &Refund) -> Option<Vec<Movement>> {
         let sent_at = refund.sent_at?;
-        let (from, to) = (local_day(sent_at.minus(BEFORE)), local_day(self.world.now()));
+        let (from, to) = (local_date(sent_at.minus(BEFORE)), local_date(self.world.now()));
         let mut page = Page::default();
         let mut found = Vec::new();
         loop {
@@ -131,9 +128,4 @@ impl Service {
         tx.commit().await?;
         Err(Failure::dead(why))
     }
-}
-
-/// The day by South Africa's clocks.
-fn local_day(at: Timestamp) -> Date {
-    at.plus(AHEAD).date()
 }
