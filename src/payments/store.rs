@@ -8,6 +8,7 @@ pub mod event;
 pub mod invoice;
 pub mod ledger;
 pub mod listing;
+pub mod method;
 pub mod payment;
 pub mod plan;
 pub mod profile;

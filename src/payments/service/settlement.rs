@@ -40,23 +40,23 @@ impl Job for ApplyEvent {
 }
 
 /// What became of a notification.
-struct Outcome {
+pub(super) struct Outcome {
     status: EventStatus,
     detail: String,
     alarm: Option<Alarm>,
 }
 
 impl Outcome {
-    fn new(status: EventStatus, detail: impl Into<String>) -> Self {
+    pub(super) fn new(status: EventStatus, detail: impl Into<String>) -> Self {
         Self { status, detail: detail.into(), alarm: None }
     }
 
-    fn alarmed(self, alarm: Alarm) -> Self {
+    pub(super) fn alarmed(self, alarm: Alarm) -> Self {
         Self { alarm: Some(alarm), ..self }
     }
 }
 
-const PURPOSE: &str = "payments.apply_event";
+pub(super) const PURPOSE: &str = "payments.apply_event";
 const SCOPE: Scope = Scope::System(PURPOSE);
 
 impl Service {
@@ -69,10 +69,11 @@ impl Service {
             let mut conn = self.db.conn(SCOPE).await?;
             store::event::body(&mut conn, job.event_id).await?
         };
-        let Some((body, status)) = event else { return Err(Failure::dead("there is no such event")) };
+        let Some((body, sealed, status)) = event else { return Err(Failure::dead("there is no such event")) };
         if status != EventStatus::Received {
             return Ok(());
         }
+        let body = self.opened(job.event_id, body, sealed)?;
         let judged = self.judge(&body);
         let (itn, facts) = match judged {
             Ok(judged) => judged,
@@ -151,7 +152,11 @@ impl Service {
     }
 
     async fn once(&self, tx: &mut Tx, event: EventId, itn: &Itn, facts: &Facts) -> Result<Outcome, Failure> {
-        if facts.status == Said::Complete && facts.gross_minor.unwrap_or(0) == 0 {
+        let moves_nothing = facts.gross_minor.unwrap_or(0) == 0;
+        if moves_nothing && let Some(outcome) = self.about_method(tx, event, itn, facts).await? {
+            return Ok(outcome);
+        }
+        if facts.status == Said::Complete && moves_nothing {
             // Nothing can be booked. So the effect is not taken either: another notification about the same payment,
             // or this one read by a later version, may still have it.
             let detail = Refusal::AmountUnreadable.to_string();
@@ -509,7 +514,7 @@ fn found(held: Receipt, payment: &Payment) -> Receipt {
 
 /// What makes an effect one: the provider's id and word. All but a completion may come without the provider's id; then
 /// ours stands for it.
-fn effect_key(facts: &Facts) -> (String, &'static str) {
+pub(super) fn effect_key(facts: &Facts) -> (String, &'static str) {
     let word = match facts.status {
         Said::Cancelled => "CANCELLED",
         Said::Failed => "FAILED",
@@ -530,7 +535,7 @@ fn disowned(facts: &Facts) -> Outcome {
     ))
 }
 
-fn alarm(kind: AlarmKind, facts: &Facts, payment: Option<&Payment>, detail: &str) -> Alarm {
+pub(super) fn alarm(kind: AlarmKind, facts: &Facts, payment: Option<&Payment>, detail: &str) -> Alarm {
     let subject = facts.provider_payment.clone().or_else(|| facts.payment.clone()).unwrap_or_default();
     Alarm {
         kind,

@@ -221,7 +221,7 @@ on_both! {
             let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
             store::answer::newest_about(&mut conn, subject, 10).await.unwrap()
         };
-        let kept = about(&token).await;
+        let kept = about(Call::fetch(&token).unwrap().subject()).await;
         let [kept] = kept.as_slice() else { panic!("{kept:?}") };
         assert_eq!((kept.purpose.as_str(), kept.status, &kept.detail), ("test.charge", Some(200), &None));
         assert_eq!(kept.parameters.0["m_payment_id"], "attempt-1");
@@ -234,7 +234,7 @@ on_both! {
         assert_eq!(t.node.payments.prune_answers(10).await.unwrap(), 0);
         t.advance(Duration::from_hours(48));
         assert_eq!(t.node.payments.prune_answers(10).await.unwrap(), 1);
-        assert_eq!((about(&token).await.len(), about(&charged.provider_payment_id).await.len()), (0, 1));
+        assert_eq!((about(Call::fetch(&token).unwrap().subject()).await.len(), about(&charged.provider_payment_id).await.len()), (0, 1));
     }
 
     async fn a_charge_that_was_not_answered_is_found_or_is_not(t: Impatient) {
@@ -255,7 +255,7 @@ on_both! {
             assert_eq!(deliveries(&t, reference).await.len(), usize::from(made), "{reference}");
         }
         let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
-        let kept = store::answer::newest_about(&mut conn, &token, 10).await.unwrap();
+        let kept = store::answer::newest_about(&mut conn, Call::fetch(&token).unwrap().subject(), 10).await.unwrap();
         let unanswered: Vec<_> = kept.iter().filter(|answer| answer.detail.is_some()).collect();
         assert_eq!((kept.len(), unanswered.len()), (5, 2));
         assert!(unanswered.iter().all(|answer| answer.answered_at.is_some() && answer.status.is_none()));

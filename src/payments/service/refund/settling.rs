@@ -4,16 +4,14 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use time::Date;
 
-use crate::base::Timestamp;
 use crate::db::Scope;
 use crate::jobs::{Failure, Job, Lease};
 use crate::payments::crash::CrashPoint;
 use crate::payments::model::refund::{ABSENT_LOOKS_MIN, Evidence, Finding, Movement};
 use crate::payments::model::{AlarmKind, Refund, RefundId, RefundStatus};
-use crate::payments::payfast::api::call::{Call, Page, Period};
-use crate::payments::payfast::api::history::{self, Row};
+use crate::payments::payfast::api::call::Call;
+use crate::payments::payfast::api::history::Row;
 use crate::payments::payfast::api::refund as answer;
 use crate::payments::store;
 
@@ -40,8 +38,6 @@ pub(super) const FIRST_LOOK: Duration = Duration::from_mins(5);
 const SECOND_LOOK: Duration = Duration::from_hours(1);
 /// When again, after that.
 const LATER_LOOK: Duration = Duration::from_hours(24);
-/// How far the days of South Africa, which the history goes by, are ahead of UTC.
-const AHEAD: Duration = Duration::from_hours(2);
 /// How much earlier than it was sent the history is read from.
 const BEFORE: Duration = Duration::from_hours(1);
 
@@ -100,23 +96,11 @@ impl Service {
 
     /// The row of a refund in the account's history, when it is there.
     pub(super) async fn refund_in_history(&self, refund: &Refund) -> Option<Row> {
-        let sent_at = refund.sent_at?;
-        let (from, to) = (local_day(sent_at.minus(BEFORE)), local_day(self.world.now()));
+        let since = refund.sent_at?.minus(BEFORE);
         let gone = refund.amount_minor.saturating_neg();
-        let mut page = Page::default();
-        loop {
-            let call = Call::history(Period::Range { from, to }, page).ok()?;
-            let rows = self.ask("refund.history", &call, history::rows).await.done()?;
-            let full = u32::try_from(rows.len()).is_ok_and(|count| count >= page.limit);
-            let found = rows.into_iter().find(|row| {
-                let same = row.provider_payment_id == refund.provider_payment_id && row.gross_minor == gone;
-                same && row.at >= sent_at.minus(BEFORE)
-            });
-            if found.is_some() || !full {
-                return found;
-            }
-            page.offset = page.offset.checked_add(page.limit)?;
-        }
+        let same =
+            |row: &Row| row.provider_payment_id == refund.provider_payment_id && row.gross_minor == gone;
+        self.in_history("refund.history", since, same).await.flatten()
     }
 
     /// Asks again later; after the last time an operator is told, and the job stays among the dead ones until somebody
@@ -131,9 +115,4 @@ impl Service {
         tx.commit().await?;
         Err(Failure::dead(why))
     }
-}
-
-/// The day by South Africa's clocks.
-fn local_day(at: Timestamp) -> Date {
-    at.plus(AHEAD).date()
 }
