@@ -16,7 +16,7 @@ use crate::jobs;
 use crate::keyring;
 use crate::payments::Error;
 use crate::payments::crash::CrashPoint;
-use crate::payments::model::{AlarmKind, EventId};
+use crate::payments::model::{AlarmKind, EventId, EventStatus};
 use crate::payments::payfast::itn::{Itn, TOKEN_FIELD};
 use crate::payments::store::alarm::Alarm;
 use crate::payments::store::event::{self, Arrival};
@@ -107,6 +107,18 @@ impl Service {
         let Some(root) = self.root.as_ref().filter(|_| carries) else { return Ok(arrival) };
         let body = root.seal(&self.world, &purpose(id), &arrival.body).map_err(Error::internal)?;
         Ok(Arrival { body, sealed: true, ..arrival })
+    }
+
+    /// A stored notification as it came, and where it stands.
+    ///
+    /// # Errors
+    /// What the database refuses, or that it does not open.
+    pub async fn notification(&self, id: EventId) -> Result<Option<(Vec<u8>, EventStatus)>, Error> {
+        let mut conn = self.db.conn(Scope::System("payments.notification")).await?;
+        let stored = event::body(&mut conn, id).await?;
+        drop(conn);
+        let open = |(body, sealed, status)| Ok((self.opened(id, body, sealed)?, status));
+        stored.map(open).transpose()
     }
 
     /// The bytes of a stored notification as they came.

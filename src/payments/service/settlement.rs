@@ -65,15 +65,11 @@ impl Service {
     /// # Errors
     /// When it has to be tried again, or can never succeed.
     pub async fn apply_event(&self, job: ApplyEvent, lease: Lease) -> Result<(), Failure> {
-        let event = {
-            let mut conn = self.db.conn(SCOPE).await?;
-            store::event::body(&mut conn, job.event_id).await?
-        };
-        let Some((body, sealed, status)) = event else { return Err(Failure::dead("there is no such event")) };
+        let event = self.notification(job.event_id).await?;
+        let Some((body, status)) = event else { return Err(Failure::dead("there is no such event")) };
         if status != EventStatus::Received {
             return Ok(());
         }
-        let body = self.opened(job.event_id, body, sealed)?;
         let judged = self.judge(&body);
         let (itn, facts) = match judged {
             Ok(judged) => judged,

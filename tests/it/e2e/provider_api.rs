@@ -34,7 +34,7 @@ use crate::support::{START, Start, on_both};
 const TODAY: Date = date!(2026 - 11 - 20);
 
 /// A platform that waits a second for the API, so that a test need not wait for sixty.
-struct Impatient(App);
+pub struct Impatient(pub App);
 
 impl Start for Impatient {
     async fn start(engine: Engine) -> Self {
@@ -88,7 +88,7 @@ async fn token(t: &App) -> String {
 }
 
 /// Has whatever comes next meet these faults, one after another.
-async fn meet(t: &App, first: Value) {
+pub async fn meet(t: &App, first: Value) {
     let plan = json!({
         "seed": 1, "first": first, "slow_seconds": 60, "late_seconds": 500, "confirmation_failures": 2
     });
@@ -153,10 +153,9 @@ fn refused<T: std::fmt::Debug>(outcome: Outcome<T>) -> (RefusalKind, Option<Stri
 async fn notifications(t: &App, reference: &str) -> Vec<Itn> {
     let mut found = Vec::new();
     let stored = events(&t.admin().await).await;
-    let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
     for event in stored {
         let id = event.id.parse().unwrap();
-        let (body, _) = store::event::body(&mut conn, id).await.unwrap().unwrap();
+        let (body, _) = t.node.payments.notification(id).await.unwrap().unwrap();
         let itn = Itn::parse(&body).unwrap();
         if itn.text("m_payment_id") == Some(reference) {
             found.push(itn);
