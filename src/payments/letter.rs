@@ -1,7 +1,7 @@
 //! The letters that this domain sends: those that bring a document, and the one that says that a card expires.
 //!
-//! What a letter says of a document is read from the document that it brings, so that the two cannot differ. Subjects are ours, word
-//! for word. Of what people typed nothing stands in the text; names are on the document.
+//! What a letter says of a document is read from the document that it brings, so that the two cannot differ. Subjects
+//! are ours, word for word. Of what people typed nothing stands in the text but the facts; names are on the document.
 
 use crate::mail::parts::{Letter, Part, letter, says, typed};
 use crate::mail::{Attachment, Mail, Unattachable};

@@ -125,7 +125,7 @@ mod tests {
         #[test]
         fn every_right_number_is_found_in_any_grouping(
             digits in prop::collection::vec(0_u8..10, DIGITS_MIN - 1..DIGITS_MAX),
-            gaps in prop::collection::vec(prop::sample::select(vec!["", "", "", " ", "-", " - ", "\u{2013}"]), DIGITS_MAX),
+            gaps in prop::collection::vec("|||[ -]| - |\u{2013}", DIGITS_MAX),
             before in "[a-z:,. ]{0,8}",
             behind in "[a-z:,. ]{0,8}",
         ) {

@@ -99,8 +99,8 @@ impl Service {
         Ok(receipt)
     }
 
-    /// What is stored of a notification: its bytes as they came; wrapped when there is a token in them with which a card
-    /// could be charged.
+    /// What is stored of a notification: its bytes as they came; wrapped when there is a token in them with which a
+    /// card could be charged.
     pub(super) fn arrival(&self, id: EventId, envelope: Envelope, itn: &Itn) -> Result<Arrival, Error> {
         let arrival = arrival(id, envelope, itn);
         let carries = itn.get(TOKEN_FIELD).is_some_and(|token| !token.is_empty());

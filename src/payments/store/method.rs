@@ -1,5 +1,5 @@
-//! Stored cards, and the charges of them. The sealed token of a card is read and written by itself, so that nothing that
-//! carries a card around carries it too.
+//! Stored cards, and the charges of them. The sealed token of a card is read and written by itself, so that nothing
+//! that carries a card around carries it too.
 
 use crate::base::{OrganizationId, Timestamp};
 use crate::db::{self, Conn, Tx};
@@ -93,8 +93,8 @@ pub async fn has_at_least(
 /// # Errors
 /// What the database refuses.
 pub async fn has_confirmed(conn: &mut impl Conn, organization_id: OrganizationId) -> Result<bool, db::Error> {
-    let row: Option<(i64,)> = conn
-        .sql("SELECT 1 FROM payment_methods WHERE organization_id = $1 AND status IN ($2, $3) LIMIT 1")
+    let row: Option<(PaymentMethodId,)> = conn
+        .sql("SELECT id FROM payment_methods WHERE organization_id = $1 AND status IN ($2, $3) LIMIT 1")
         .bind(organization_id)
         .bind(PaymentMethodStatus::Active)
         .bind(PaymentMethodStatus::Expired)
@@ -108,8 +108,8 @@ pub async fn has_confirmed(conn: &mut impl Conn, organization_id: OrganizationId
 /// # Errors
 /// What the database refuses.
 pub async fn has_default(conn: &mut impl Conn, organization_id: OrganizationId) -> Result<bool, db::Error> {
-    let row: Option<(i64,)> = conn
-        .sql("SELECT 1 FROM payment_methods WHERE organization_id = $1 AND is_default LIMIT 1")
+    let row: Option<(PaymentMethodId,)> = conn
+        .sql("SELECT id FROM payment_methods WHERE organization_id = $1 AND is_default LIMIT 1")
         .bind(organization_id)
         .optional()
         .await?;

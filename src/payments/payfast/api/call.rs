@@ -396,8 +396,8 @@ impl Call {
         self.endpoint
     }
 
-    /// What it is about, to be written down: PayFast's id of a payment, or a digest of a token, by which the calls about
-    /// one are found and no card is charged; empty when it is about neither.
+    /// What it is about, to be written down: PayFast's id of a payment, or a digest of a token, by which the calls
+    /// about one are found and no card is charged; empty when it is about neither.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.subject

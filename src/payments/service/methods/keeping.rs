@@ -30,7 +30,8 @@ enum Due {
 }
 
 impl Service {
-    /// Does what is due with stored cards, at most `limit` of each kind. Tells how many there were of the most frequent.
+    /// Does what is due with stored cards, at most `limit` of each kind. Tells how many there were of the most frequent
+    /// kind.
     ///
     /// # Errors
     /// What the database refuses.
