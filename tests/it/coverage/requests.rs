@@ -619,10 +619,6 @@ pub const REQUESTS: &[Request] = &[
         let item = payments::create_checkout_request::Item::InvoiceId(p.invoice_id.clone());
         payments::CreateCheckoutRequest { item: Some(item), ..create_checkout(p) }.encode_to_vec()
     }),
-    ("/capecontrol.payments.v1.PaymentsService/CreateCheckout", |p| {
-        let payment_method_id = p.payment_method_id.clone();
-        payments::CreateCheckoutRequest { payment_method_id, ..create_checkout(p) }.encode_to_vec()
-    }),
     ("/capecontrol.payments.v1.PaymentsService/CreatePaymentMethod", |p| {
         create_payment_method(p).encode_to_vec()
     }),
@@ -804,6 +800,7 @@ fn create_checkout(party: &Party) -> payments::CreateCheckoutRequest {
         item: Some(payments::create_checkout_request::Item::Plan(plan)),
         return_url: "https://app.example.com/paid".to_owned(),
         cancel_url: "https://app.example.com/cancelled".to_owned(),
+        payment_method_id: party.payment_method_id.clone(),
         ..Default::default()
     }
 }
