@@ -471,7 +471,7 @@ fn till(
     let api = Arc::new(Api::new(options, world.clone())?);
     let outbox = mail::Outbox::new(world.clone(), root.clone());
     let payments = payments::Service::new(db, world, options.clone(), provider, audit, ledger);
-    Ok(Arc::new(payments.over(api).writing(outbox)))
+    Ok(Arc::new(payments.over(api).sealing(root.clone()).writing(outbox)))
 }
 
 /// What the payments domain is told, as the settings say.

@@ -46,6 +46,9 @@ impl Maintenance {
             if let Err(error) = self.payments.push_reconciliation().await {
                 tracing::warn!(error = %error.chain(), "the daily reconciliation was not pushed");
             }
+            if let Err(error) = self.keep_methods().await {
+                tracing::warn!(%error, "stored cards were not looked after");
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(EVERY) => {}
@@ -65,6 +68,11 @@ impl Maintenance {
 
     async fn end_payments(&self) -> Result<(), payments::Error> {
         while self.payments.expire(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
+        Ok(())
+    }
+
+    async fn keep_methods(&self) -> Result<(), payments::Error> {
+        while self.payments.keep_methods(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
         Ok(())
     }
 

@@ -36,6 +36,12 @@ words! {
         RefundWritten = "refund_written",
         /// The refund's end is committed; the worker does not know.
         RefundCommitted = "refund_committed",
+        /// It is written down that a stored card is being charged; nothing has left.
+        ChargeIntended = "charge_intended",
+        /// The provider has charged the card and said so; nothing is written.
+        ChargeAnswered = "charge_answered",
+        /// The provider was asked what became of a charge and told it; nothing is written.
+        ChargeFoundOut = "charge_found_out",
     }
 }
 

@@ -68,6 +68,15 @@ pub enum Error {
     /// Too many checkouts were started and not paid.
     #[error("Too many checkouts were started for this organisation; pay one of them, or wait a day.")]
     TooManyCheckouts,
+    /// The stored card does not exist, was removed or is somebody else's: one answer for all.
+    #[error("There is no such payment method.")]
+    PaymentMethodNotFound,
+    /// The stored card cannot be charged or preferred.
+    #[error("The payment method is {0}, so it cannot be used; add another with CreatePaymentMethod.")]
+    PaymentMethodNotActive(&'static str),
+    /// The organisation keeps as many cards as it may.
+    #[error("The organisation has 20 payment methods, which is the most; remove one first.")]
+    TooManyPaymentMethods,
     /// There is no such refund.
     #[error("There is no such refund.")]
     RefundNotFound,
@@ -233,6 +242,19 @@ pub static TOO_MANY_CHECKOUTS: Reason = Reason::new(
     "TOO_MANY_CHECKOUTS",
     "The organisation has started too many checkouts within a day without paying them; pay one or wait.",
 );
+/// A stored card that cannot be used.
+pub static PAYMENT_METHOD_NOT_ACTIVE: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "PAYMENT_METHOD_NOT_ACTIVE",
+    "The stored card is not confirmed yet or has expired; wait for the provider, or add another with \
+     CreatePaymentMethod.",
+);
+/// Too many stored cards.
+pub static TOO_MANY_PAYMENT_METHODS: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "TOO_MANY_PAYMENT_METHODS",
+    "An organisation keeps at most 20 payment methods, those that are not confirmed among them; remove one first.",
+);
 /// A refund of what is not there.
 pub static NOTHING_TO_REFUND: Reason = Reason::new(
     Code::FailedPrecondition,
@@ -310,6 +332,8 @@ pub static REASONS: &[&Reason] = &[
     &INVOICE_NOT_CREDITABLE,
     &CREDIT_EXCEEDS_INVOICE,
     &TOO_MANY_CHECKOUTS,
+    &PAYMENT_METHOD_NOT_ACTIVE,
+    &TOO_MANY_PAYMENT_METHODS,
     &NOTHING_TO_REFUND,
     &REFUND_EXCEEDS_RECEIPT,
     &OWN_ORGANIZATION,
@@ -334,9 +358,12 @@ impl Fault for Error {
             Self::PaymentNotFound
             | Self::InvoiceNotFound
             | Self::CreditNoteNotFound
+            | Self::PaymentMethodNotFound
             | Self::RefundNotFound
             | Self::EventNotFound
             | Self::DifferenceNotFound => &fault::NOT_FOUND,
+            Self::PaymentMethodNotActive(_) => &PAYMENT_METHOD_NOT_ACTIVE,
+            Self::TooManyPaymentMethods => &TOO_MANY_PAYMENT_METHODS,
             Self::NothingToRefund => &NOTHING_TO_REFUND,
             Self::RefundTooLarge(_) => &REFUND_EXCEEDS_RECEIPT,
             Self::OwnOrganization => &OWN_ORGANIZATION,

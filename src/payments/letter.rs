@@ -1,12 +1,14 @@
-//! The letters that this domain sends: each brings a document.
+//! The letters that this domain sends: those that bring a document, and the one that says that a card expires.
 //!
-//! What a letter says is read from the document that it brings, so that the two cannot differ. Subjects are ours, word
-//! for word. Of what people typed nothing stands in the text; names are on the document.
+//! What a letter says of a document is read from the document that it brings, so that the two cannot differ. Subjects
+//! are ours, word for word. Of what people typed nothing stands in the text but the facts; names are on the document.
 
 use crate::mail::parts::{Letter, Part, letter, says, typed};
 use crate::mail::{Attachment, Mail, Unattachable};
 
 use super::document::{self, Document, Kind};
+use super::model::PaymentMethod;
+use super::model::method::CardExpiry;
 
 /// How much of a number or a reason a letter shows.
 const SHOWN_CHARS_MAX: usize = 200;
@@ -67,6 +69,26 @@ fn credit_note(site: &str, document: &Document, corrected: &document::Corrected)
     facts.push(("Reason", typed(&corrected.reason, SHOWN_CHARS_MAX)));
     let parts = body(document, "Your credit note is attached.", facts);
     letter("Your credit note from Cape Control", &parts, BILLED, site)
+}
+
+/// A letter that says that a stored card expires soon.
+#[must_use]
+pub fn card_expires(to: &str, site: &str, method: &PaymentMethod, expiry: CardExpiry) -> Mail {
+    let mut facts = vec![("Good until the end of", format!("{:02}/{}", expiry.month, expiry.year))];
+    if !method.display_name.is_empty() {
+        facts.insert(0, ("Payment method", typed(&method.display_name, SHOWN_CHARS_MAX)));
+    }
+    let mut parts = Vec::new();
+    if method.test {
+        parts.push(says("This is a test: the card is none, and no money moves."));
+    }
+    parts.push(says("A card that your organisation stored with Cape Control expires soon."));
+    parts.push(Part::Facts(facts));
+    parts.push(says(
+        "Afterwards it is not charged any more. Add the new card before then; or, when your bank goes on with the same \
+         one, say until when it is good now.",
+    ));
+    Mail::to(to, letter("A payment method of yours expires soon", &parts, BILLED, site))
 }
 
 fn body(document: &Document, says_what: &str, facts: Vec<(&'static str, String)>) -> Vec<Part> {

@@ -3,12 +3,14 @@
 //! Pure: times and ids are arguments. Nothing here knows PayFast's wire or a table.
 
 pub mod balance;
+pub mod card;
 pub mod credit_note;
 pub mod draft;
 pub mod figures;
 pub mod invoice;
 pub mod ledger;
 pub mod listing;
+pub mod method;
 pub mod payment;
 pub mod period;
 pub mod posted;
@@ -27,6 +29,7 @@ use period::Cycle;
 
 pub use credit_note::CreditNote;
 pub use invoice::{Invoice, InvoiceLine, InvoiceOrigin, InvoiceStatus, VAT_PERCENT, tax_included};
+pub use method::{PaymentMethod, PaymentMethodStatus};
 pub use payment::{Payment, PaymentStatus};
 pub use posted::TransactionId;
 pub use receipt::{Receipt, ReceiptStatus};
@@ -35,6 +38,8 @@ pub use subscription::{Subscription, SubscriptionStatus};
 
 /// Marks the id of a payment; it is also PayFast's `m_payment_id`.
 pub enum PaymentMark {}
+/// Marks the id of a stored card; it is also PayFast's `m_payment_id` of the checkout that sets it up.
+pub enum PaymentMethodMark {}
 /// Marks the id of an invoice.
 pub enum InvoiceMark {}
 /// Marks the id of a subscription.
@@ -50,6 +55,8 @@ pub enum RefundMark {}
 
 /// The id of a payment.
 pub type PaymentId = Id<PaymentMark>;
+/// The id of a stored card.
+pub type PaymentMethodId = Id<PaymentMethodMark>;
 /// The id of an invoice.
 pub type InvoiceId = Id<InvoiceMark>;
 /// The id of a subscription.
@@ -269,5 +276,9 @@ words! {
         ReconciliationFailed = "reconciliation_failed",
         /// A card scheme took money back.
         Chargeback = "chargeback",
+        /// Nobody knows what became of a charge of a stored card, and the provider was asked as often as it is asked.
+        ChargeUnknown = "charge_unknown",
+        /// The provider charged a stored card, and no notification of it came.
+        ChargeUnconfirmed = "charge_unconfirmed",
     }
 }

@@ -4,6 +4,7 @@ mod answer;
 mod books;
 mod inbox;
 mod invoices;
+mod methods;
 mod reconciliation;
 mod refund;
 
@@ -64,10 +65,12 @@ impl wire::payments_service_server::PaymentsService for Rpc {
             }
             None => None,
         };
+        let method = decode::optional_id(&mut v, "payment_method_id", &request.payment_method_id);
         v.finish()?;
         let item = item.unwrap_or_else(|| Item::Plan { plan_id: String::new(), cycle: None });
         let (return_url, cancel_url) = (request.return_url, request.cancel_url);
-        let command = CreateCheckout { organization_id, item, return_url, cancel_url };
+        let command =
+            CreateCheckout { organization_id, item, return_url, cancel_url, payment_method_id: method };
         let checkout = self.service.create_checkout(&caller, command, key.as_deref()).await?;
         Ok(Response::new(answer::checkout(checkout)))
     }
@@ -150,6 +153,34 @@ impl wire::payments_service_server::PaymentsService for Rpc {
         request: Request<wire::GetPaymentReportRequest>,
     ) -> Result<Response<wire::GetPaymentReportResponse>, Status> {
         self.report(request).await
+    }
+
+    async fn list_payment_methods(
+        &self,
+        request: Request<wire::ListPaymentMethodsRequest>,
+    ) -> Result<Response<wire::ListPaymentMethodsResponse>, Status> {
+        self.methods_page(request).await
+    }
+
+    async fn create_payment_method(
+        &self,
+        request: Request<wire::CreatePaymentMethodRequest>,
+    ) -> Result<Response<wire::CreatePaymentMethodResponse>, Status> {
+        self.store_method(request).await
+    }
+
+    async fn update_payment_method(
+        &self,
+        request: Request<wire::UpdatePaymentMethodRequest>,
+    ) -> Result<Response<wire::UpdatePaymentMethodResponse>, Status> {
+        self.change_method(request).await
+    }
+
+    async fn delete_payment_method(
+        &self,
+        request: Request<wire::DeletePaymentMethodRequest>,
+    ) -> Result<Response<wire::DeletePaymentMethodResponse>, Status> {
+        self.remove_method(request).await
     }
 
     async fn get_billing_profile(

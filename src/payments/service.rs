@@ -14,6 +14,7 @@ mod gateway;
 mod inbox;
 mod issuing;
 mod ledger;
+mod methods;
 mod movement;
 mod operations;
 mod profile;
@@ -36,6 +37,7 @@ use crate::audit;
 use crate::base::{Timestamp, World};
 use crate::db::{Batcher, Db, Tx};
 use crate::jobs;
+use crate::keyring::RootKey;
 use crate::mail::Outbox;
 
 pub use checkout::{CreateCheckout, Item};
@@ -44,6 +46,9 @@ pub use documents::{Drawn, MailDocument, Subject};
 pub use drafting::CreateInvoice;
 pub use inbox::{Incoming, Receipt};
 pub use ledger::{Ledger, Options as LedgerOptions, Rebuilt, Standing};
+pub use methods::{
+    CancelToken, ChargeMethod, CreatePaymentMethod, MethodChange, MethodCheckout, SettleCharge,
+};
 pub use operations::{EventFilter, ProviderEventDetail, ProviderStatus, SeenEvent};
 pub use profile::{ProfileChange, UpdateBillingProfile};
 pub use reading::{CurrentSubscription, Cursor, InvoiceWithLines, PaymentFilter, PaymentWithRefunds};
@@ -77,6 +82,8 @@ pub struct Service {
     audit: audit::Log,
     ledger: Ledger,
     throttle: Mutex<Throttle>,
+    /// What wraps the tokens of cards; none when the domain keeps no cards.
+    root: Option<RootKey>,
     /// Where letters go; none when the domain writes none.
     outbox: Option<Outbox>,
     /// How many documents may still be drawn now.
@@ -106,6 +113,7 @@ impl Service {
             audit,
             ledger,
             throttle: Mutex::default(),
+            root: None,
             outbox: None,
             drawing: Arc::new(Semaphore::new(documents::DRAWN_AT_ONCE_MAX)),
             arrivals: Batcher::new(ARRIVALS_MAX),
@@ -122,6 +130,12 @@ impl Service {
     #[must_use]
     pub fn over(self, transport: Arc<dyn Transport>) -> Self {
         Self { transport, ..self }
+    }
+
+    /// The same domain, which keeps cards: their tokens are wrapped with this key.
+    #[must_use]
+    pub fn sealing(self, root: RootKey) -> Self {
+        Self { root: Some(root), ..self }
     }
 
     /// The same domain, which mails invoices and credit notes when they are issued.
@@ -183,6 +197,21 @@ pub fn register(registry: &mut jobs::Registry, service: &Arc<Service>) {
     registry.on::<SettleRefund, _>(move |job, lease| {
         let service = Arc::clone(&settles);
         async move { service.settle_refund(job, lease).await }
+    });
+    let charges = of();
+    registry.on::<ChargeMethod, _>(move |job, lease| {
+        let service = Arc::clone(&charges);
+        async move { service.send_charge(job, lease).await }
+    });
+    let finds = of();
+    registry.on::<SettleCharge, _>(move |job, lease| {
+        let service = Arc::clone(&finds);
+        async move { service.settle_charge(job, lease).await }
+    });
+    let cancels = of();
+    registry.on::<CancelToken, _>(move |job, lease| {
+        let service = Arc::clone(&cancels);
+        async move { service.cancel_token(job, lease).await }
     });
     let mails = of();
     registry.on::<MailDocument, _>(move |job, lease| {

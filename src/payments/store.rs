@@ -10,6 +10,7 @@ pub mod golive;
 pub mod invoice;
 pub mod ledger;
 pub mod listing;
+pub mod method;
 pub mod payment;
 pub mod plan;
 pub mod profile;

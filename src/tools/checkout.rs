@@ -95,6 +95,8 @@ impl Tool for Checkout {
             item: Item::Plan { plan_id, cycle: Some(cycle) },
             return_url: String::new(),
             cancel_url: String::new(),
+            // An agent has nobody's card charged: a person pays.
+            payment_method_id: None,
         };
         let key = RequestKey {
             method: NAME.into(),

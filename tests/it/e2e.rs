@@ -10,6 +10,7 @@ mod chat;
 mod invoices;
 mod limits;
 mod market;
+mod methods;
 mod organizations;
 mod passwords;
 pub mod payments;

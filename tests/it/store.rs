@@ -15,6 +15,7 @@ mod ledger;
 pub mod ledger_chain;
 mod mail;
 mod market;
+pub mod methods;
 pub mod payments;
 mod reconciliation;
 pub mod refunds;

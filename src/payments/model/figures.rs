@@ -14,7 +14,7 @@ use super::transaction::Amounts;
 use crate::base::{Currency, Timestamp};
 
 /// How far South Africa's clocks are ahead of UTC.
-const AHEAD: Duration = Duration::from_secs(2 * 60 * 60);
+pub(super) const AHEAD: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// How long the periods of a report are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

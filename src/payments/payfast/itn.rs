@@ -10,6 +10,8 @@ use super::form::SIGNATURE_FIELD;
 
 /// The largest body that is read, in bytes.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// The field with which a card could be charged.
+pub const TOKEN_FIELD: &str = "token";
 /// The most fields that a body may have. Real ones have about thirty.
 pub const FIELDS_MAX: usize = 256;
 

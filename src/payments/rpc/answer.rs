@@ -5,20 +5,25 @@ use crate::chain::Head;
 use crate::payments::model::period::Cycle;
 use crate::payments::model::refund::Refunded;
 use crate::payments::model::{
-    BillingProfile, Checkout, InvoiceLine, InvoiceStatus, Payment, PaymentStatus, Plan, SubscriptionStatus,
+    BillingProfile, Checkout, FormField, InvoiceLine, InvoiceStatus, Payment, PaymentStatus, Plan,
+    SubscriptionStatus,
 };
 use crate::payments::service::{CurrentSubscription, FaultKind, InvoiceWithLines, Report};
 use crate::proto::capecontrol::payments::v1 as wire;
 use crate::rpc::encode;
 
 pub(super) fn checkout(checkout: Checkout) -> wire::CreateCheckoutResponse {
-    let fields = checkout.fields.into_iter();
     wire::CreateCheckoutResponse {
         payment_id: checkout.payment_id.to_string(),
         invoice_id: checkout.invoice_id.to_string(),
         action_url: checkout.action_url,
-        fields: fields.map(|field| wire::FormField { name: field.name, value: field.value }).collect(),
+        fields: form(checkout.fields),
     }
+}
+
+pub(super) fn form(fields: Vec<FormField>) -> Vec<wire::FormField> {
+    let field = |field: FormField| wire::FormField { name: field.name, value: field.value };
+    fields.into_iter().map(field).collect()
 }
 
 pub(super) fn payment(payment: Payment, refunded: Refunded) -> wire::Payment {

@@ -12,7 +12,7 @@ use crate::payments::address;
 use crate::payments::model::period::Cycle;
 use crate::payments::model::{
     self, BillingProfile, Checkout, FormField, Invoice, InvoiceId, InvoiceLine, InvoiceOrigin, InvoiceStatus,
-    PLAN_ID_CHARS_MAX, Payment, PaymentId, PaymentStatus, Plan, Provider, VAT_PERCENT,
+    PLAN_ID_CHARS_MAX, Payment, PaymentId, PaymentMethodId, PaymentStatus, Plan, Provider, VAT_PERCENT,
 };
 use crate::payments::payfast::form::{AMOUNT_MINOR_MIN, Builder, SIGNATURE_FIELD};
 use crate::payments::store;
@@ -55,6 +55,8 @@ pub struct CreateCheckout {
     pub return_url: String,
     /// Where the buyer goes after giving up; home when empty.
     pub cancel_url: String,
+    /// The stored card that is charged now; the buyer pays on the provider's page when there is none.
+    pub payment_method_id: Option<PaymentMethodId>,
 }
 
 impl Service {
@@ -74,12 +76,12 @@ impl Service {
         };
         let organization_id = access::resolve_billing(&mut tx, caller, named).await?;
         self.must_be_open(&mut tx).await?;
-        let urls = self.buyer_urls(&command);
+        let urls = self.buyer_urls(&command.return_url, &command.cancel_url);
         let (plan_id, cycle) = match &command.item {
             Item::Plan { plan_id, cycle } => (plan_id, *cycle),
             Item::Invoice(invoice) => {
-                let (payment, checkout) =
-                    self.go_on(&mut tx, caller, organization_id, *invoice, urls).await?;
+                let begun = self.go_on(&mut tx, caller, organization_id, *invoice, urls).await?;
+                let (payment, checkout) = self.pay_with(&mut tx, begun, command.payment_method_id).await?;
                 // Even if nothing changed, somebody was given a signed form.
                 let entry = started(caller, organization_id, payment.id).changed(&(), &payment);
                 self.audit.record(&mut tx, entry).await?;
@@ -98,11 +100,25 @@ impl Service {
         let subject =
             Subject { name: format!("CapeControl {}", order.plan.name), description: order.description() };
         let checkout = self.checkout(&subject, &order.urls, &payment, &profile)?;
+        let begun = (payment, checkout);
+        let (payment, checkout) = self.pay_with(&mut tx, begun, command.payment_method_id).await?;
         let entry = started(caller, organization_id, payment.id).changed(&(), &payment);
         self.audit.record(&mut tx, entry).await?;
         slot.store(&mut tx, &checkout).await?;
         tx.commit().await?;
         Ok(checkout)
+    }
+
+    /// Has a stored card charged when one is named: then there is nothing to be posted.
+    async fn pay_with(
+        &self,
+        tx: &mut Tx,
+        (payment, checkout): (Payment, Checkout),
+        method: Option<PaymentMethodId>,
+    ) -> Result<(Payment, Checkout), Error> {
+        let Some(method) = method else { return Ok((payment, checkout)) };
+        let payment = self.charge_method(tx, &payment, method).await?;
+        Ok((payment, Checkout { action_url: String::new(), fields: Vec::new(), ..checkout }))
     }
 
     /// The form for an invoice that is open: of the attempt that is alive, whoever started it, or of a new one.
@@ -143,7 +159,12 @@ impl Service {
     }
 
     /// What the buyer reads on the provider's page about an invoice.
-    async fn subject(&self, tx: &mut Tx, invoice: &Invoice, payment: &Payment) -> Result<Subject, Error> {
+    pub(super) async fn subject(
+        &self,
+        tx: &mut Tx,
+        invoice: &Invoice,
+        payment: &Payment,
+    ) -> Result<Subject, Error> {
         let lines = store::invoice::lines(tx, invoice.organization_id, [invoice.id]).await?;
         let description = lines.into_iter().next().map(|line| line.description).unwrap_or_default();
         let what = match (&payment.plan_id, &invoice.number) {
@@ -214,10 +235,10 @@ impl Service {
         }
     }
 
-    fn buyer_urls(&self, command: &CreateCheckout) -> (BuyerUrls, Violations) {
+    pub(super) fn buyer_urls(&self, return_url: &str, cancel_url: &str) -> (BuyerUrls, Violations) {
         let mut violations = Violations::new();
-        let return_url = self.buyer_url(&mut violations, "return_url", &command.return_url);
-        let cancel_url = self.buyer_url(&mut violations, "cancel_url", &command.cancel_url);
+        let return_url = self.buyer_url(&mut violations, "return_url", return_url);
+        let cancel_url = self.buyer_url(&mut violations, "cancel_url", cancel_url);
         (BuyerUrls { return_url, cancel_url }, violations)
     }
 
@@ -302,26 +323,38 @@ impl Service {
         payment: &Payment,
         profile: &BillingProfile,
     ) -> Result<Checkout, Error> {
-        let form = Builder::new(&self.options.merchant_id, &self.options.merchant_key)
+        let subject = subject.clipped();
+        let form = self
+            .form(urls, profile, &payment.id.to_string())
+            .amount(Money::new(payment.amount_minor, payment.currency))
+            .put("item_name", &subject.name)
+            .offer("item_description", &subject.description);
+        Ok(Checkout {
+            payment_id: payment.id,
+            invoice_id: payment.invoice_id,
+            action_url: self.options.process_url(),
+            fields: self.signed(form)?,
+        })
+    }
+
+    /// A form with what every one has: who sells, where the buyer goes afterwards, who that is, and our reference.
+    pub(super) fn form(&self, urls: &BuyerUrls, profile: &BillingProfile, reference: &str) -> Builder {
+        Builder::new(&self.options.merchant_id, &self.options.merchant_key)
             .put("return_url", &urls.return_url)
             .put("cancel_url", &urls.cancel_url)
             .put("notify_url", &self.options.notify_url())
             // The buyer can type them where PayFast would not take ours.
             .offer("name_first", &clipped(&profile.name, BUYER_CHARS_MAX))
             .offer("email_address", &profile.email)
-            .put("m_payment_id", &payment.id.to_string())
-            .amount(Money::new(payment.amount_minor, payment.currency))
-            .put("item_name", &clipped(&subject.name, ITEM_NAME_CHARS_MAX))
-            .offer("item_description", &clipped(&subject.description, ITEM_DESCRIPTION_CHARS_MAX));
+            .put("m_payment_id", reference)
+    }
+
+    /// The fields of a form in PayFast's order, the signature last.
+    pub(super) fn signed(&self, form: Builder) -> Result<Vec<FormField>, Error> {
         let signed = form.finish(self.options.passphrase()).map_err(Error::internal)?;
         let signature = (SIGNATURE_FIELD.to_owned(), signed.signature);
         let fields = signed.fields.into_iter().chain([signature]);
-        Ok(Checkout {
-            payment_id: payment.id,
-            invoice_id: payment.invoice_id,
-            action_url: self.options.process_url(),
-            fields: fields.map(|(name, value)| FormField { name, value }).collect(),
-        })
+        Ok(fields.map(|(name, value)| FormField { name, value }).collect())
     }
 }
 
@@ -334,9 +367,19 @@ fn clipped(text: &str, chars_max: usize) -> String {
 }
 
 /// What the buyer reads on the provider's page.
-struct Subject {
-    name: String,
-    description: String,
+pub(super) struct Subject {
+    pub(super) name: String,
+    pub(super) description: String,
+}
+
+impl Subject {
+    /// As much of it as PayFast takes.
+    pub(super) fn clipped(&self) -> Self {
+        Self {
+            name: clipped(&self.name, ITEM_NAME_CHARS_MAX),
+            description: clipped(&self.description, ITEM_DESCRIPTION_CHARS_MAX),
+        }
+    }
 }
 
 /// A wish that was checked.
@@ -348,7 +391,7 @@ struct Order {
 }
 
 /// Where the buyer's browser goes afterwards.
-struct BuyerUrls {
+pub(super) struct BuyerUrls {
     return_url: String,
     cancel_url: String,
 }

@@ -6,6 +6,7 @@ use crate::base::{Currency, Money, OrganizationId, Violations, text};
 use crate::db::{Scope, Tx};
 use crate::idempotency::RequestKey;
 use crate::payments::Error;
+use crate::payments::model::card;
 use crate::payments::model::credit_note::{self, Credit, REASON_CHARS_MAX, Uncreditable};
 use crate::payments::model::ledger::{self, Account, Kind};
 use crate::payments::model::{CreditNote, CreditNoteId, Invoice, InvoiceId, InvoiceStatus, RefundId};
@@ -205,6 +206,7 @@ fn checked(mut command: CreateCreditNote) -> Result<CreateCreditNote, Violations
         v.check(amount.currency == Currency::Zar, "amount", "must be in ZAR");
         v.check(amount.minor > 0, "amount", "must be above zero");
     }
+    card::refuse_number(&mut v, "reason", &command.reason);
     command.reason = text::line(&mut v, "reason", &command.reason, REASON_CHARS_MAX);
     v.finish().map(|()| command)
 }

@@ -10,7 +10,9 @@ use crate::payments::model::draft::{
     DESCRIPTION_CHARS_MAX, DraftLine, LINES_MAX, QUANTITY_MAX, Sums, TOTAL_MINOR_MAX, TaxRate,
     UNIT_MINOR_MAX, sums,
 };
-use crate::payments::model::{BillingProfile, Invoice, InvoiceId, InvoiceLine, InvoiceOrigin, InvoiceStatus};
+use crate::payments::model::{
+    BillingProfile, Invoice, InvoiceId, InvoiceLine, InvoiceOrigin, InvoiceStatus, card,
+};
 use crate::payments::store;
 
 use super::reading::{InvoiceWithLines, LOCATE, administrator};
@@ -213,6 +215,7 @@ fn checked(mut command: CreateInvoice, now: Timestamp) -> Result<(CreateInvoice,
 
 fn check_line(v: &mut Violations, index: usize, line: &mut DraftLine) {
     let field = |name: &str| format!("lines[{index}].{name}");
+    card::refuse_number(v, &field("description"), &line.description);
     line.description = text::line(v, &field("description"), &line.description, DESCRIPTION_CHARS_MAX);
     let quantity = (1..=QUANTITY_MAX).contains(&line.quantity);
     v.check(quantity, field("quantity"), format!("must be between 1 and {QUANTITY_MAX}"));

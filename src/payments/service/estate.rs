@@ -1,4 +1,5 @@
-//! What keeps an organisation from being closed: money that it owes, or has paid in advance.
+//! What keeps an organisation from being closed: money that it owes, or has paid in advance, and cards that could still
+//! be charged.
 
 use async_trait::async_trait;
 
@@ -24,7 +25,11 @@ impl Estate for Service {
         if bought.is_some_and(|bought| bought.status(now) == SubscriptionStatus::Active) {
             return Ok(Some("a running subscription"));
         }
-        let open = store::invoice::has_open(tx, organization).await?;
-        Ok(open.then_some("an open invoice"))
+        if store::invoice::has_open(tx, organization).await? {
+            return Ok(Some("an open invoice"));
+        }
+        // Nobody could have it forgotten afterwards.
+        let card = store::method::has_confirmed(tx, organization).await?;
+        Ok(card.then_some("a stored payment method"))
     }
 }

@@ -13,11 +13,12 @@ use sha2::{Digest as _, Sha256};
 use crate::base::Timestamp;
 use crate::db::{Scope, Tx};
 use crate::jobs;
+use crate::keyring;
 use crate::payments::Error;
 use crate::payments::crash::CrashPoint;
-use crate::payments::model::{AlarmKind, EventId};
+use crate::payments::model::{AlarmKind, EventId, EventStatus};
 use crate::payments::payfast::api::history::Row;
-use crate::payments::payfast::itn::Itn;
+use crate::payments::payfast::itn::{Itn, TOKEN_FIELD};
 use crate::payments::store::alarm::Alarm;
 use crate::payments::store::event::{self, Arrival};
 use crate::payments::store::quarantine::{self, Suspect};
@@ -83,7 +84,8 @@ impl Service {
         }
         let reason = match Itn::parse(&incoming.body) {
             Ok(itn) if itn.signature_holds(self.options.passphrase()) => {
-                let arrival = Arc::new(arrival(self.world.id(), self.envelope(incoming), &itn));
+                let arrival = self.arrival(self.world.id(), self.envelope(incoming), &itn)?;
+                let arrival = Arc::new(arrival);
                 let store = |arrivals| self.store_events(arrivals);
                 let receipt = self.arrivals.run(Signed { arrival, listed }, store).await?;
                 self.crash.reach(CrashPoint::EventStored).await;
@@ -96,6 +98,37 @@ impl Service {
         let receipt = self.quarantine(&mut tx, incoming, listed, &reason).await?;
         tx.commit().await?;
         Ok(receipt)
+    }
+
+    /// What is stored of a notification: its bytes as they came; wrapped when there is a token in them with which a
+    /// card could be charged.
+    pub(super) fn arrival(&self, id: EventId, envelope: Envelope, itn: &Itn) -> Result<Arrival, Error> {
+        let arrival = arrival(id, envelope, itn);
+        let carries = itn.get(TOKEN_FIELD).is_some_and(|token| !token.is_empty());
+        let Some(root) = self.root.as_ref().filter(|_| carries) else { return Ok(arrival) };
+        let body = root.seal(&self.world, &purpose(id), &arrival.body).map_err(Error::internal)?;
+        Ok(Arrival { body, sealed: true, ..arrival })
+    }
+
+    /// A stored notification as it came, and where it stands.
+    ///
+    /// # Errors
+    /// What the database refuses, or that it does not open.
+    pub async fn notification(&self, id: EventId) -> Result<Option<(Vec<u8>, EventStatus)>, Error> {
+        let mut conn = self.db.conn(Scope::System("payments.notification")).await?;
+        let stored = event::body(&mut conn, id).await?;
+        drop(conn);
+        let open = |(body, sealed, status)| Ok((self.opened(id, body, sealed)?, status));
+        stored.map(open).transpose()
+    }
+
+    /// The bytes of a stored notification as they came.
+    pub(super) fn opened(&self, id: EventId, body: Vec<u8>, sealed: bool) -> Result<Vec<u8>, Error> {
+        if !sealed {
+            return Ok(body);
+        }
+        let root = self.root.as_ref().ok_or_else(|| Error::internal(keyring::Error))?;
+        Ok(root.open(&purpose(id), &body).map_err(Error::internal)?.expose().clone())
     }
 
     fn envelope(&self, incoming: Incoming) -> Envelope {
@@ -181,7 +214,12 @@ pub(super) struct Envelope {
     pub(super) at: Timestamp,
 }
 
-pub(super) fn arrival(id: EventId, envelope: Envelope, itn: &Itn) -> Arrival {
+/// What the bytes of a notification are wrapped for.
+fn purpose(id: EventId) -> String {
+    format!("notification:{id}")
+}
+
+fn arrival(id: EventId, envelope: Envelope, itn: &Itn) -> Arrival {
     let word = |name: &str| -> String {
         let value = String::from_utf8_lossy(itn.get(name).unwrap_or_default());
         // PostgreSQL stores no NUL in a text; the bytes themselves are kept beside.
@@ -191,6 +229,7 @@ pub(super) fn arrival(id: EventId, envelope: Envelope, itn: &Itn) -> Arrival {
         id,
         body_hash: Sha256::digest(&envelope.body).to_vec(),
         body: envelope.body,
+        sealed: false,
         peer: envelope.peer,
         headers: envelope.headers,
         payment_status: word("payment_status"),
@@ -206,6 +245,8 @@ pub(super) fn row_arrival(id: EventId, row: &Row, at: Timestamp) -> Arrival {
     Arrival {
         id,
         body: row.csv.clone(),
+        // No token is in it with which a card could be charged.
+        sealed: false,
         body_hash: Sha256::digest(&row.csv).to_vec(),
         peer: String::new(),
         headers: headers_json(&[]),

@@ -13,14 +13,14 @@ use crate::idempotency::{self, Claim, RequestKey};
 use crate::jobs;
 use crate::payments::Error;
 use crate::payments::model::{EventId, EventStatus, ProviderEvent, RefundStatus};
-use crate::payments::payfast::itn::Itn;
+use crate::payments::payfast::itn::{Itn, TOKEN_FIELD};
 use crate::payments::store;
 use crate::payments::store::alarm::Raised;
 use crate::payments::store::answer::Summary;
 use crate::payments::store::event::Wanted;
 use crate::payments::store::quarantine::Kept;
 
-use super::inbox::{Envelope, arrival};
+use super::inbox::Envelope;
 use super::reading::{Cursor, administrator};
 use super::{ApplyEvent, Service};
 
@@ -32,8 +32,6 @@ const ALARM_AGE_MAX: Duration = Duration::from_hours(30 * 24);
 const ANSWERS_MAX: i64 = 10;
 /// What stands for a token in a body that is shown.
 const LEFT_OUT: &str = "(left out)";
-/// The field of a notification with which a card could be charged.
-const TOKEN_FIELD: &str = "token";
 
 const SCOPE: Scope = Scope::System("payments.operations");
 
@@ -154,7 +152,8 @@ impl Service {
         if let Some(event) = store::event::get(&mut conn, id).await? {
             let stored = store::event::stored(&mut conn, id).await?.ok_or(Error::EventNotFound)?;
             let seen = SeenEvent::Signed(event);
-            return Ok(self.detail(seen, &stored.body, &stored.headers, stored.last_received_at));
+            let body = self.opened(id, stored.body, stored.sealed)?;
+            return Ok(self.detail(seen, &body, &stored.headers, stored.last_received_at));
         }
         let kept = store::quarantine::get(&mut conn, Id::from_uuid(id.uuid())).await?;
         let kept = kept.ok_or(Error::EventNotFound)?;
@@ -229,7 +228,7 @@ impl Service {
         }
         let hash = Sha256::digest(&kept.body);
         let Kept { body, peer, headers, received_at: at, .. } = kept;
-        let arrival = arrival(id, Envelope { body, peer, headers, at }, &itn);
+        let arrival = self.arrival(id, Envelope { body, peer, headers, at }, &itn)?;
         store::event::insert(tx, &[(&arrival, 1)]).await?;
         Ok(store::event::id_of(tx, &hash).await?)
     }

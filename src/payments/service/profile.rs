@@ -6,7 +6,7 @@ use crate::base::{OrganizationId, Timestamp, Violations, text};
 use crate::db::Scope;
 use crate::idempotency::{self, Claim, RequestKey};
 use crate::payments::Error;
-use crate::payments::model::BillingProfile;
+use crate::payments::model::{BillingProfile, card};
 use crate::payments::store;
 
 use super::Service;
@@ -116,6 +116,15 @@ fn empty(organization_id: OrganizationId) -> BillingProfile {
 
 fn checked(change: ProfileChange) -> Result<ProfileChange, Violations> {
     let mut v = Violations::new();
+    let typed = [
+        ("billing_profile.name", &change.name),
+        ("billing_profile.email", &change.email),
+        ("billing_profile.vat_number", &change.vat_number),
+        ("billing_profile.address", &change.address),
+    ];
+    for (field, text) in typed {
+        card::refuse_number(&mut v, field, text.as_deref().unwrap_or_default());
+    }
     let change = ProfileChange {
         name: change
             .name

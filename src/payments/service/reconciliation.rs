@@ -30,8 +30,8 @@ use crate::payments::model::{AlarmKind, EventId, EventStatus, Provider, RefundId
 use crate::payments::payfast::api::history::Row;
 use crate::payments::store;
 use crate::payments::store::alarm::Alarm;
-use crate::payments::store::event::Arrival;
 
+use super::inbox::row_arrival;
 use super::reading::administrator;
 use super::settlement::Outcome;
 use super::{Service, window};
@@ -325,7 +325,7 @@ impl Service {
         how: Repair,
     ) -> Result<(), Stopped> {
         let mut tx = self.db.begin(SCOPE).await?;
-        let arrival = self.arrival(row);
+        let arrival = row_arrival(self.world.id(), row, self.world.now());
         let (event, mut status, mut detail) = store::event::insert_row(&mut tx, &arrival).await?;
         // What another run, or a notification, was quicker with is there already.
         let fresh = status == EventStatus::Received;
@@ -390,10 +390,6 @@ impl Service {
             }
             (false, _) => Outcome::new(EventStatus::Ignored, "this effect has happened already"),
         })
-    }
-
-    fn arrival(&self, row: &Row) -> Arrival {
-        super::inbox::row_arrival(self.world.id(), row, self.world.now())
     }
 
     fn left(

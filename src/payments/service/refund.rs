@@ -17,6 +17,7 @@ use crate::idempotency::{self, Claim, RequestKey};
 use crate::jobs;
 use crate::payments::Error;
 use crate::payments::crash::CrashPoint;
+use crate::payments::model::card;
 use crate::payments::model::refund::{REASON_CHARS_MAX, REASON_CHARS_MIN, proposable};
 use crate::payments::model::{
     EventId, PaymentId, Receipt, Refund, RefundDestination, RefundId, RefundStatus,
@@ -25,6 +26,8 @@ use crate::payments::store;
 
 use super::Service;
 use super::reading::{Cursor, administrator};
+
+pub(super) use sending::is_temporary;
 
 pub use sending::SendRefund;
 pub use settling::SettleRefund;
@@ -88,6 +91,7 @@ impl Service {
     ) -> Result<Refund, Error> {
         let maker_id = person(caller)?;
         let mut violations = Violations::new();
+        card::refuse_number(&mut violations, "reason", &command.reason);
         let reason = text::line(&mut violations, "reason", &command.reason, REASON_CHARS_MAX);
         let long = reason.chars().count() >= REASON_CHARS_MIN;
         violations.check(long, "reason", format!("must have at least {REASON_CHARS_MIN} characters"));
@@ -128,6 +132,7 @@ impl Service {
     ) -> Result<Refund, Error> {
         let checker_id = person(caller)?;
         let mut violations = Violations::new();
+        card::refuse_number(&mut violations, "note", &command.note);
         let note = text::optional_line(&mut violations, "note", &command.note, NOTE_CHARS_MAX);
         violations.check(command.approved || !note.is_empty(), "note", "must say why it is rejected");
         violations.finish()?;

@@ -59,7 +59,7 @@ impl Outcome {
     }
 }
 
-const PURPOSE: &str = "payments.apply_event";
+pub(super) const PURPOSE: &str = "payments.apply_event";
 const SCOPE: Scope = Scope::System(PURPOSE);
 
 impl Service {
@@ -68,11 +68,11 @@ impl Service {
     /// # Errors
     /// When it has to be tried again, or can never succeed.
     pub async fn apply_event(&self, job: ApplyEvent, lease: Lease) -> Result<(), Failure> {
-        let (event, source) = {
+        let source = {
             let mut conn = self.db.conn(SCOPE).await?;
-            let source = store::event::source(&mut conn, job.event_id).await?;
-            (store::event::body(&mut conn, job.event_id).await?, source)
+            store::event::source(&mut conn, job.event_id).await?
         };
+        let event = self.notification(job.event_id).await?;
         let Some((body, status)) = event else { return Err(Failure::dead("there is no such event")) };
         if status != EventStatus::Received {
             return Ok(());
@@ -105,7 +105,7 @@ impl Service {
                 let outcome = disowned(&facts);
                 self.conclude(job.event_id, lease, outcome).await
             }
-            Confirmation::Valid => self.take_effect(job.event_id, lease, &facts).await,
+            Confirmation::Valid => self.take_effect(job.event_id, lease, &itn, &facts).await,
         }
     }
 
@@ -119,11 +119,24 @@ impl Service {
     }
 
     /// Has the effect, decides the event and ends the job: all of it or nothing.
-    async fn take_effect(&self, event: EventId, lease: Lease, facts: &Facts) -> Result<(), Failure> {
+    async fn take_effect(
+        &self,
+        event: EventId,
+        lease: Lease,
+        itn: &Itn,
+        facts: &Facts,
+    ) -> Result<(), Failure> {
         let mut tx = self.db.begin(SCOPE).await?;
         let outcome = match &facts.status {
             Said::Complete | Said::Cancelled | Said::Failed | Said::Pending => {
-                self.once(&mut tx, event, facts).await?
+                // A form that stores a card moves no money, and its token is only in the notification.
+                let moves_nothing = facts.gross_minor.unwrap_or(0) == 0;
+                let about_card =
+                    if moves_nothing { self.about_method(&mut tx, event, itn, facts).await? } else { None };
+                match about_card {
+                    Some(outcome) => outcome,
+                    None => self.once(&mut tx, event, facts).await?,
+                }
             }
             Said::Unknown(word) => {
                 let detail = format!("the status {word:?} is unknown");
@@ -525,7 +538,7 @@ fn found(held: Receipt, payment: &Payment) -> Receipt {
 
 /// What makes an effect one: the provider's id and word. All but a completion may come without the provider's id; then
 /// ours stands for it.
-fn effect_key(facts: &Facts) -> (String, &'static str) {
+pub(super) fn effect_key(facts: &Facts) -> (String, &'static str) {
     let word = match facts.status {
         Said::Cancelled => "CANCELLED",
         Said::Failed => "FAILED",
@@ -546,7 +559,7 @@ fn disowned(facts: &Facts) -> Outcome {
     ))
 }
 
-fn alarm(kind: AlarmKind, facts: &Facts, payment: Option<&Payment>, detail: &str) -> Alarm {
+pub(super) fn alarm(kind: AlarmKind, facts: &Facts, payment: Option<&Payment>, detail: &str) -> Alarm {
     let subject = facts.provider_payment.clone().or_else(|| facts.payment.clone()).unwrap_or_default();
     Alarm {
         kind,

@@ -9,9 +9,11 @@ use crate::payments::model::{EventId, EventSource, EventStatus, Provider, Provid
 pub struct Arrival {
     /// Its id, should it be new.
     pub id: EventId,
-    /// The bytes.
+    /// The bytes; wrapped, when `sealed`.
     pub body: Vec<u8>,
-    /// Their SHA-256.
+    /// Whether they are wrapped by the root key.
+    pub sealed: bool,
+    /// Their SHA-256, as they came.
     pub body_hash: Vec<u8>,
     /// The address that it came from.
     pub peer: String,
@@ -35,8 +37,8 @@ pub struct Arrival {
 pub async fn insert(tx: &mut Tx, arrivals: &[(&Arrival, i64)]) -> Result<Vec<EventId>, db::Error> {
     let rows: Vec<(EventId,)> = tx
         .sql(
-            "INSERT INTO provider_events (id, provider, body, body_hash, peer, headers, status, detail, payment_status,
-                    provider_payment_id, payment_reference, deliveries, received_at, last_received_at)
+            "INSERT INTO provider_events (id, provider, body, sealed, body_hash, peer, headers, status, detail,
+                    payment_status, provider_payment_id, payment_reference, deliveries, received_at, last_received_at)
              VALUES $rows
              ON CONFLICT (provider, body_hash) DO UPDATE
                 SET deliveries = provider_events.deliveries + excluded.deliveries,
@@ -48,6 +50,7 @@ pub async fn insert(tx: &mut Tx, arrivals: &[(&Arrival, i64)]) -> Result<Vec<Eve
                 .bind(arrival.id)
                 .bind(Provider::Payfast)
                 .bind(arrival.body.clone())
+                .bind(arrival.sealed)
                 .bind(arrival.body_hash.clone())
                 .bind(arrival.peer.clone())
                 .bind(arrival.headers.clone())
@@ -106,12 +109,15 @@ pub async fn source(conn: &mut impl Conn, id: EventId) -> Result<Option<EventSou
     Ok(found.map(|(source,)| source))
 }
 
-/// The bytes of a notification and where it stands.
+/// The bytes of a notification, whether they are wrapped, and where it stands.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn body(conn: &mut impl Conn, id: EventId) -> Result<Option<(Vec<u8>, EventStatus)>, db::Error> {
-    conn.sql("SELECT body, status FROM provider_events WHERE id = $1").bind(id).optional().await
+pub async fn body(
+    conn: &mut impl Conn,
+    id: EventId,
+) -> Result<Option<(Vec<u8>, bool, EventStatus)>, db::Error> {
+    conn.sql("SELECT body, sealed, status FROM provider_events WHERE id = $1").bind(id).optional().await
 }
 
 /// Decides a notification, once. False when it was decided before.
@@ -171,8 +177,10 @@ pub struct Stored {
     pub id: EventId,
     /// Where it stands.
     pub status: EventStatus,
-    /// The bytes.
+    /// The bytes; wrapped, when `sealed`.
     pub body: Vec<u8>,
+    /// Whether they are wrapped by the root key.
+    pub sealed: bool,
     /// The headers that may matter, as JSON.
     pub headers: String,
     /// When the same bytes came last.
@@ -184,7 +192,7 @@ pub struct Stored {
 /// # Errors
 /// What the database refuses.
 pub async fn stored(conn: &mut impl Conn, id: EventId) -> Result<Option<Stored>, db::Error> {
-    conn.sql("SELECT id, status, body, headers, last_received_at FROM provider_events WHERE id = $1")
+    conn.sql("SELECT id, status, body, sealed, headers, last_received_at FROM provider_events WHERE id = $1")
         .bind(id)
         .optional()
         .await

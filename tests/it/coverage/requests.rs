@@ -31,6 +31,7 @@ use capecontrol::rpc::encode;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
+use crate::store::methods::{set_up, token};
 use crate::store::payments::{itn, post};
 use crate::store::refunds::{promote, wish};
 use crate::support::app::PASSWORD;
@@ -81,6 +82,8 @@ pub struct Party {
     pub refund_id: String,
     /// Something in which PayFast's history and the books differ.
     pub difference_id: String,
+    /// Of a card that is stored.
+    pub payment_method_id: String,
 }
 
 impl Party {
@@ -115,6 +118,7 @@ impl Party {
             provider_event_id: String::new(),
             refund_id: String::new(),
             difference_id: difference(t).await,
+            payment_method_id: String::new(),
         };
         party.verify_token = party.link(t, LinkPurpose::VerifyEmail).await;
         party.reset_token = party.link(t, LinkPurpose::ResetPassword).await;
@@ -137,6 +141,7 @@ impl Party {
         party.found_a_team(t, name).await;
         party.get_programs(t, name).await;
         party.pay(t, name).await;
+        party.store_a_card(t, name).await;
         party
     }
 
@@ -161,6 +166,19 @@ impl Party {
         let maker = promote(&t.db, &t.world, account, personal).await;
         let wish = wish(self.paid_payment_id.parse().unwrap(), Some(100));
         self.refund_id = service.refund_payment(&maker, wish, None).await.unwrap().id.to_string();
+    }
+
+    /// Two cards, so that a list has more than a page; the provider keeps one.
+    async fn store_a_card(&mut self, t: &App, name: &str) {
+        let mut payments = self.person.payments();
+        for _ in 0..2 {
+            let begun =
+                payments.create_payment_method(create_payment_method(self)).await.unwrap().into_inner();
+            self.payment_method_id = begun.payment_method.unwrap().id;
+        }
+        let id = self.payment_method_id.parse().unwrap();
+        post(&t.node.payments, set_up(id, &format!("{name}-card"), &token(1))).await;
+        t.run_jobs().await;
     }
 
     /// Has the platform's staff write two invoices, issue one, and take something off it, twice.
@@ -674,6 +692,31 @@ pub const REQUESTS: &[Request] = &[
         let item = payments::create_checkout_request::Item::InvoiceId(p.invoice_id.clone());
         payments::CreateCheckoutRequest { item: Some(item), ..create_checkout(p) }.encode_to_vec()
     }),
+    ("/capecontrol.payments.v1.PaymentsService/CreatePaymentMethod", |p| {
+        create_payment_method(p).encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/DeletePaymentMethod", |p| {
+        let payment_method_id = p.payment_method_id.clone();
+        payments::DeletePaymentMethodRequest { payment_method_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/ListPaymentMethods", |p| {
+        let organization_id = p.organization_id.clone();
+        payments::ListPaymentMethodsRequest { organization_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.payments.v1.PaymentsService/UpdatePaymentMethod", |p| {
+        let payment_method = payments::PaymentMethod {
+            display_name: "Own card".to_owned(),
+            is_default: true,
+            expiry: Some(payments::CardExpiry { year: 2030, month: 4 }),
+            ..Default::default()
+        };
+        payments::UpdatePaymentMethodRequest {
+            payment_method_id: p.payment_method_id.clone(),
+            payment_method: Some(payment_method),
+            ..Default::default()
+        }
+        .encode_to_vec()
+    }),
     ("/capecontrol.payments.v1.PaymentsService/GetBillingProfile", |p| {
         payments::GetBillingProfileRequest { organization_id: p.organization_id.clone() }.encode_to_vec()
     }),
@@ -809,6 +852,17 @@ fn rand(units: i64) -> capecontrol::proto::google::r#type::Money {
     capecontrol::rpc::encode::money(Money::new(units * 100, Currency::Zar))
 }
 
+fn create_payment_method(party: &Party) -> payments::CreatePaymentMethodRequest {
+    payments::CreatePaymentMethodRequest {
+        organization_id: party.organization_id.clone(),
+        display_name: "Company card".to_owned(),
+        expiry: Some(payments::CardExpiry { year: 2029, month: 12 }),
+        return_url: "https://app.example.com/stored".to_owned(),
+        cancel_url: "https://app.example.com/cancelled".to_owned(),
+        ..Default::default()
+    }
+}
+
 fn create_checkout(party: &Party) -> payments::CreateCheckoutRequest {
     let plan = payments::PlanItem {
         plan_id: "pro".to_owned(),
@@ -819,6 +873,7 @@ fn create_checkout(party: &Party) -> payments::CreateCheckoutRequest {
         item: Some(payments::create_checkout_request::Item::Plan(plan)),
         return_url: "https://app.example.com/paid".to_owned(),
         cancel_url: "https://app.example.com/cancelled".to_owned(),
+        payment_method_id: party.payment_method_id.clone(),
         ..Default::default()
     }
 }

@@ -24,6 +24,8 @@ const TOLD: &[(&str, &str)] = &[
     ("capecontrol.auth.v1.Account", "personal_organization_id"),
     ("capecontrol.auth.v1.Organization", "id"),
     ("capecontrol.payments.v1.BillingProfile", "organization_id"),
+    ("capecontrol.payments.v1.PaymentMethod", "id"),
+    ("capecontrol.payments.v1.PaymentMethod", "organization_id"),
 ];
 
 /// Methods of which nobody gets a second page here, with the reason.

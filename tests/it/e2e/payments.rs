@@ -117,7 +117,7 @@ fn itn(payment_id: &str, provider_id: &str, status: &str, amount: &str) -> Vec<u
     signed_body(&pairs, options.passphrase())
 }
 
-async fn post_itn(t: &App, body: Vec<u8>) -> (u16, String) {
+pub async fn post_itn(t: &App, body: Vec<u8>) -> (u16, String) {
     let answer = t.http.post(format!("{}/payfast/itn", t.url)).body(body).send().await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())
 }

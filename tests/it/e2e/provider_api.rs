@@ -34,7 +34,7 @@ use crate::support::{START, Start, on_both};
 const TODAY: Date = date!(2026 - 11 - 20);
 
 /// A platform that waits a second for the API, so that a test need not wait for sixty.
-struct Impatient(App);
+pub struct Impatient(pub App);
 
 impl Start for Impatient {
     async fn start(engine: Engine) -> Self {
@@ -88,7 +88,7 @@ async fn token(t: &App) -> String {
 }
 
 /// Has whatever comes next meet these faults, one after another.
-async fn meet(t: &App, first: Value) {
+pub async fn meet(t: &App, first: Value) {
     let plan = json!({
         "seed": 1, "first": first, "slow_seconds": 60, "late_seconds": 500, "confirmation_failures": 2
     });
@@ -153,10 +153,9 @@ fn refused<T: std::fmt::Debug>(outcome: Outcome<T>) -> (RefusalKind, Option<Stri
 async fn notifications(t: &App, reference: &str) -> Vec<Itn> {
     let mut found = Vec::new();
     let stored = events(&t.admin().await).await;
-    let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
     for event in stored {
         let id = event.id.parse().unwrap();
-        let (body, _) = store::event::body(&mut conn, id).await.unwrap().unwrap();
+        let (body, _) = t.node.payments.notification(id).await.unwrap().unwrap();
         let itn = Itn::parse(&body).unwrap();
         if itn.text("m_payment_id") == Some(reference) {
             found.push(itn);
@@ -221,7 +220,7 @@ on_both! {
             let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
             store::answer::newest_about(&mut conn, subject, 10).await.unwrap()
         };
-        let kept = about(&token).await;
+        let kept = about(Call::fetch(&token).unwrap().subject()).await;
         let [kept] = kept.as_slice() else { panic!("{kept:?}") };
         assert_eq!((kept.purpose.as_str(), kept.status, &kept.detail), ("test.charge", Some(200), &None));
         assert_eq!(kept.parameters.0["m_payment_id"], "attempt-1");
@@ -234,7 +233,8 @@ on_both! {
         assert_eq!(t.node.payments.prune_answers(10).await.unwrap(), 0);
         t.advance(Duration::from_hours(48));
         assert_eq!(t.node.payments.prune_answers(10).await.unwrap(), 1);
-        assert_eq!((about(&token).await.len(), about(&charged.provider_payment_id).await.len()), (0, 1));
+        let of_token = about(Call::fetch(&token).unwrap().subject()).await.len();
+        assert_eq!((of_token, about(&charged.provider_payment_id).await.len()), (0, 1));
     }
 
     async fn a_charge_that_was_not_answered_is_found_or_is_not(t: Impatient) {
@@ -255,7 +255,7 @@ on_both! {
             assert_eq!(deliveries(&t, reference).await.len(), usize::from(made), "{reference}");
         }
         let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
-        let kept = store::answer::newest_about(&mut conn, &token, 10).await.unwrap();
+        let kept = store::answer::newest_about(&mut conn, Call::fetch(&token).unwrap().subject(), 10).await.unwrap();
         let unanswered: Vec<_> = kept.iter().filter(|answer| answer.detail.is_some()).collect();
         assert_eq!((kept.len(), unanswered.len()), (5, 2));
         assert!(unanswered.iter().all(|answer| answer.answered_at.is_some() && answer.status.is_none()));

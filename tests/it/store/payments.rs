@@ -71,6 +71,7 @@ pub fn wish(plan_id: &str, cycle: Cycle) -> CreateCheckout {
         item: Item::Plan { plan_id: plan_id.to_owned(), cycle: Some(cycle) },
         return_url: String::new(),
         cancel_url: String::new(),
+        payment_method_id: None,
     }
 }
 
@@ -618,6 +619,7 @@ on_both! {
             return_url: "https://evil.example".to_owned(),
             cancel_url: "javascript:alert(1)".to_owned(),
             organization_id: None,
+            payment_method_id: None,
         };
         let error = service.create_checkout(&ada, wrong, None).await.unwrap_err();
         let fields: Vec<_> = error.violations().iter().map(|violation| violation.field.as_str()).collect();

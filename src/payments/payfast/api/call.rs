@@ -8,8 +8,10 @@ mod request;
 use std::fmt;
 
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 use time::Date;
 
+use super::answer::RawAnswer;
 use super::check;
 use crate::base::{Money, Violations};
 use crate::db::words;
@@ -28,6 +30,10 @@ const BRANCH_DIGITS_MAX: usize = 6;
 const BANK_ACCOUNT_DIGITS_MAX: usize = 12;
 /// More cycles than anything has.
 const CYCLES_MAX: u32 = 9_999;
+/// How much of a token's digest is written down. Tokens are random, so that no digest leads back to one.
+const DIGEST_BYTES: usize = 16;
+/// What stands for a token in an answer that is written down.
+const LEFT_OUT: &str = "(left out)";
 /// The most rows of history that PayFast tells at once.
 pub const HISTORY_ROWS_MAX: u32 = 1_000;
 
@@ -252,6 +258,7 @@ pub struct Call {
     method: Method,
     path: String,
     subject: String,
+    token: Option<String>,
     query: Vec<(&'static str, Given)>,
     body: Vec<(&'static str, Given)>,
 }
@@ -331,9 +338,17 @@ impl Call {
         })
     }
 
-    /// Asks how a payment by card stands, by PayFast's id of it or by a token.
+    /// Asks how a payment by card stands, by PayFast's id of it.
     pub fn query(id: &str) -> Result<Self, Violations> {
         Self::payment(Endpoint::Query, Method::Get, "/process/query/", id, |_, _| {})
+    }
+
+    /// Asks how the last payment by a token stands.
+    pub fn query_token(token: &str) -> Result<Self, Violations> {
+        let mut v = Violations::new();
+        let token = check::token(&mut v, token);
+        v.finish()
+            .map(|()| Self::by_token(Endpoint::Query, Method::Get, format!("/process/query/{token}"), token))
     }
 
     /// Asks whether and how a payment can be refunded.
@@ -381,10 +396,21 @@ impl Call {
         self.endpoint
     }
 
-    /// The token or PayFast's id of the payment that it is about; empty when it is about neither.
+    /// What it is about, to be written down: PayFast's id of a payment, or a digest of a token, by which the calls
+    /// about one are found and no card is charged; empty when it is about neither.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.subject
+    }
+
+    /// An answer to it, to be written down: without the token.
+    #[must_use]
+    pub fn told(&self, answer: &RawAnswer) -> RawAnswer {
+        let body = String::from_utf8_lossy(&answer.body);
+        match self.token.as_deref().filter(|token| !token.is_empty() && body.contains(token)) {
+            Some(token) => RawAnswer { body: body.replace(token, LEFT_OUT).into_bytes(), ..answer.clone() },
+            None => answer.clone(),
+        }
     }
 
     /// What was asked, to be written down: no signature, and of a bank account the last digits only.
@@ -402,7 +428,13 @@ impl Call {
     }
 
     fn new(endpoint: Endpoint, method: Method, path: String, subject: String) -> Self {
-        Self { endpoint, method, path, subject, query: Vec::new(), body: Vec::new() }
+        Self { endpoint, method, path, subject, token: None, query: Vec::new(), body: Vec::new() }
+    }
+
+    fn by_token(endpoint: Endpoint, method: Method, path: String, token: String) -> Self {
+        let digest: String =
+            Sha256::digest(&token).iter().take(DIGEST_BYTES).map(|byte| format!("{byte:02x}")).collect();
+        Self { token: Some(token), ..Self::new(endpoint, method, path, format!("token-{digest}")) }
     }
 
     fn subscription(
@@ -417,7 +449,7 @@ impl Call {
             Endpoint::Charge => "adhoc",
             other => other.as_str(),
         };
-        let mut call = Self::new(endpoint, method, format!("/subscriptions/{token}/{action}"), token);
+        let mut call = Self::by_token(endpoint, method, format!("/subscriptions/{token}/{action}"), token);
         fill(&mut call, &mut v);
         v.finish().map(|()| call)
     }

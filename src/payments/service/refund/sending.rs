@@ -239,6 +239,6 @@ fn judged(refund: &Refund, terms: &Terms) -> Readiness {
 }
 
 /// Refusals that are not about the refund: every call would be refused so.
-const fn is_temporary(kind: RefusalKind) -> bool {
+pub(in crate::payments::service) const fn is_temporary(kind: RefusalKind) -> bool {
     matches!(kind, RefusalKind::Authorisation | RefusalKind::RateLimited)
 }

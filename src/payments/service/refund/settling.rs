@@ -8,11 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::db::{self, Scope};
 use crate::jobs::{Failure, Job, Lease};
 use crate::payments::crash::CrashPoint;
-use crate::payments::model::figures::local_date;
 use crate::payments::model::refund::{ABSENT_LOOKS_MIN, Evidence, Finding, Movement};
 use crate::payments::model::{AlarmKind, Refund, RefundId, RefundStatus};
-use crate::payments::payfast::api::call::{Call, Page, Period};
-use crate::payments::payfast::api::history;
+use crate::payments::payfast::api::call::Call;
+use crate::payments::payfast::api::history::Row;
 use crate::payments::payfast::api::refund as answer;
 use crate::payments::store;
 
@@ -98,22 +97,10 @@ impl Service {
     /// What went back by the account's history since a little before a refund was sent, of the same payment; none when
     /// the history was not had whole.
     async fn refunds_in_history(&self, refund: &Refund) -> Option<Vec<Movement>> {
-        let sent_at = refund.sent_at?;
-        let (from, to) = (local_date(sent_at.minus(BEFORE)), local_date(self.world.now()));
-        let mut page = Page::default();
-        let mut found = Vec::new();
-        loop {
-            let call = Call::history(Period::Range { from, to }, page).ok()?;
-            let rows = self.ask("refund.history", &call, history::rows).await.done()?;
-            let full = u32::try_from(rows.len()).is_ok_and(|count| count >= page.limit);
-            let of_payment =
-                rows.into_iter().filter(|row| row.provider_payment_id == refund.provider_payment_id);
-            found.extend(of_payment.map(|row| Movement { amount_minor: row.gross_minor, at: row.at }));
-            if !full {
-                return Some(found);
-            }
-            page.offset = page.offset.checked_add(page.limit)?;
-        }
+        let since = refund.sent_at?.minus(BEFORE);
+        let same = |row: &Row| row.provider_payment_id == refund.provider_payment_id;
+        let rows = self.in_history("refund.history", since, same).await?;
+        Some(rows.into_iter().map(|row| Movement { amount_minor: row.gross_minor, at: row.at }).collect())
     }
 
     /// Asks again later; after the last time an operator is told, and the job stays among the dead ones until somebody
