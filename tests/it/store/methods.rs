@@ -521,7 +521,8 @@ on_both! {
             shop.service.update_payment_method(&shop.ada, id, change, None)
         };
         let (first, second) = tokio::join!(prefer(one), prefer(other));
-        (first.unwrap(), second.unwrap());
+        first.unwrap();
+        second.unwrap();
         assert_eq!(shop.list().await.iter().filter(|method| method.is_default).count(), 1);
         for _ in 2..20 {
             shop.add("More").await;
