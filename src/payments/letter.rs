@@ -7,7 +7,6 @@ use crate::mail::parts::{Letter, Part, letter, says, typed};
 use crate::mail::{Attachment, Mail, Unattachable};
 
 use super::document::{self, Document, Kind};
-use super::model::PaymentMethod;
 use super::model::method::CardExpiry;
 
 /// How much of a number or a reason a letter shows.
@@ -71,15 +70,15 @@ fn credit_note(site: &str, document: &Document, corrected: &document::Corrected)
     letter("Your credit note from Cape Control", &parts, BILLED, site)
 }
 
-/// A letter that says that a stored card expires soon.
+/// A letter that says that a stored card, which its owners call `name`, expires soon.
 #[must_use]
-pub fn card_expires(to: &str, site: &str, method: &PaymentMethod, expiry: CardExpiry) -> Mail {
+pub fn card_expires(to: &str, site: &str, name: &str, expiry: CardExpiry, test: bool) -> Mail {
     let mut facts = vec![("Good until the end of", format!("{:02}/{}", expiry.month, expiry.year))];
-    if !method.display_name.is_empty() {
-        facts.insert(0, ("Payment method", typed(&method.display_name, SHOWN_CHARS_MAX)));
+    if !name.is_empty() {
+        facts.insert(0, ("Payment method", typed(name, SHOWN_CHARS_MAX)));
     }
     let mut parts = Vec::new();
-    if method.test {
+    if test {
         parts.push(says("This is a test: the card is none, and no money moves."));
     }
     parts.push(says("A card that your organisation stored with Cape Control expires soon."));

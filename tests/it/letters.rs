@@ -9,6 +9,7 @@ use capecontrol::base::{Secret, Timestamp};
 use capecontrol::mail::{FileMailer, Mail, Mailer as _, Sender, Stamp};
 use capecontrol::payments::document::Document;
 use capecontrol::payments::letter;
+use capecontrol::payments::model::method::CardExpiry;
 
 use crate::documents::sample;
 use crate::generated::compare;
@@ -28,11 +29,14 @@ fn all() -> Vec<(&'static str, Mail)> {
 fn of_payments() -> Vec<(&'static str, Mail)> {
     let bring =
         |document: &Document| letter::bring(TO, SITE, document, b"%PDF-1.7 for tests\n".to_vec()).unwrap();
+    let expiry = CardExpiry { year: 2027, month: 1 };
     vec![
         ("invoice", bring(&sample::full())),
         ("invoice-to-be-paid", bring(&sample::two_rates())),
         ("invoice-of-a-test", bring(&Document { test: true, ..sample::full() })),
         ("credit-note", bring(&sample::credit_note())),
+        ("card-expires", letter::card_expires(TO, SITE, "Tea & Sons, see www.evil.example", expiry, false)),
+        ("card-expires-of-a-test", letter::card_expires(TO, SITE, "", expiry, true)),
     ]
 }
 

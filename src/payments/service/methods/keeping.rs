@@ -96,7 +96,8 @@ impl Service {
     ) -> Result<(), Error> {
         if let (Some(outbox), false) = (&self.outbox, address.is_empty()) {
             let expiry = CardExpiry::before(ends_at);
-            let mail = letter::card_expires(address, &self.options.home_url(), method, expiry);
+            let (site, name) = (self.options.home_url(), method.display_name.as_str());
+            let mail = letter::card_expires(address, &site, name, expiry, method.test);
             outbox.push(tx, &mail).await?;
         }
         Ok(())
