@@ -13,6 +13,7 @@ use capecontrol::proto::capecontrol::payments::v1::invoice_service_client::Invoi
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
+use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 use crate::rows::MESSAGE;
@@ -54,7 +55,7 @@ impl Crowd {
         let channel = channels.first().ok_or("no connection")?;
         let mut people = Vec::with_capacity(scene.accounts.len());
         for (number, account) in scene.accounts.iter().enumerate() {
-            let session = log_in(channel.clone(), number).await?;
+            let session = patiently(channel.clone(), number).await?;
             people.push(Credentials {
                 bearer: format!("Bearer {}", session.access_token).parse()?,
                 account: account.to_string().parse()?,
@@ -91,6 +92,19 @@ impl Crowd {
     /// Conversations, over one of the connections.
     pub fn chat(&self, connection: usize, person: usize) -> ChatServiceClient<Signed> {
         ChatServiceClient::new(self.signed(connection, person))
+    }
+}
+
+/// Signs one person in who may have tried too often before: comes back when the answer says so.
+async fn patiently(channel: Channel, person: usize) -> Outcome<auth::IssuedSession> {
+    loop {
+        let failure = match log_in(channel.clone(), person).await {
+            Ok(session) => return Ok(session),
+            Err(failure) => failure,
+        };
+        let told = failure.downcast_ref::<tonic::Status>().and_then(|status| status.get_details_retry_info());
+        let Some(delay) = told.and_then(|told| told.retry_delay) else { return Err(failure) };
+        tokio::time::sleep(delay).await;
     }
 }
 
