@@ -13,7 +13,7 @@ use capecontrol::proto::capecontrol::payments::v1::invoice_service_client::Invoi
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic_types::StatusExt as _;
+use tonic_types::StatusExt;
 use uuid::Uuid;
 
 use crate::rows::MESSAGE;
@@ -102,7 +102,7 @@ async fn patiently(channel: Channel, person: usize) -> Outcome<auth::IssuedSessi
             Ok(session) => return Ok(session),
             Err(failure) => failure,
         };
-        let told = failure.downcast_ref::<tonic::Status>().and_then(|status| status.get_details_retry_info());
+        let told = failure.downcast_ref::<tonic::Status>().and_then(StatusExt::get_details_retry_info);
         let Some(delay) = told.and_then(|told| told.retry_delay) else { return Err(failure) };
         tokio::time::sleep(delay).await;
     }
