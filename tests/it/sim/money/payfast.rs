@@ -281,6 +281,11 @@ impl Books {
         self.paid.get(id).map_or(0, |paid| paid.gross_minor) - gone - taken
     }
 
+    /// The payments of ours that were paid.
+    pub fn references(&self) -> BTreeSet<String> {
+        self.paid.values().map(|paid| paid.reference.clone()).collect()
+    }
+
     fn move_money(
         &mut self,
         at: Timestamp,
