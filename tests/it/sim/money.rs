@@ -190,13 +190,12 @@ impl<'t> Run<'t> {
 
     async fn buy(&mut self) {
         let known = self.dice.one(&self.invoices).copied().filter(|_| self.dice.once_in(2));
-        let (buyer, item) = match known {
-            Some((buyer, invoice)) => (buyer, Item::Invoice(invoice)),
-            None => {
-                let buyer = usize::try_from(self.dice.below(u64::try_from(BUYERS).unwrap())).unwrap();
-                let (plan, cycle) = *self.dice.one(&PLANS).unwrap();
-                (buyer, wish(plan, cycle).item)
-            }
+        let (buyer, item) = if let Some((buyer, invoice)) = known {
+            (buyer, Item::Invoice(invoice))
+        } else {
+            let buyer = usize::try_from(self.dice.below(u64::try_from(BUYERS).unwrap())).unwrap();
+            let (plan, cycle) = *self.dice.one(&PLANS).unwrap();
+            (buyer, wish(plan, cycle).item)
         };
         let command = CreateCheckout { item, ..wish("pro", Cycle::Monthly) };
         let (service, caller) = (&self.process.service, &self.buyers[buyer]);
