@@ -48,9 +48,7 @@ pub use operations::{EventFilter, ProviderEventDetail, ProviderStatus, SeenEvent
 pub use profile::{ProfileChange, UpdateBillingProfile};
 pub use reading::{CurrentSubscription, Cursor, InvoiceWithLines, PaymentFilter, PaymentWithRefunds};
 pub use reconciliation::Reconcile;
-pub use refund::{
-    ApproveRefund, BookRefundFee, RefundFilter, RefundPayment, RefundSource, SendRefund, SettleRefund,
-};
+pub use refund::{ApproveRefund, RefundFilter, RefundPayment, RefundSource, SendRefund, SettleRefund};
 pub use settlement::ApplyEvent;
 pub use transactions::{
     BooksOf, ExportPlace, ExportTransactions, Exporting, TableChunk, TransactionFilter, TransactionPage,
@@ -185,11 +183,6 @@ pub fn register(registry: &mut jobs::Registry, service: &Arc<Service>) {
     registry.on::<SettleRefund, _>(move |job, lease| {
         let service = Arc::clone(&settles);
         async move { service.settle_refund(job, lease).await }
-    });
-    let books = of();
-    registry.on::<BookRefundFee, _>(move |job, lease| {
-        let service = Arc::clone(&books);
-        async move { service.book_refund_fee(job, lease).await }
     });
     let mails = of();
     registry.on::<MailDocument, _>(move |job, lease| {

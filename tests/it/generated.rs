@@ -120,18 +120,16 @@ fn bookings() -> Vec<(Kind, &'static str, Balanced)> {
             ledger::credit_note(gross, tax, Account::CustomerCredit),
         ),
         (Kind::WriteOff, "an invoice is given up for lost", ledger::write_off(gross, tax)),
-        (
-            Kind::Refund,
-            "money of a credit note goes back",
-            ledger::refund(Account::CustomerCredit, gross, back),
-        ),
+        (Kind::Refund, "money of a credit note goes back", ledger::refund(Account::CustomerCredit, gross)),
         (
             Kind::Refund,
             "money for no open order goes back",
-            ledger::refund(Account::UnappliedReceipts, gross, back),
+            ledger::refund(Account::UnappliedReceipts, gross),
         ),
         (Kind::Refund, "money for no open order becomes credit", ledger::refund_to_credit(gross)),
         (Kind::ProviderCharge, "a fee becomes known later", ledger::provider_charge(back)),
+        (Kind::Chargeback, "a card scheme takes money back", ledger::chargeback(gross, back)),
+        (Kind::BankPayout, "PayFast pays out to the bank", ledger::bank_payout(gross, back)),
     ];
     made.map(|(kind, when, books)| (kind, when, books.unwrap())).into()
 }

@@ -376,8 +376,8 @@ fn exact_refund(row: &Listed<'_>, ours: &Ours, taken: &mut BTreeSet<Uuid>) -> Op
     })
 }
 
-/// A refund of ours of as much that no row is to the cent: it is taken for this one, and told that the fee differs. What
-/// went in another amount is none of ours: ours may be listed on a day that is not among these.
+/// A refund of ours of as much that no row is to the cent: it is taken for this one, told as one whose fee differs.
+/// What went in another amount is none of ours: ours may be listed on a day that is not among these.
 fn other_refund(row: &Listed<'_>, ours: &Ours, taken: &mut BTreeSet<Uuid>) -> Verdict {
     let given = ours.refunds.get(row.payment).map(Vec::as_slice).unwrap_or_default();
     let same = given.iter().filter(|given| given.amount_minor == row.gross_minor.saturating_neg());

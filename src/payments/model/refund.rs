@@ -165,7 +165,9 @@ pub struct Evidence {
     /// What moved on the payment.
     pub movements: Option<Vec<Movement>>,
     /// Money that went back, by the account's history. What is not there may not be written yet.
-    pub history: Vec<Movement>,
+    pub history: Option<Vec<Movement>>,
+    /// When refunds of the same money and amount were sent that are known to be done: what moved may have been them.
+    pub alike: Vec<Timestamp>,
 }
 
 /// What the evidence says.
@@ -212,13 +214,12 @@ impl Refund {
     /// When the parts do not fit together.
     pub fn books(&self, receipt: ReceiptStatus) -> Result<Option<Balanced>, Unbalanced> {
         let amount = Money::new(self.amount_minor, self.currency);
-        let fee = Money::new(self.fee_minor.unwrap_or(0), self.currency);
         let books = match (self.destination, receipt) {
             (RefundDestination::Source, ReceiptStatus::Applied) => {
-                ledger::refund(Account::CustomerCredit, amount, fee)
+                ledger::refund(Account::CustomerCredit, amount)
             }
             (RefundDestination::Source, ReceiptStatus::Unapplied) => {
-                ledger::refund(Account::UnappliedReceipts, amount, fee)
+                ledger::refund(Account::UnappliedReceipts, amount)
             }
             (RefundDestination::Credit, ReceiptStatus::Unapplied) => ledger::refund_to_credit(amount),
             (RefundDestination::Credit, ReceiptStatus::Applied) => return Ok(None),
@@ -237,8 +238,10 @@ impl Refund {
     #[must_use]
     pub fn weigh(&self, evidence: &Evidence) -> Finding {
         let by_terms = self.by_terms(evidence.available_minor);
-        let listed = evidence.movements.as_deref().map(|movements| self.is_among(movements));
-        let in_history = self.is_among(&evidence.history).then_some(true);
+        let among =
+            |moved: &Option<Vec<Movement>>| moved.as_deref().and_then(|moved| self.is_among(moved, evidence));
+        let listed = among(&evidence.movements);
+        let in_history = among(&evidence.history).filter(|is_there| *is_there);
         match (by_terms, listed.into_iter().chain(in_history).max()) {
             // What the provider has taken off is gone, also while it is not listed yet.
             (Some(Finding::Done), _) | (None, Some(true)) => Finding::Done,
@@ -247,7 +250,7 @@ impl Refund {
             (Some(Finding::Absent), Some(true)) => {
                 Finding::Unclear("the provider's answers contradict each other")
             }
-            (None, None) => Finding::Unclear("the provider did not answer"),
+            (None, None) => Finding::Unclear("the provider answered nothing that tells"),
         }
     }
 
@@ -260,10 +263,20 @@ impl Refund {
         })
     }
 
-    fn is_among(&self, movements: &[Movement]) -> bool {
+    /// Whether one of what moved must be this refund; none when it may as well be an alike one that was done before.
+    fn is_among(&self, movements: &[Movement], evidence: &Evidence) -> Option<bool> {
         let since = self.sent_at.map_or(i64::MAX, |at| at.as_seconds().saturating_sub(CLOCK_SECONDS));
         let gone = self.amount_minor.saturating_neg();
-        movements.iter().any(|movement| movement.amount_minor == gone && movement.at.as_seconds() >= since)
+        let same = |movement: &&Movement| movement.amount_minor == gone && movement.at.as_seconds() >= since;
+        let moved = movements.iter().filter(same).count();
+        // As far back as the provider may have written down what was sent then as if it were since.
+        let from = since.saturating_sub(CLOCK_SECONDS);
+        let others = evidence.alike.iter().filter(|sent_at| sent_at.as_seconds() >= from).count();
+        match moved {
+            0 => Some(false),
+            moved if moved > others => Some(true),
+            _ => None,
+        }
     }
 }
 
@@ -359,9 +372,28 @@ pub(super) mod tests {
         }
         // What the history lacks may only not be written yet.
         let both = |history: Vec<Movement>| {
+            let history = Some(history);
             refund.weigh(&Evidence { movements: Some(Vec::new()), history, ..Evidence::default() })
         };
         assert_eq!((both(Vec::new()), both(vec![gone(1_000, 9)])), (Finding::Absent, Finding::Done));
+    }
+
+    #[test]
+    fn what_an_alike_refund_moved_proves_nothing() {
+        let refund = sent(1_000, 52_900);
+        let weigh = |available_minor, moved: &[Movement], alike: &[i64]| {
+            let alike = alike.iter().map(|seconds| Timestamp::from_seconds(1_000_000 + seconds)).collect();
+            let (movements, history) = (Some(moved.to_vec()), Some(moved.to_vec()));
+            refund.weigh(&Evidence { available_minor, movements, history, alike })
+        };
+        let (one, two) = ([gone(1_000, -60)], [gone(1_000, -60), gone(1_000, 5)]);
+        assert!(matches!(weigh(None, &one, &[-60]), Finding::Unclear(_)));
+        assert_eq!(weigh(None, &two, &[-60]), Finding::Done);
+        assert_eq!(weigh(None, &one, &[-601]), Finding::Done, "that one was long before");
+        assert_eq!(weigh(None, &[], &[-60]), Finding::Absent);
+        // What is left of the payment tells all the same.
+        assert_eq!(weigh(Some(52_900), &one, &[-60]), Finding::Absent);
+        assert_eq!(weigh(Some(51_900), &one, &[-60]), Finding::Done);
     }
 
     #[test]
@@ -389,7 +421,7 @@ pub(super) mod tests {
                 listed.into_iter().map(moved).collect::<Vec<_>>()
             });
             let evidence =
-                Evidence { available_minor: available, movements: movements.clone(), history: vec![] };
+                Evidence { available_minor: available, movements: movements.clone(), ..Evidence::default() };
             let found = refund.weigh(&evidence);
             let listed = movements.map(|movements| movements.iter().any(|moved| moved.amount_minor == -amount));
             match found {

@@ -383,7 +383,7 @@ impl Service {
         refund: RefundId,
     ) -> Result<Outcome, Failure> {
         let fee_minor = row.fee_minor.saturating_neg().max(0);
-        let new = self.know_fee(tx, refund, fee_minor, Some(event)).await?;
+        let new = self.know_fee(tx, refund, fee_minor, event).await?;
         Ok(match (new, fee_minor) {
             (true, 0) => Outcome::new(EventStatus::Ignored, format!("the refund {refund} cost nothing")),
             (true, _) => {

@@ -26,7 +26,6 @@ use crate::payments::store;
 use super::Service;
 use super::reading::{Cursor, administrator};
 
-pub use fee::BookRefundFee;
 pub use sending::SendRefund;
 pub use settling::SettleRefund;
 
@@ -267,9 +266,7 @@ impl Service {
                 let job = SendRefund { refund_id: books.refund.id };
                 Ok(jobs::push(tx, &self.world, books.refund.organization_id, &job).await?)
             }
-            RefundDestination::Credit => {
-                self.succeed(tx, books, None, "it became the organisation's credit").await
-            }
+            RefundDestination::Credit => self.succeed(tx, books, "it became the organisation's credit").await,
         }
     }
 }

@@ -95,8 +95,8 @@ pub async fn receipts(conn: &mut impl Conn, payments: &[String]) -> Result<Vec<H
     .await
 }
 
-/// Refunds of these payments at the provider that went back the way that the money came and succeeded: the provider's id
-/// of the payment, the refund, its amount, and its fee once that is known.
+/// Refunds of these payments at the provider that succeeded and went back the way that the money came: the provider's
+/// id of the payment, the refund, its amount, and its fee once that is known.
 ///
 /// # Errors
 /// What the database refuses.
@@ -273,8 +273,8 @@ pub async fn found(
 ) -> Result<u64, db::Error> {
     tx.sql(
         "UPDATE reconciliation_differences SET state = $1, explanation = $2, decided_at = $3
-         WHERE state = 'open' AND kind IN ('missing_refund', 'extra_payment', 'extra_refund', 'amount_differs', 'fee_differs')
-           AND subject IN $list",
+         WHERE state = 'open' AND subject IN $list
+           AND kind IN ('missing_refund', 'extra_payment', 'extra_refund', 'amount_differs', 'fee_differs')",
     )
     .bind(DifferenceState::Explained)
     .bind(explanation.to_owned())

@@ -158,6 +158,25 @@ pub async fn returned_of(tx: &mut Tx, receipt: ReceiptId) -> Result<i64, db::Err
     Ok(sum)
 }
 
+/// When other refunds of the same receipt and amount were sent that succeeded, the first first.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn alike(conn: &mut impl Conn, refund: &Refund) -> Result<Vec<Timestamp>, db::Error> {
+    let rows: Vec<(Timestamp,)> = conn
+        .sql(
+            "SELECT sent_at FROM refunds
+             WHERE receipt_id = $1 AND amount_minor = $2 AND id <> $3 AND status = 'succeeded' AND sent_at IS NOT NULL
+             ORDER BY sent_at",
+        )
+        .bind(refund.receipt_id)
+        .bind(refund.amount_minor)
+        .bind(refund.id)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(at,)| at).collect())
+}
+
 /// What was given back of these payments of an organisation, and what is about to be. Those of which nothing was are
 /// not among them.
 ///

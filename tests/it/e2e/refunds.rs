@@ -71,9 +71,15 @@ on_both! {
         let plan = ada.subscriptions().get_subscription(wire::GetSubscriptionRequest::default()).await.unwrap();
         assert_eq!(plan.into_inner().subscription.unwrap().plan.unwrap().id, "free");
         // The fee, from the simulator's history.
-        t.advance(Duration::from_mins(15));
-        t.run_jobs().await;
-        let (first, second) = (t.refresh(&first).await, t.refresh(&second).await);
+        t.advance(Duration::from_secs(1));
+        let days = wire::RunReconciliationRequest {
+            from_date: "2026-11-20".to_owned(),
+            to_date: "2026-11-20".to_owned(),
+            request_id: String::new(),
+        };
+        let run = first.operations().run_reconciliation(days).await.unwrap().into_inner();
+        let run = run.reconciliation.unwrap();
+        assert_eq!((run.matched_count, run.repaired_count, run.open_count), (1, 1, 0), "{run:?}");
         let listed = wire::ListRefundsRequest { payment_id: sold.payment_id.clone(), ..Default::default() };
         let listed = second.payments().list_refunds(listed).await.unwrap().into_inner().refunds;
         assert_eq!(listed.len(), 1);

@@ -21,7 +21,7 @@ use capecontrol::payments::payfast::api::answer::{RawAnswer, Unanswered};
 use capecontrol::payments::payfast::api::call::{Call, Endpoint};
 use capecontrol::payments::provider::Transport;
 use capecontrol::payments::service::{
-    ApproveRefund, EventFilter, RefundFilter, RefundPayment, RefundSource, SeenEvent,
+    ApproveRefund, EventFilter, Reconcile, RefundFilter, RefundPayment, RefundSource, SeenEvent,
 };
 use capecontrol::payments::{
     Error, NOTHING_TO_REFUND, OWN_ORGANIZATION, Options, REFUND_DECIDED, REFUND_EXCEEDS_RECEIPT,
@@ -322,10 +322,10 @@ on_both! {
         assert_eq!(shop.plan().await, ("free".to_owned(), SubscriptionStatus::Expired));
         let invoice = shop.service.get_invoice(&shop.buyer, shop.sold.invoice_id).await.unwrap().invoice;
         assert_eq!((invoice.credited_minor, invoice.number.as_deref()), (52_900, Some("TEST-000001")));
-        // The provider's fee is in its history a little later.
-        t.clock.advance(Duration::from_mins(15));
-        shop.run().await;
-        assert_eq!(shop.now(&proposed).await.fee_minor, Some(230));
+        // The provider's fee is in its history, which is read daily.
+        let days = Reconcile { from: "2026-11-20".to_owned(), to: "2026-11-20".to_owned() };
+        let run = shop.service.run_reconciliation(&Caller::system("test"), &days, None).await.unwrap();
+        assert_eq!((run.repaired_count, run.open_count, shop.now(&proposed).await.fee_minor), (1, 0, Some(230)));
         let books = balances(&shop.service).await;
         assert!(books.contains(&(Account::PayfastClearing, -460)) && books.contains(&(Account::ProviderFees, 460)));
         assert_eq!((alarms(&t).await, jobs_left(&t).await), (Vec::new(), 0));
@@ -471,8 +471,8 @@ on_both! {
         let second = shop.agree(Some(1_000)).await;
         shop.run().await;
         assert_eq!((shop.now(&second).await.status, shop.payfast.told()), (RefundStatus::Approved, 1));
-        for wait in [Duration::from_mins(10), Duration::from_mins(5), Duration::from_hours(1), Duration::from_hours(24)] {
-            t.clock.advance(wait);
+        for minutes in [10, 5, 60, 24 * 60] {
+            t.clock.advance(Duration::from_mins(minutes));
             shop.run().await;
         }
         assert_eq!((shop.now(&second).await.status, shop.payfast.told()), (RefundStatus::Failed, 2));

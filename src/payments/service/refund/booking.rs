@@ -66,17 +66,11 @@ impl Service {
     }
 
     /// Ends a refund whose money went: books it, and takes back what the payment bought when all of it went.
-    pub(super) async fn succeed(
-        &self,
-        tx: &mut Tx,
-        books: &mut Books,
-        fee_minor: Option<i64>,
-        how: &str,
-    ) -> Result<(), Error> {
+    pub(super) async fn succeed(&self, tx: &mut Tx, books: &mut Books, how: &str) -> Result<(), Error> {
         let before = books.refund.clone();
         let status = before.status.change_to(RefundStatus::Succeeded).map_err(Error::internal)?;
         let (detail, settled_at) = (how.to_owned(), Some(self.world.now()));
-        books.refund = Refund { status, fee_minor, detail, settled_at, ..before.clone() };
+        books.refund = Refund { status, detail, settled_at, ..before.clone() };
         store::refund::update(tx, &books.refund).await?;
         self.book_refund(tx, books).await?;
         let entry = about(Caller::system("payments.refunds").entry("payments.settle_refund"), &books.refund);

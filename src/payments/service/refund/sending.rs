@@ -18,7 +18,6 @@ use crate::payments::store;
 
 use super::Service;
 use super::booking::Books;
-use super::fee::{BookRefundFee, FIRST_LOOK as FIRST_FEE_LOOK};
 use super::settling::{FIRST_LOOK, SettleRefund};
 
 /// Sends an approved refund.
@@ -43,13 +42,8 @@ const SCOPE: Scope = Scope::System("payments.send_refund");
 /// What is known of a refund that was to be sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum End<'e> {
-    /// The money went.
-    Done {
-        /// The provider's fee, when it is known.
-        fee_minor: Option<i64>,
-        /// How that is known.
-        how: &'e str,
-    },
+    /// The money went, and how that is known.
+    Done(&'e str),
     /// It did not, and why.
     Failed(&'e str),
     /// Neither, and why.
@@ -143,8 +137,7 @@ impl Service {
     async fn heed(&self, refund: &Refund, lease: Lease, outcome: Outcome<()>) -> Result<(), Failure> {
         match outcome {
             Outcome::Done(()) => {
-                let end = End::Done { fee_minor: None, how: "the provider has done it" };
-                self.end_refund(refund.id, lease, end).await
+                self.end_refund(refund.id, lease, End::Done("the provider has done it")).await
             }
             Outcome::Unknown(why) => self.end_refund(refund.id, lease, End::Unknown(&why)).await,
             Outcome::NotSent { why, wait } => {
@@ -200,10 +193,7 @@ impl Service {
         let Some(mut books) = self.lock_refund(&mut tx, id).await? else { return Ok(()) };
         if books.refund.status.is_pending() {
             match end {
-                End::Done { fee_minor, how } => {
-                    self.follow_fee(&mut tx, &books.refund, fee_minor).await?;
-                    self.succeed(&mut tx, &mut books, fee_minor, how).await?;
-                }
+                End::Done(how) => self.succeed(&mut tx, &mut books, how).await?,
                 End::Failed(why) => self.fail(&mut tx, &mut books, why).await?,
                 End::Unknown(why) => self.lose_track(&mut tx, &mut books, why).await?,
             }
@@ -215,15 +205,6 @@ impl Service {
         let status = books.refund.status.as_str();
         tracing::info!(refund = %id, status, detail = books.refund.detail, "a refund was looked after");
         Ok(())
-    }
-
-    /// Has the provider's fee looked up later, when its history has it.
-    async fn follow_fee(&self, tx: &mut Tx, refund: &Refund, known: Option<i64>) -> Result<(), Error> {
-        if known.is_some() {
-            return Ok(());
-        }
-        let (job, at) = (BookRefundFee { refund_id: refund.id }, self.world.now().plus(FIRST_FEE_LOOK));
-        Ok(jobs::push_at(tx, &self.world, refund.organization_id, &job, at).await?)
     }
 }
 

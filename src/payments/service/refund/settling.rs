@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use time::Date;
 
 use crate::base::Timestamp;
-use crate::db::Scope;
+use crate::db::{self, Scope};
 use crate::jobs::{Failure, Job, Lease};
 use crate::payments::crash::CrashPoint;
 use crate::payments::model::refund::{ABSENT_LOOKS_MIN, Evidence, Finding, Movement};
 use crate::payments::model::{AlarmKind, Refund, RefundId, RefundStatus};
 use crate::payments::payfast::api::call::{Call, Page, Period};
-use crate::payments::payfast::api::history::{self, Row};
+use crate::payments::payfast::api::history;
 use crate::payments::payfast::api::refund as answer;
 use crate::payments::store;
 
@@ -60,13 +60,13 @@ impl Service {
         let Some(refund) = refund.filter(|refund| refund.status == RefundStatus::Unknown) else {
             return Ok(());
         };
-        let (evidence, fee_minor) = self.investigate(&refund).await;
+        let evidence = self.investigate(&refund).await?;
         let finding = refund.weigh(&evidence);
         self.crash.reach(CrashPoint::RefundFoundOut).await;
         match finding {
             Finding::Done => {
                 let how = "the provider has done it, as was found out afterwards";
-                self.end_refund(refund.id, lease, End::Done { fee_minor, how }).await
+                self.end_refund(refund.id, lease, End::Done(how)).await
             }
             Finding::Absent if lease.attempt >= ABSENT_LOOKS_MIN => {
                 let why = "the provider knows of no such refund, a day after it was sent";
@@ -80,7 +80,7 @@ impl Service {
     }
 
     /// Asks all that can be asked. What is not answered is missing.
-    async fn investigate(&self, refund: &Refund) -> (Evidence, Option<i64>) {
+    async fn investigate(&self, refund: &Refund) -> Result<Evidence, db::Error> {
         let payment = refund.provider_payment_id.as_str();
         let mut evidence = Evidence::default();
         if let Ok(call) = Call::refund_terms(payment) {
@@ -92,28 +92,28 @@ impl Service {
             let moved = |moved: answer::Movement| Movement { amount_minor: moved.amount_minor, at: moved.at };
             evidence.movements = listed.map(|listed| listed.movements.into_iter().map(moved).collect());
         }
-        let row = self.refund_in_history(refund).await;
-        let moved = |row: &Row| Movement { amount_minor: row.gross_minor, at: row.at };
-        evidence.history = row.iter().map(moved).collect();
-        (evidence, row.map(|row| row.fee_minor.saturating_neg().max(0)))
+        evidence.history = self.refunds_in_history(refund).await;
+        let mut conn = self.db.conn(SCOPE).await?;
+        evidence.alike = store::refund::alike(&mut conn, refund).await?;
+        Ok(evidence)
     }
 
-    /// The row of a refund in the account's history, when it is there.
-    pub(super) async fn refund_in_history(&self, refund: &Refund) -> Option<Row> {
+    /// What went back by the account's history since a little before a refund was sent, of the same payment; none when
+    /// the history was not had whole.
+    async fn refunds_in_history(&self, refund: &Refund) -> Option<Vec<Movement>> {
         let sent_at = refund.sent_at?;
         let (from, to) = (local_day(sent_at.minus(BEFORE)), local_day(self.world.now()));
-        let gone = refund.amount_minor.saturating_neg();
         let mut page = Page::default();
+        let mut found = Vec::new();
         loop {
             let call = Call::history(Period::Range { from, to }, page).ok()?;
             let rows = self.ask("refund.history", &call, history::rows).await.done()?;
             let full = u32::try_from(rows.len()).is_ok_and(|count| count >= page.limit);
-            let found = rows.into_iter().find(|row| {
-                let same = row.provider_payment_id == refund.provider_payment_id && row.gross_minor == gone;
-                same && row.at >= sent_at.minus(BEFORE)
-            });
-            if found.is_some() || !full {
-                return found;
+            let of_payment =
+                rows.into_iter().filter(|row| row.provider_payment_id == refund.provider_payment_id);
+            found.extend(of_payment.map(|row| Movement { amount_minor: row.gross_minor, at: row.at }));
+            if !full {
+                return Some(found);
             }
             page.offset = page.offset.checked_add(page.limit)?;
         }

@@ -330,7 +330,9 @@ impl Books {
 
     fn movements(&self, id: &str, now: Timestamp) -> Value {
         let listed = self.returned.iter().filter(|gone| gone.id == id && gone.listed_at <= now);
-        let told = |gone: &Returned| json!({"amount": -gone.amount_minor, "date": local(gone.at), "type": "Funds Received (Refund)"});
+        let kind = "Funds Received (Refund)";
+        let told =
+            |gone: &Returned| json!({"amount": -gone.amount_minor, "date": local(gone.at), "type": kind});
         json!({"available_balance": self.left(id), "transactions": listed.map(told).collect::<Vec<_>>()})
     }
 
