@@ -307,6 +307,8 @@ impl Service {
             ..payment.clone()
         };
         self.write_payment(tx, &payment, after, "payments.settle_payment").await?;
+        // Nobody is to go on with another attempt to pay the same.
+        store::payment::supersede_of_invoice(tx, invoice.organization_id, invoice.id, now).await?;
         let gross = Money::new(payment.amount_minor, payment.currency);
         let books = match held {
             None => ledger::settlement(gross, Money::new(fee, payment.currency)),

@@ -280,6 +280,20 @@ on_both! {
         }
     }
 
+    async fn what_was_paid_by_one_attempt_is_not_to_be_paid_by_another(t: Fixture) {
+        let (service, worker) = plain(&t);
+        let ada = somebody(&t, "ada@example.com").await;
+        let first = checkout(&service, &ada, "live-verification", Cycle::Monthly).await;
+        let id = first.payment_id.to_string();
+        deliver(&service, &worker, itn(&id, "1", "FAILED", "5.00")).await;
+        t.clock.advance(Duration::from_secs(1));
+        let second = service.create_checkout(&ada, again(first.invoice_id), None).await.unwrap();
+        // The first card's money comes after all.
+        deliver(&service, &worker, itn(&id, "1", "COMPLETE", "5.00")).await;
+        assert_eq!(status(&service, &ada, first.payment_id).await, PaymentStatus::Succeeded);
+        assert_eq!(status(&service, &ada, second.payment_id).await, PaymentStatus::Superseded);
+    }
+
     async fn what_is_given_up_or_not_heard_of_ends(t: Fixture) {
         let (service, worker) = plain(&t);
         let (ada, bob) = (somebody(&t, "ada@example.com").await, somebody(&t, "bob@example.com").await);
