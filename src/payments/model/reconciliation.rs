@@ -376,15 +376,16 @@ fn exact_refund(row: &Listed<'_>, ours: &Ours, taken: &mut BTreeSet<Uuid>) -> Op
     })
 }
 
-/// A refund of ours of the same payment that no row is to the cent: it is taken for this one, told as what differs.
+/// A refund of ours of as much that no row is to the cent: it is taken for this one, told as one whose fee differs.
+/// What went in another amount is none of ours: ours may be listed on a day that is not among these.
 fn other_refund(row: &Listed<'_>, ours: &Ours, taken: &mut BTreeSet<Uuid>) -> Verdict {
     let given = ours.refunds.get(row.payment).map(Vec::as_slice).unwrap_or_default();
-    let free = given.iter().filter(|given| !taken.contains(&given.id.uuid()));
-    let same = |given: &GivenBack| given.amount_minor == row.gross_minor.saturating_neg();
-    let Some(given) = free.min_by_key(|given| (!same(given), given.id)) else { return Verdict::Missing };
+    let same = given.iter().filter(|given| given.amount_minor == row.gross_minor.saturating_neg());
+    let free = same.filter(|given| !taken.contains(&given.id.uuid()));
+    let Some(given) = free.min_by_key(|given| given.id) else { return Verdict::Missing };
     taken.insert(given.id.uuid());
-    let kind = if same(given) { DifferenceKind::FeeDiffers } else { DifferenceKind::AmountDiffers };
-    Verdict::Differs { ours: given.id.uuid(), kind, booked_minor: given.net_minor() }
+    let (ours, booked_minor) = (given.id.uuid(), given.net_minor());
+    Verdict::Differs { ours, kind: DifferenceKind::FeeDiffers, booked_minor }
 }
 
 /// Into how many pieces the rows' balances fall: each balance but the last is what another row began with, whatever the
@@ -446,15 +447,13 @@ mod tests {
         let rows = [refund("a", -90), refund("b", -100), refund("c", -100), refund("d", -100)];
         let matched = |id| Verdict::Matched(Some(uuid(id)));
         let fee_of = Verdict::FeeOf(RefundId::from_uuid(uuid(1)));
-        let third =
-            Verdict::Differs { ours: uuid(3), kind: DifferenceKind::AmountDiffers, booked_minor: -50 };
-        // What fits to the cent goes first, wherever it stands.
-        assert_eq!(compare(&rows, &ours), [third, matched(2), fee_of, Verdict::Missing]);
+        // What fits to the cent goes first, wherever it stands, and what went in another amount is none of ours.
+        assert_eq!(compare(&rows, &ours), [Verdict::Missing, matched(2), fee_of, Verdict::Missing]);
         // Once the fee is known, and what is which, a row more is still a row too many.
         let all = vec![given(1, 100, Some(230)), given(2, 100, Some(230)), given(3, 50, Some(0))];
         ours.refunds = BTreeMap::from([("7".to_owned(), all)]);
-        ours.matches = [("a", 3), ("b", 2), ("c", 1)].map(|(key, id)| (key.to_owned(), uuid(id))).into();
-        assert_eq!(compare(&rows, &ours), [third, matched(2), matched(1), Verdict::Missing]);
+        ours.matches = [("b", 2), ("c", 1)].map(|(key, id)| (key.to_owned(), uuid(id))).into();
+        assert_eq!(compare(&rows, &ours), [Verdict::Missing, matched(2), matched(1), Verdict::Missing]);
         assert_eq!(compare(&rows[3..], &ours), [Verdict::Missing]);
         let dear = listed("e", Movement::Refund, "7", -50, -1);
         ours.matches.clear();

@@ -119,17 +119,24 @@ pub async fn set_booking(tx: &mut Tx, refund: &Refund, transaction: TransactionI
     Ok(())
 }
 
-/// Whether another refund of the receipt is under way. The receipt is locked.
+/// Whether another refund of the receipt is under way, or was sent and ended after `since`. The receipt is locked.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn another_under_way(tx: &mut Tx, refund: &Refund) -> Result<bool, db::Error> {
+pub async fn another_since(tx: &mut Tx, refund: &Refund, since: Timestamp) -> Result<bool, db::Error> {
     let row: Option<(RefundId,)> = tx
-        .sql("SELECT id FROM refunds WHERE receipt_id = $1 AND id <> $2 AND status IN ($3, $4) LIMIT 1")
+        .sql(
+            "SELECT id FROM refunds
+             WHERE receipt_id = $1 AND id <> $2
+               AND (status IN ($3, $4) OR (status = $5 AND sent_at IS NOT NULL AND settled_at > $6))
+             LIMIT 1",
+        )
         .bind(refund.receipt_id)
         .bind(refund.id)
         .bind(RefundStatus::Sent)
         .bind(RefundStatus::Unknown)
+        .bind(RefundStatus::Succeeded)
+        .bind(since)
         .optional()
         .await?;
     Ok(row.is_some())

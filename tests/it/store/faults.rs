@@ -185,6 +185,8 @@ on_both! {
         shop.worker.run_due().await.unwrap();
         // A price that was lowered, even by nearly all of it, is still a price that was paid.
         assert_eq!(service_plan(&shop).await, ("pro".to_owned(), SubscriptionStatus::Active));
+        // Refunds of the same money follow each other at ten minutes.
+        t.clock.advance(Duration::from_mins(10));
         shop.agree(None).await;
         shop.worker.run_due().await.unwrap();
         assert_eq!(service_plan(&shop).await, ("free".to_owned(), SubscriptionStatus::Expired));

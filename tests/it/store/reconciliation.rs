@@ -420,7 +420,7 @@ on_both! {
             let refund = s.service.refund_payment(&maker, wish, None).await.unwrap();
             s.service.approve_refund(&checker, yes(&refund), None).await.unwrap();
             s.worker.run_due().await.unwrap();
-            t.clock.advance(Duration::from_secs(1));
+            t.clock.advance(Duration::from_mins(10));
             refund.id
         };
         let (first, second, third) = (give_back(100).await, give_back(400).await, give_back(100).await);

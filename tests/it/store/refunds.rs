@@ -461,6 +461,24 @@ on_both! {
         balances(&shop.service).await;
     }
 
+    async fn one_refund_is_never_taken_for_another_of_the_same_sum(t: Fixture) {
+        let shop = Shop::open(&t).await;
+        let first = shop.agree(Some(1_000)).await;
+        shop.run().await;
+        assert_eq!(shop.now(&first).await.status, RefundStatus::Succeeded);
+        // Right behind it another, which does not arrive. Until clocks agree that the first was before, it is not sent.
+        shop.payfast.mood(Mood::Drops);
+        let second = shop.agree(Some(1_000)).await;
+        shop.run().await;
+        assert_eq!((shop.now(&second).await.status, shop.payfast.told()), (RefundStatus::Approved, 1));
+        for minutes in [10, 5, 60, 24 * 60] {
+            t.clock.advance(Duration::from_mins(minutes));
+            shop.run().await;
+        }
+        assert_eq!((shop.now(&second).await.status, shop.payfast.told()), (RefundStatus::Failed, 2));
+        assert_eq!((shop.payfast.gone(), shop.refunded().await), (vec![1_000], (1_000, 0)));
+    }
+
     async fn what_never_arrived_fails_after_a_day_and_may_be_proposed_anew(t: Fixture) {
         let shop = Shop::open(&t).await;
         shop.payfast.mood(Mood::Drops);

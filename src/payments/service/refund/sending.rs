@@ -33,7 +33,8 @@ impl Job for SendRefund {
     const ATTEMPTS_MAX: u32 = 36;
 }
 
-/// How long a refund waits for another one of the same receipt.
+/// How long a refund waits for another one of the same receipt, and after its end: longer than clocks may be apart, so
+/// that the one is never taken for the other.
 const TURN: std::time::Duration = std::time::Duration::from_mins(10);
 
 const SCOPE: Scope = Scope::System("payments.send_refund");
@@ -115,8 +116,13 @@ impl Service {
         if books.refund.status != RefundStatus::Approved {
             return Ok(None);
         }
-        if store::refund::another_under_way(&mut tx, &books.refund).await? {
-            return Err(Failure::postpone(TURN, "another refund of this money is under way"));
+        // What became of it is told by what moved since it was sent, so nothing else may have moved shortly before.
+        let since = self.world.now().minus(TURN);
+        if store::refund::another_since(&mut tx, &books.refund, since).await? {
+            return Err(Failure::postpone(
+                TURN,
+                "another refund of this money is under way, or was just now",
+            ));
         }
         let status = books.refund.status.change_to(RefundStatus::Sent).map_err(Failure::dead)?;
         let sent_at = Some(self.world.now());
