@@ -11,6 +11,7 @@ mod drafting;
 mod ending;
 mod estate;
 mod gateway;
+mod history;
 mod inbox;
 mod issuing;
 mod ledger;

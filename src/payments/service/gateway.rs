@@ -5,12 +5,9 @@
 
 use std::time::Duration;
 
-use crate::base::Timestamp;
 use crate::db::{self, Json, Scope};
-use crate::payments::model::figures::local_date;
 use crate::payments::payfast::api::answer::{Outcome, RawAnswer, Unanswered};
-use crate::payments::payfast::api::call::{Call, Page, Period};
-use crate::payments::payfast::api::history::{self, Row};
+use crate::payments::payfast::api::call::Call;
 use crate::payments::store::answer::{self, AnswerId, Question};
 
 use super::Service;
@@ -56,27 +53,6 @@ impl Service {
             "PayFast was asked"
         );
         outcome
-    }
-
-    /// The rows of the account's history from a time on that fit; none at all when the history was not told whole.
-    pub(super) async fn in_history(
-        &self,
-        purpose: &'static str,
-        since: Timestamp,
-        fits: impl Fn(&Row) -> bool,
-    ) -> Option<Vec<Row>> {
-        let (from, to) = (local_date(since), local_date(self.world.now()));
-        let (mut page, mut found) = (Page::default(), Vec::new());
-        loop {
-            let call = Call::history(Period::Range { from, to }, page).ok()?;
-            let rows = self.ask(purpose, &call, history::rows).await.done()?;
-            let full = u32::try_from(rows.len()).is_ok_and(|count| count >= page.limit);
-            found.extend(rows.into_iter().filter(|row| row.at >= since && fits(row)));
-            if !full {
-                return Some(found);
-            }
-            page.offset = page.offset.checked_add(page.limit)?;
-        }
     }
 
     /// Deletes calls and answers that have had their time, at most `limit`, and tells how many.

@@ -81,7 +81,7 @@ impl Service {
             return Ok(Outcome::new(EventStatus::Ignored, "this effect has happened already"));
         }
         // Locked, for a refund of the same money may be on its way.
-        let receipt = match store::reconciliation::receipt_of(tx, &row.provider_payment_id).await? {
+        let receipt = match store::receipt::of_provider_payment(tx, &row.provider_payment_id).await? {
             Some(found) => Some(store::receipt::lock(tx, found.id).await?),
             None => None,
         };

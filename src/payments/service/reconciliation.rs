@@ -6,7 +6,6 @@
 //! that died in the middle is simply run again, two at once book nothing twice, and a notification that comes later
 //! is a replay.
 
-mod history;
 mod reading;
 
 use std::time::Duration;
@@ -31,11 +30,11 @@ use crate::payments::payfast::api::history::Row;
 use crate::payments::store;
 use crate::payments::store::alarm::Alarm;
 
+use super::history::Unread;
 use super::inbox::row_arrival;
 use super::reading::administrator;
 use super::settlement::Outcome;
 use super::{Service, window};
-use history::Unread;
 
 /// How many days one run may span.
 const DAYS_MAX: i64 = 31;
@@ -197,7 +196,7 @@ impl Service {
     }
 
     async fn reconcile(&self, span: Span, origin: RunOrigin) -> Result<Reconciliation, Stopped> {
-        let rows = match self.read_history(span).await {
+        let rows = match self.read_history("reconciliation.history", (span.from, span.to)).await {
             Ok(rows) => rows,
             Err(unread) => {
                 self.tell_unread(span, &unread).await?;
@@ -338,7 +337,7 @@ impl Service {
             self.decide(&mut tx, event, outcome).await?;
         }
         if listed.movement == Movement::Payment {
-            let receipt = store::reconciliation::receipt_of(&mut tx, listed.payment).await?;
+            let receipt = store::receipt::of_provider_payment(&mut tx, listed.payment).await?;
             let found = receipt.map(|receipt| (listed.key.to_owned(), receipt.id.uuid()));
             store::reconciliation::remember(&mut tx, run.id, &Vec::from_iter(found)).await?;
         }

@@ -1,7 +1,7 @@
 //! Receipts: money that arrived.
 
 use crate::db::{self, Conn, Tx};
-use crate::payments::model::{EventId, InvoiceId, PaymentId, Receipt, ReceiptId, ReceiptStatus};
+use crate::payments::model::{EventId, InvoiceId, PaymentId, Provider, Receipt, ReceiptId, ReceiptStatus};
 
 /// Stores that money arrived.
 ///
@@ -107,6 +107,22 @@ pub async fn of_event(conn: &mut impl Conn, event_id: EventId) -> Result<Option<
          FROM receipts WHERE event_id = $1 ORDER BY created_at, id LIMIT 1",
     )
     .bind(event_id)
+    .optional()
+    .await
+}
+
+/// The receipt of a payment at the provider, if there is one.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn of_provider_payment(conn: &mut impl Conn, payment: &str) -> Result<Option<Receipt>, db::Error> {
+    conn.sql(
+        "SELECT id, organization_id, payment_id, invoice_id, event_id, provider, provider_payment_id, status, currency,
+                gross_minor, fee_minor, returned_minor, test, created_at
+         FROM receipts WHERE provider = $1 AND provider_payment_id = $2",
+    )
+    .bind(Provider::Payfast)
+    .bind(payment.to_owned())
     .optional()
     .await
 }

@@ -4,10 +4,10 @@ use uuid::Uuid;
 
 use crate::base::Timestamp;
 use crate::db::{self, Conn, Tx};
+use crate::payments::model::RefundId;
 use crate::payments::model::reconciliation::{
     Difference, DifferenceId, DifferenceState, Reconciliation, ReconciliationId,
 };
-use crate::payments::model::{Provider, Receipt, RefundId};
 
 /// A receipt as it is compared: the provider's id of the payment, its id, gross and fee.
 pub type Held = (String, Uuid, i64, i64);
@@ -398,20 +398,4 @@ pub async fn anything_before(conn: &mut impl Conn, before: Timestamp) -> Result<
         .optional()
         .await?;
     Ok(found.is_some())
-}
-
-/// The receipt of a payment at the provider, if there is one.
-///
-/// # Errors
-/// What the database refuses.
-pub async fn receipt_of(conn: &mut impl Conn, payment: &str) -> Result<Option<Receipt>, db::Error> {
-    conn.sql(
-        "SELECT id, organization_id, payment_id, invoice_id, event_id, provider, provider_payment_id, status, currency,
-                gross_minor, fee_minor, returned_minor, test, created_at
-         FROM receipts WHERE provider = $1 AND provider_payment_id = $2",
-    )
-    .bind(Provider::Payfast)
-    .bind(payment.to_owned())
-    .optional()
-    .await
 }
