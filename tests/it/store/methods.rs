@@ -322,6 +322,25 @@ on_both! {
         assert_eq!((shop.cards.has_ended(&token(9)), shop.cards.has_ended(&token(1))), (true, false));
     }
 
+    async fn the_end_of_another_token_leaves_the_card(t: Fixture) {
+        let shop = Shop::open(&t).await;
+        let method = shop.store("Company", &token(1)).await;
+        // The form was posted twice: the second token is ended, and PayFast tells of it.
+        deliver(&shop.service, &shop.worker, set_up(method.id, "2", &token(2))).await;
+        assert!(shop.cards.has_ended(&token(2)) && !shop.cards.has_ended(&token(1)));
+        for told in [token(2), String::new()] {
+            deliver(&shop.service, &shop.worker, about(method.id, "", "CANCELLED", "", &told)).await;
+            let stays = shop.find(method.id).await.unwrap();
+            assert_eq!((stays.status, stays.is_default), (PaymentMethodStatus::Active, true));
+        }
+        let sold = shop.pay(method.id).await.unwrap();
+        shop.worker.run_due().await.unwrap();
+        assert_eq!(charge_of(&t, &sold).await.status, ChargeStatus::Accepted);
+        // The buyer ends the card's own at PayFast.
+        deliver(&shop.service, &shop.worker, about(method.id, "", "CANCELLED", "", &token(1))).await;
+        assert!(shop.find(method.id).await.is_none());
+    }
+
     async fn two_cards_at_once_are_two_and_one_is_preferred(t: Fixture) {
         let shop = Shop::open(&t).await;
         let add = || shop.service.create_payment_method(&shop.ada, card("One"), None);

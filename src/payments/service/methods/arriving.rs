@@ -41,17 +41,34 @@ impl Service {
                 return refused(AlarmKind::NotificationRefused, "the token is missing");
             }
         }
+        store::profile::lock(tx, home, self.world.now()).await?;
+        let method = store::method::lock(tx, home, id).await?.ok_or(crate::db::Error::NotFound)?;
+        if facts.status == Said::Cancelled && !self.is_kept_by(tx, &method, token).await? {
+            // A form that was posted twice brings two tokens, and we end the second. The effect is not taken: the end
+            // of the card's own token is still to be heard.
+            let detail = "another token than the card's has ended; the card stays";
+            return Ok(Some(Outcome::new(EventStatus::Ignored, detail)));
+        }
         let (key, word) = effect_key(facts);
         if !store::event::take_effect(tx, &key, word, event, self.world.now()).await? {
             return Ok(Some(Outcome::new(EventStatus::Ignored, "this effect has happened already")));
         }
-        store::profile::lock(tx, home, self.world.now()).await?;
-        let method = store::method::lock(tx, home, id).await?.ok_or(crate::db::Error::NotFound)?;
         match (&facts.status, token) {
             (Said::Complete, Some(token)) => self.keep_card(tx, method, token).await.map(Some),
             (Said::Cancelled, _) => self.lose_card(tx, method).await.map(Some),
             _ => Ok(Some(Outcome::new(EventStatus::Ignored, "the card is not stored yet"))),
         }
+    }
+
+    /// Whether this is the token of the card, or the card has none.
+    async fn is_kept_by(
+        &self,
+        tx: &mut Tx,
+        method: &PaymentMethod,
+        token: Option<&str>,
+    ) -> Result<bool, Failure> {
+        let Some(sealed) = store::method::token(tx, method).await? else { return Ok(true) };
+        Ok(token == Some(self.open_token(method.id, &sealed)?.expose().as_str()))
     }
 
     /// Stores the token. What nobody waits for any more is ended at the provider: a card that was removed meanwhile,
