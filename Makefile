@@ -8,7 +8,7 @@ SHELL := /bin/bash
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help run run-edge demo unit test check bench fmt gen setup image-stages release-contract
+.PHONY: help run run-edge demo unit test sim check bench fmt gen setup image-stages release-contract
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ unit: ## The fast loop: unit tests, tidiness, and everything that needs no Postg
 test: ## Every test, on both engines: installs and starts what they need, and stops it again
 	scripts/setup postgres buf envoy documents
 	scripts/postgres run cargo test --locked --no-fail-fast
+
+sim: ## Payments as a whole from seeds, for MINUTES=20, going on where it stopped; ENGINE=postgres; SEED=… plays one again
+	scripts/sim
 
 check: ## Format, lints, contract, dependency rules, generated files, image and workflow files
 	scripts/setup buf deny lint

@@ -18,6 +18,7 @@ pub mod receipt;
 pub mod reconciliation;
 pub mod refund;
 pub mod report;
+pub mod settlement;
 pub mod subscription;
 pub mod transaction;
 

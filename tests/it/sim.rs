@@ -1,5 +1,6 @@
 //! Simulations from seeds, against models in memory.
 
 mod chat;
+mod money;
 mod payments;
 mod simulator;

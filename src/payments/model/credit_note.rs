@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ledger::{self, Account, Balanced, Unbalanced};
 use super::{CreditNoteId, Invoice, InvoiceId, InvoiceStatus, RefundId};
 use crate::base::{AccountId, Currency, Money, OrganizationId, Timestamp};
 
@@ -78,6 +79,20 @@ pub struct Credit {
     pub status: InvoiceStatus,
     /// What was taken off it in all afterwards.
     pub credited_minor: i64,
+}
+
+impl Credit {
+    /// What is booked: of a paid invoice the customer has the amount as credit, on an open one less is owed.
+    ///
+    /// # Errors
+    /// When the parts do not fit together.
+    pub fn books(&self) -> Result<Balanced, Unbalanced> {
+        let to = match self.status {
+            InvoiceStatus::Paid => Account::CustomerCredit,
+            _ => Account::Receivable,
+        };
+        ledger::credit_note(self.amount, self.tax, to)
+    }
 }
 
 /// Takes `amount_minor` off an invoice that was issued and is open or paid. An open one of which nothing is left is

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ledger::{self, Balanced, Unbalanced};
 use super::period::Cycle;
 use super::{Impossible, InvoiceId};
 use crate::base::money::MoneyError;
@@ -164,6 +165,15 @@ impl Invoice {
                 Err(Unvoidable::Closed(self.status))
             }
         }
+    }
+
+    /// What is booked when what is due on it is given up for lost, with what credit notes left of the tax.
+    ///
+    /// # Errors
+    /// When the parts do not fit together.
+    pub fn loss(&self) -> Result<Balanced, Unbalanced> {
+        let tax = self.tax_minor.saturating_sub(self.tax_of_first(self.credited_minor));
+        ledger::write_off(Money::new(self.due_minor(), self.currency), Money::new(tax, self.currency))
     }
 
     /// Whether the law wants its recipient named: with a name and an address, which it may lack.

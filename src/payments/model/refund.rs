@@ -5,8 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Impossible, PaymentId, Receipt, ReceiptId, RefundId};
-use crate::base::{AccountId, Currency, OrganizationId, Timestamp};
+use super::ledger::{self, Account, Balanced, Unbalanced};
+use super::{Impossible, Invoice, PaymentId, Receipt, ReceiptId, ReceiptStatus, RefundId};
+use crate::base::{AccountId, Currency, Money, OrganizationId, Timestamp};
 use crate::db::words;
 
 /// The shortest reason, in characters, which is PayFast's bound.
@@ -184,6 +185,55 @@ pub enum Finding {
 const CLOCK_SECONDS: i64 = 300;
 
 impl Refund {
+    /// What is set aside of the receipt once this refund is approved, when card schemes took `taken_minor` of it and
+    /// `invoice` is what the money paid. Of an invoice only what no credit note has made credit before can become
+    /// credit; money that goes back to its source is not bound by it, for what was credited before is what then goes.
+    ///
+    /// # Errors
+    /// What could be given back, when it is less or nothing.
+    pub fn set_aside(
+        &self,
+        receipt: &Receipt,
+        taken_minor: i64,
+        invoice: Option<&Invoice>,
+    ) -> Result<i64, i64> {
+        let creditable = match (invoice, self.destination) {
+            (Some(invoice), RefundDestination::Credit) => invoice.due_minor(),
+            _ => i64::MAX,
+        };
+        let left = receipt.returnable_minor(taken_minor).min(creditable);
+        if self.amount_minor > left {
+            return Err(left.max(0));
+        }
+        Ok(receipt.returned_minor.saturating_add(self.amount_minor))
+    }
+
+    /// What is booked when the money went from a receipt that stands so; none where the credit note is the booking.
+    ///
+    /// # Errors
+    /// When the parts do not fit together.
+    pub fn books(&self, receipt: ReceiptStatus) -> Result<Option<Balanced>, Unbalanced> {
+        let amount = Money::new(self.amount_minor, self.currency);
+        let books = match (self.destination, receipt) {
+            (RefundDestination::Source, ReceiptStatus::Applied) => {
+                ledger::refund(Account::CustomerCredit, amount)
+            }
+            (RefundDestination::Source, ReceiptStatus::Unapplied) => {
+                ledger::refund(Account::UnappliedReceipts, amount)
+            }
+            (RefundDestination::Credit, ReceiptStatus::Unapplied) => ledger::refund_to_credit(amount),
+            (RefundDestination::Credit, ReceiptStatus::Applied) => return Ok(None),
+        };
+        books.map(Some)
+    }
+
+    /// How much of the sale that the money paid is undone by a credit note of its own. What one took off before is the
+    /// customer's credit already, and goes from there.
+    #[must_use]
+    pub fn undoes(&self, invoice: &Invoice) -> i64 {
+        self.amount_minor.min(invoice.due_minor()).max(0)
+    }
+
     /// What the evidence says of this refund, which is the only one of its receipt under way.
     #[must_use]
     pub fn weigh(&self, evidence: &Evidence) -> Finding {

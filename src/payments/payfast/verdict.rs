@@ -4,6 +4,7 @@
 //! the platform does. Whether the payment is still open is not known here.
 
 use super::itn::Itn;
+use crate::payments::model::settlement::Word;
 
 /// The longest id that is taken for one, in bytes; PayFast's own bound for ours.
 const ID_BYTES_MAX: usize = 100;
@@ -135,6 +136,28 @@ pub struct Facts {
     pub fee_minor: Option<i64>,
     /// Whether something stands where the amount should, readable or not.
     pub amount_carried: bool,
+}
+
+impl Facts {
+    /// What makes the effect of a word one: the provider's id. All but a completion may come without it; then ours
+    /// stands for it.
+    #[must_use]
+    pub fn effect_key(&self) -> String {
+        let ours = || format!("payment:{}", self.payment.as_deref().unwrap_or_default());
+        self.provider_payment.clone().unwrap_or_else(ours)
+    }
+
+    /// What the word is about an order; none when it says nothing that is known.
+    #[must_use]
+    pub fn word(&self) -> Option<Word> {
+        match self.status {
+            PaymentStatus::Complete => Some(Word::Complete),
+            PaymentStatus::Cancelled => Some(Word::Cancelled),
+            PaymentStatus::Failed => Some(Word::Failed),
+            PaymentStatus::Pending => Some(Word::Pending),
+            PaymentStatus::Unknown(_) => None,
+        }
+    }
 }
 
 /// Reads the facts of a notification whose signature has been verified, refusing those that are not for us.

@@ -8,7 +8,7 @@ use crate::idempotency::RequestKey;
 use crate::payments::Error;
 use crate::payments::model::card;
 use crate::payments::model::credit_note::{self, Credit, REASON_CHARS_MAX, Uncreditable};
-use crate::payments::model::ledger::{self, Account, Kind};
+use crate::payments::model::ledger::Kind;
 use crate::payments::model::{CreditNote, CreditNoteId, Invoice, InvoiceId, InvoiceStatus, RefundId};
 use crate::payments::store;
 use crate::payments::store::ledger::Head;
@@ -148,11 +148,7 @@ impl Service {
     }
 
     async fn book_credit(&self, tx: &mut Tx, invoice: &Invoice, credit: &Credit) -> Result<(), Error> {
-        let to = match invoice.status {
-            InvoiceStatus::Paid => Account::CustomerCredit,
-            _ => Account::Receivable,
-        };
-        let books = ledger::credit_note(credit.amount, credit.tax, to).map_err(Error::internal)?;
+        let books = credit.books().map_err(Error::internal)?;
         let head = Head {
             id: self.world.id(),
             organization_id: Some(invoice.organization_id),

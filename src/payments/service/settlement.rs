@@ -16,9 +16,10 @@ use crate::db::{self, Scope, Tx};
 use crate::jobs::{Failure, Job, Lease};
 use crate::payments::crash::CrashPoint;
 use crate::payments::model::ledger::{self, Balanced, Kind};
+use crate::payments::model::settlement::{self, Effect, Paid, Standing, Word};
 use crate::payments::model::{
-    AlarmKind, BillingProfile, EventId, EventSource, EventStatus, Invoice, InvoiceStatus, Payment, PaymentId,
-    PaymentStatus, PlanKind, Provider, Receipt, ReceiptStatus, Subscription,
+    AlarmKind, BillingProfile, EventId, EventSource, EventStatus, Invoice, Payment, PaymentId, PaymentStatus,
+    PlanKind, Provider, Receipt, ReceiptStatus, Subscription,
 };
 use crate::payments::payfast::confirmation::Confirmation;
 use crate::payments::payfast::itn::Itn;
@@ -92,11 +93,9 @@ impl Service {
         };
         self.crash.reach(CrashPoint::EventUnconfirmed).await;
         // Asked outside any transaction, and only when the answer matters.
-        let confirmation = match facts.status {
-            Said::Complete | Said::Cancelled | Said::Failed | Said::Pending => {
-                self.confirm.confirm(&itn).await
-            }
-            Said::Unknown(_) => Confirmation::Valid,
+        let confirmation = match facts.word() {
+            Some(_) => self.confirm.confirm(&itn).await,
+            None => Confirmation::Valid,
         };
         self.crash.reach(CrashPoint::EventConfirmed).await;
         match confirmation {
@@ -127,22 +126,13 @@ impl Service {
         facts: &Facts,
     ) -> Result<(), Failure> {
         let mut tx = self.db.begin(SCOPE).await?;
-        let outcome = match &facts.status {
-            Said::Complete | Said::Cancelled | Said::Failed | Said::Pending => {
-                // A form that stores a card moves no money, and its token is only in the notification.
-                let moves_nothing = facts.gross_minor.unwrap_or(0) == 0;
-                let about_card =
-                    if moves_nothing { self.about_method(&mut tx, event, itn, facts).await? } else { None };
-                match about_card {
-                    Some(outcome) => outcome,
-                    None => self.once(&mut tx, event, facts).await?,
-                }
-            }
-            Said::Unknown(word) => {
-                let detail = format!("the status {word:?} is unknown");
-                let alarm = alarm(AlarmKind::StatusUnknown, facts, None, &detail);
-                Outcome::new(EventStatus::Ignored, detail).alarmed(alarm)
-            }
+        // A form that stores a card moves no money, and its token is only in the notification.
+        let moves_nothing = facts.gross_minor.unwrap_or(0) == 0;
+        let about_card =
+            if moves_nothing { self.about_method(&mut tx, event, itn, facts).await? } else { None };
+        let outcome = match about_card {
+            Some(outcome) => outcome,
+            None => self.once(&mut tx, event, facts).await?,
         };
         self.write(tx, event, lease, outcome).await
     }
@@ -179,15 +169,16 @@ impl Service {
 
     /// Has the effect of what the provider says of a payment, unless it has happened.
     pub(super) async fn once(&self, tx: &mut Tx, event: EventId, facts: &Facts) -> Result<Outcome, Failure> {
-        if facts.status == Said::Complete && facts.gross_minor.unwrap_or(0) == 0 {
+        let Some(word) = facts.word() else { return Ok(meaningless(facts)) };
+        if word == Word::Complete && word.received(facts.gross_minor).is_none() {
             // Nothing can be booked. So the effect is not taken either: another notification about the same payment,
             // or this one read by a later version, may still have it.
             let detail = Refusal::AmountUnreadable.to_string();
             let outcome = Outcome::new(EventStatus::Refused, format!("{detail}; nothing was booked"));
             return Ok(outcome.alarmed(alarm(AlarmKind::AmountDiffers, facts, None, &detail)));
         }
-        let (key, word) = effect_key(facts);
-        if !store::event::take_effect(tx, &key, word, event, self.world.now()).await? {
+        let key = facts.effect_key();
+        if !store::event::take_effect(tx, &key, word.as_str(), event, self.world.now()).await? {
             return self.again(tx, event, facts).await;
         }
         self.crash.reach(CrashPoint::EffectTaken).await;
@@ -197,12 +188,14 @@ impl Service {
         if let Err(refusal) = verdict::compare_amount(facts, Some(order.payment.amount_minor)) {
             return self.wrong_amount(tx, &order, facts, &refusal).await;
         }
-        match facts.status {
-            Said::Complete => self.settle(tx, order, facts).await,
-            Said::Cancelled => self.cancel(tx, order).await,
-            Said::Failed => self.note(tx, order, PaymentStatus::Failed, "failed: no money moved").await,
-            Said::Pending | Said::Unknown(_) => {
-                self.note(tx, order, PaymentStatus::Pending, "pending: the provider will say more").await
+        match settlement::effect(word, order.standing()) {
+            Effect::Pay(paid) => self.pay(tx, order, facts, paid, None).await,
+            Effect::Hold => self.closed(tx, order.event, &order.payment, facts).await,
+            Effect::Note(to) => self.note(tx, order, to, said(word)).await,
+            Effect::Keep => {
+                let detail =
+                    format!("{}; but the payment is {} already", said(word), order.payment.status.as_str());
+                Ok(Outcome::new(EventStatus::Ignored, detail))
             }
         }
     }
@@ -231,37 +224,37 @@ impl Service {
         let order = self.order_of(tx, event, facts).await?;
         let held = store::receipt::lock(tx, held.id).await?;
         let stays = "; the money stays an unapplied receipt";
-        let whole = held.returned_minor == 0 && store::chargeback::taken_of(tx, held.id).await? == 0;
-        let free = held.status == ReceiptStatus::Unapplied && whole;
+        let whole = settlement::is_whole(&held, store::chargeback::taken_of(tx, held.id).await?);
         let order = order
-            .filter(|_| free && facts.status == Said::Complete)
+            .filter(|_| whole && facts.status == Said::Complete)
             .filter(|order| verdict::compare_amount(facts, Some(order.payment.amount_minor)).is_ok());
         let Some(order) = order else {
             let detail = format!("there is still no order that it is for{stays}");
             return Ok(Outcome::new(EventStatus::Unapplied, detail));
         };
-        let Some(states) = order.payable() else {
+        let Effect::Pay(paid) = settlement::effect(Word::Complete, order.standing()) else {
             let detail = format!("the order is not to be paid{stays}");
             return Ok(Outcome::new(EventStatus::Unapplied, detail));
         };
-        self.pay(tx, order, facts, states, Some(held)).await
+        self.pay(tx, order, facts, paid, Some(held)).await
     }
 
-    /// Notes what the provider says of an attempt without any money. What is over stays as it is.
+    /// Notes what the provider says of an attempt without any money. With one that is cancelled its checkout is over.
     async fn note(
         &self,
         tx: &mut Tx,
         order: Order,
-        to: PaymentStatus,
+        status: PaymentStatus,
         detail: &str,
     ) -> Result<Outcome, Failure> {
-        let payment = order.payment;
-        let Ok(status) = payment.status.change_to(to) else {
-            let detail = format!("{detail}; but the payment is {} already", payment.status.as_str());
-            return Ok(Outcome::new(EventStatus::Ignored, detail));
-        };
+        let Order { payment, invoice, .. } = order;
+        let cancelled = status == PaymentStatus::Cancelled;
+        let action = if cancelled { "payments.cancel_payment" } else { "payments.note_payment" };
         let noted = Payment { status, ..payment.clone() };
-        self.write_payment(tx, &payment, noted, "payments.note_payment").await?;
+        self.write_payment(tx, &payment, noted, action).await?;
+        if cancelled {
+            store::invoice::void_unissued(tx, invoice.organization_id, [invoice.id]).await?;
+        }
         Ok(Outcome::new(EventStatus::Applied, detail))
     }
 
@@ -279,28 +272,20 @@ impl Service {
         Ok(())
     }
 
-    /// Money that came for an open order, exactly as much as it costs.
-    async fn settle(&self, tx: &mut Tx, order: Order, facts: &Facts) -> Result<Outcome, Failure> {
-        match order.payable() {
-            Some(states) => self.pay(tx, order, facts, states, None).await,
-            None => self.closed(tx, order.event, &order.payment, facts).await,
-        }
-    }
-
     /// Pays an order: with money that comes now, or with what was held for it.
     async fn pay(
         &self,
         tx: &mut Tx,
         order: Order,
         facts: &Facts,
-        (settled, paid): (PaymentStatus, InvoiceStatus),
+        paid: Paid,
         held: Option<Receipt>,
     ) -> Result<Outcome, Failure> {
         let now = self.world.now();
         let Order { profile, payment, mut invoice, event } = order;
         let fee = facts.fee_minor.unwrap_or(0);
         let after = Payment {
-            status: settled,
+            status: paid.payment,
             fee_minor: Some(fee),
             provider_payment_id: facts.provider_payment.clone(),
             settled_at: Some(now),
@@ -322,7 +307,7 @@ impl Service {
         }
         self.give(tx, &payment).await?;
         // Last, for the counter is everybody's: it stays locked until the transaction ends.
-        invoice.status = paid;
+        invoice.status = paid.invoice;
         invoice.paid_at = Some(now);
         if invoice.number.is_none() {
             self.issue(tx, &mut invoice, &profile).await?;
@@ -385,18 +370,6 @@ impl Service {
         Ok(())
     }
 
-    async fn cancel(&self, tx: &mut Tx, order: Order) -> Result<Outcome, Failure> {
-        let Order { payment, invoice, .. } = order;
-        let Ok(cancelled) = payment.status.change_to(PaymentStatus::Cancelled) else {
-            let detail = format!("cancelled, but the payment is {} already", payment.status.as_str());
-            return Ok(Outcome::new(EventStatus::Ignored, detail));
-        };
-        let after = Payment { status: cancelled, ..payment.clone() };
-        self.write_payment(tx, &payment, after, "payments.cancel_payment").await?;
-        store::invoice::void_unissued(tx, invoice.organization_id, [invoice.id]).await?;
-        Ok(Outcome::new(EventStatus::Applied, "the payment is cancelled"))
-    }
-
     /// A notification about a payment that we do not know.
     async fn unknown(&self, tx: &mut Tx, event: EventId, facts: &Facts) -> Result<Outcome, Failure> {
         let detail = "the payment is unknown";
@@ -447,8 +420,8 @@ impl Service {
         facts: &Facts,
         detail: &str,
     ) -> Result<Outcome, Failure> {
-        let gross = facts.gross_minor.filter(|gross| *gross > 0 && facts.status == Said::Complete);
-        let Some(gross) = gross else {
+        let received = facts.word().and_then(|word| word.received(facts.gross_minor));
+        let Some(gross) = received else {
             return Ok(Outcome::new(EventStatus::Refused, format!("{detail}; nothing was booked")));
         };
         let currency = payment.map_or(Currency::Zar, |payment| payment.currency);
@@ -519,11 +492,9 @@ struct Order {
 }
 
 impl Order {
-    /// What payment and invoice become when the order is paid; none when it is not to be paid, or not as much.
-    fn payable(&self) -> Option<(PaymentStatus, InvoiceStatus)> {
-        let due = self.payment.amount_minor == self.invoice.due_minor();
-        let settled = self.payment.status.change_to(PaymentStatus::Succeeded).ok().filter(|_| due)?;
-        Some((settled, self.invoice.status.change_to(InvoiceStatus::Paid).ok()?))
+    /// As far as its settlement depends on it.
+    const fn standing(&self) -> Standing {
+        Standing::of(&self.payment, &self.invoice)
     }
 }
 
@@ -538,17 +509,24 @@ fn found(held: Receipt, payment: &Payment) -> Receipt {
     }
 }
 
-/// What makes an effect one: the provider's id and word. All but a completion may come without the provider's id; then
-/// ours stands for it.
-pub(super) fn effect_key(facts: &Facts) -> (String, &'static str) {
-    let word = match facts.status {
-        Said::Cancelled => "CANCELLED",
-        Said::Failed => "FAILED",
-        Said::Pending => "PENDING",
-        Said::Complete | Said::Unknown(_) => "COMPLETE",
+/// What a word says of an attempt, for operators.
+const fn said(word: Word) -> &'static str {
+    match word {
+        Word::Complete => "complete",
+        Word::Cancelled => "cancelled: it was given up",
+        Word::Failed => "failed: no money moved",
+        Word::Pending => "pending: the provider will say more",
+    }
+}
+
+/// A word that nobody here knows.
+fn meaningless(facts: &Facts) -> Outcome {
+    let detail = match &facts.status {
+        Said::Unknown(word) => format!("the status {word:?} is unknown"),
+        _ => "the status is unknown".to_owned(),
     };
-    let ours = || format!("payment:{}", facts.payment.as_deref().unwrap_or_default());
-    (facts.provider_payment.clone().unwrap_or_else(ours), word)
+    let alarm = alarm(AlarmKind::StatusUnknown, facts, None, &detail);
+    Outcome::new(EventStatus::Ignored, detail).alarmed(alarm)
 }
 
 fn disowned(facts: &Facts) -> Outcome {

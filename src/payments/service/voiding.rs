@@ -4,12 +4,11 @@
 
 use crate::audit::Risk;
 use crate::auth::Caller;
-use crate::base::Money;
 use crate::db::Tx;
 use crate::idempotency::RequestKey;
 use crate::payments::Error;
 use crate::payments::model::invoice::Unvoidable;
-use crate::payments::model::ledger::{self, Kind};
+use crate::payments::model::ledger::Kind;
 use crate::payments::model::{Invoice, InvoiceId, PaymentStatus};
 use crate::payments::store;
 use crate::payments::store::ledger::Head;
@@ -66,10 +65,7 @@ impl Service {
     }
 
     async fn book_loss(&self, tx: &mut Tx, invoice: &Invoice) -> Result<(), Error> {
-        let money = |minor| Money::new(minor, invoice.currency);
-        // What credit notes left of the tax.
-        let tax = invoice.tax_minor.saturating_sub(invoice.tax_of_first(invoice.credited_minor));
-        let books = ledger::write_off(money(invoice.due_minor()), money(tax)).map_err(Error::internal)?;
+        let books = invoice.loss().map_err(Error::internal)?;
         let head = Head {
             id: self.world.id(),
             organization_id: Some(invoice.organization_id),

@@ -3,16 +3,17 @@
 use crate::auth::Caller;
 use crate::db::Tx;
 use crate::jobs::Failure;
+use crate::payments::model::settlement::Word;
 use crate::payments::model::{
     AlarmKind, EventId, EventStatus, PaymentMethod, PaymentMethodId, PaymentMethodStatus,
 };
 use crate::payments::payfast::api::call::Call;
 use crate::payments::payfast::itn::{Itn, TOKEN_FIELD};
-use crate::payments::payfast::verdict::{self, Facts, PaymentStatus as Said};
+use crate::payments::payfast::verdict::{self, Facts};
 use crate::payments::store;
 
 use super::super::Service;
-use super::super::settlement::{Outcome, PURPOSE, alarm, effect_key};
+use super::super::settlement::{Outcome, PURPOSE, alarm};
 use super::{SET_UP_MINOR, about};
 
 impl Service {
@@ -25,14 +26,14 @@ impl Service {
         facts: &Facts,
     ) -> Result<Option<Outcome>, Failure> {
         let id = facts.payment.as_deref().and_then(|id| id.parse::<PaymentMethodId>().ok());
-        let Some(id) = id else { return Ok(None) };
+        let (Some(id), Some(word)) = (id, facts.word()) else { return Ok(None) };
         let Some(home) = store::method::organization_of(tx, id).await? else { return Ok(None) };
         let refused = |kind, why: &str| {
             let outcome = Outcome::new(EventStatus::Refused, format!("{why}; no card was stored"));
             Ok(Some(outcome.alarmed(alarm(kind, facts, None, why))))
         };
         let token = itn.text(TOKEN_FIELD).filter(|token| Call::fetch(token).is_ok());
-        if facts.status == Said::Complete {
+        if word == Word::Complete {
             // The effect is not taken: another notification about the same card may still have it.
             if let Err(refusal) = verdict::compare_amount(facts, Some(SET_UP_MINOR)) {
                 return refused(AlarmKind::AmountDiffers, &refusal.to_string());
@@ -43,19 +44,19 @@ impl Service {
         }
         store::profile::lock(tx, home, self.world.now()).await?;
         let method = store::method::lock(tx, home, id).await?.ok_or(crate::db::Error::NotFound)?;
-        if facts.status == Said::Cancelled && !self.is_kept_by(tx, &method, token).await? {
+        if word == Word::Cancelled && !self.is_kept_by(tx, &method, token).await? {
             // A form that was posted twice brings two tokens, and we end the second. The effect is not taken: the end
             // of the card's own token is still to be heard.
             let detail = "another token than the card's has ended; the card stays";
             return Ok(Some(Outcome::new(EventStatus::Ignored, detail)));
         }
-        let (key, word) = effect_key(facts);
-        if !store::event::take_effect(tx, &key, word, event, self.world.now()).await? {
+        let key = facts.effect_key();
+        if !store::event::take_effect(tx, &key, word.as_str(), event, self.world.now()).await? {
             return Ok(Some(Outcome::new(EventStatus::Ignored, "this effect has happened already")));
         }
-        match (&facts.status, token) {
-            (Said::Complete, Some(token)) => self.keep_card(tx, method, token).await.map(Some),
-            (Said::Cancelled, _) => self.lose_card(tx, method).await.map(Some),
+        match (word, token) {
+            (Word::Complete, Some(token)) => self.keep_card(tx, method, token).await.map(Some),
+            (Word::Cancelled, _) => self.lose_card(tx, method).await.map(Some),
             _ => Ok(Some(Outcome::new(EventStatus::Ignored, "the card is not stored yet"))),
         }
     }

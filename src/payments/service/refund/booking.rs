@@ -4,11 +4,9 @@ use crate::auth::Caller;
 use crate::base::Money;
 use crate::db::{self, Tx};
 use crate::payments::Error;
-use crate::payments::model::ledger::{self, Account, Kind};
+use crate::payments::model::ledger::Kind;
 use crate::payments::model::period::Period;
-use crate::payments::model::{
-    AlarmKind, Invoice, Payment, Receipt, ReceiptStatus, Refund, RefundDestination, RefundId, RefundStatus,
-};
+use crate::payments::model::{AlarmKind, Invoice, Payment, Receipt, Refund, RefundId, RefundStatus};
 use crate::payments::store;
 use crate::payments::store::alarm::Alarm;
 use crate::payments::store::ledger::Head;
@@ -31,26 +29,14 @@ impl Books {
     /// [`Error::RefundTooLarge`], [`Error::NothingToRefund`].
     pub(super) async fn set_aside(&mut self, tx: &mut Tx) -> Result<(), Error> {
         let taken = store::chargeback::taken_of(tx, self.receipt.id).await?;
-        let left = self.receipt.returnable_minor(taken);
         if self.refund.organization_id != self.receipt.organization_id {
             // It was nobody's when the refund was proposed, and is an order's now.
             return Err(Error::NothingToRefund);
         }
-        if self.refund.amount_minor > left || self.refund.amount_minor > self.creditable() {
-            let left = left.min(self.creditable()).max(0);
-            return Err(Error::RefundTooLarge(Money::new(left, self.receipt.currency)));
-        }
-        self.receipt.returned_minor = self.receipt.returned_minor.saturating_add(self.refund.amount_minor);
+        let too_large = |left| Error::RefundTooLarge(Money::new(left, self.receipt.currency));
+        let returned = self.refund.set_aside(&self.receipt, taken, self.invoice.as_ref());
+        self.receipt.returned_minor = returned.map_err(too_large)?;
         Ok(store::receipt::set_returned(tx, &self.receipt).await?)
-    }
-
-    /// How much can become credit: of an invoice, what no credit note has made credit before. Money that goes back to
-    /// its source is not bound by it, for what was credited before is what then goes.
-    fn creditable(&self) -> i64 {
-        match (&self.invoice, self.refund.destination) {
-            (Some(invoice), RefundDestination::Credit) => invoice.due_minor(),
-            _ => i64::MAX,
-        }
     }
 }
 
@@ -100,18 +86,8 @@ impl Service {
     /// Books what went: from what we owe, by a credit note or because the money was nobody's order's.
     async fn book_refund(&self, tx: &mut Tx, books: &Books) -> Result<(), Error> {
         let refund = &books.refund;
-        let amount = Money::new(refund.amount_minor, refund.currency);
-        let entries = match (refund.destination, books.receipt.status) {
-            (RefundDestination::Source, ReceiptStatus::Applied) => {
-                ledger::refund(Account::CustomerCredit, amount)
-            }
-            (RefundDestination::Source, ReceiptStatus::Unapplied) => {
-                ledger::refund(Account::UnappliedReceipts, amount)
-            }
-            (RefundDestination::Credit, ReceiptStatus::Unapplied) => ledger::refund_to_credit(amount),
-            // The credit note is the booking.
-            (RefundDestination::Credit, ReceiptStatus::Applied) => return Ok(()),
-        };
+        let entries = refund.books(books.receipt.status).map_err(Error::internal)?;
+        let Some(entries) = entries else { return Ok(()) };
         let head = Head {
             id: self.world.id(),
             organization_id: refund.organization_id,
@@ -122,7 +98,7 @@ impl Service {
             memo: format!("refund: {}", refund.reason),
             at: self.world.now(),
         };
-        store::ledger::post(tx, &head, &entries.map_err(Error::internal)?).await?;
+        store::ledger::post(tx, &head, &entries).await?;
         Ok(store::refund::set_booking(tx, refund, head.id).await?)
     }
 
@@ -148,13 +124,12 @@ impl Service {
         Ok(())
     }
 
-    /// Undoes the sale that the money paid, with a credit note. What a credit note took off before is the customer's
-    /// credit already, and goes from there.
+    /// Undoes the sale that the money paid, with a credit note.
     async fn undo_sale(&self, tx: &mut Tx, books: &mut Books) -> Result<(), Error> {
         let Some(invoice) = &mut books.invoice else { return Ok(()) };
         let refund = &books.refund;
-        let minor = refund.amount_minor.min(invoice.due_minor());
-        if minor <= 0 {
+        let minor = refund.undoes(invoice);
+        if minor == 0 {
             return Ok(());
         }
         let amount = Money::new(minor, refund.currency);
