@@ -97,7 +97,7 @@ impl Service {
         let Some(turn) = self.turn(&job).await.map_err(Failure::retry)? else { return Ok(()) };
         let limit = self.options().turn.timeout;
         let stop = loop {
-            let answer = timeout(limit, self.answer(&turn, lease)).await;
+            let answer = timeout(limit, self.answer(&turn, &lease)).await;
             let answer = answer.unwrap_or_else(|elapsed| {
                 Err(Stop::Provider(ai::Error::Interrupted { cause: Some(elapsed.into()) }))
             });
@@ -105,7 +105,7 @@ impl Service {
                 Ok(answer) => answer,
                 Err(stop) => break stop,
             };
-            if self.finish(&turn, lease, answer).await.map_err(Failure::retry)? {
+            if self.finish(&turn, &lease, answer).await.map_err(Failure::retry)? {
                 return Ok(());
             }
             // Another attempt journalled a further round meanwhile: this one goes on from there. There are so many
@@ -113,10 +113,10 @@ impl Service {
         };
         match stop {
             Stop::Ended => Ok(()),
-            Stop::GiveUp(reason) => self.give_up(&turn, lease, reason).await.map_err(Failure::retry),
+            Stop::GiveUp(reason) => self.give_up(&turn, &lease, reason).await.map_err(Failure::retry),
             Stop::Provider(error) if lease.last || matches!(error, ai::Error::PromptTooLong { .. }) => {
                 tracing::warn!(message = %turn.message_id, cause = ?error, "an agent's turn is given up");
-                self.give_up(&turn, lease, TurnFailure::Unavailable).await.map_err(Failure::retry)
+                self.give_up(&turn, &lease, TurnFailure::Unavailable).await.map_err(Failure::retry)
             }
             Stop::Provider(error) => Err(match error.retry_after() {
                 Some(delay) => Failure::retry_after(delay, error),
@@ -134,7 +134,7 @@ impl Service {
 
     /// Asks the model, and carries out what it calls, until it answers. What an earlier attempt journalled is neither
     /// asked nor done again.
-    async fn answer(&self, turn: &Turn, lease: Lease) -> Result<Answer, Stop> {
+    async fn answer(&self, turn: &Turn, lease: &Lease) -> Result<Answer, Stop> {
         let limits = &self.options().turn.tools;
         let mut prompt = self.prepare(turn).await?;
         let mut said = Said::new(self, turn, lease.attempt);
@@ -194,7 +194,7 @@ impl Service {
 
     /// Writes the answer, and ends the turn and the job with it. False when it does not rest on all that is journalled:
     /// a call that is made must be told.
-    async fn finish(&self, turn: &Turn, lease: Lease, answer: Answer) -> Result<bool, Error> {
+    async fn finish(&self, turn: &Turn, lease: &Lease, answer: Answer) -> Result<bool, Error> {
         let now = self.world().now();
         let mut tx = self.db().begin(Scope::Organization(turn.organization_id)).await?;
         let seq = advance(self, &mut tx, turn).await?;
@@ -223,7 +223,7 @@ impl Service {
     }
 
     /// Says in the thread that there will be no answer, and ends the turn and the job with it.
-    async fn give_up(&self, turn: &Turn, lease: Lease, reason: TurnFailure) -> Result<(), Error> {
+    async fn give_up(&self, turn: &Turn, lease: &Lease, reason: TurnFailure) -> Result<(), Error> {
         let now = self.world().now();
         let mut tx = self.db().begin(Scope::Organization(turn.organization_id)).await?;
         let seq = advance(self, &mut tx, turn).await?;

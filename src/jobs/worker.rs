@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -34,11 +35,13 @@ impl Default for Options {
 }
 
 /// A claim on a job, handed to its handler.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Lease {
     id: JobId,
     organization_id: Option<OrganizationId>,
     fence: i64,
+    /// Whether the handler ended the job with its effect.
+    ended: Arc<AtomicBool>,
     /// Which attempt this is, from 1.
     pub attempt: u32,
     /// Whether no attempt follows when this one fails.
@@ -52,8 +55,12 @@ impl Lease {
     /// # Errors
     /// [`db::Error::NotFound`] when the claim was lost.
     pub async fn complete(&self, tx: &mut Tx) -> Result<(), db::Error> {
-        let done = store::complete(tx, self.organization_id, self.id, self.fence).await?;
-        if done { Ok(()) } else { Err(db::Error::NotFound) }
+        if !store::complete(tx, self.organization_id, self.id, self.fence).await? {
+            return Err(db::Error::NotFound);
+        }
+        let ended = Arc::clone(&self.ended);
+        tx.after_commit(move || ended.store(true, Ordering::Relaxed));
+        Ok(())
     }
 }
 
@@ -229,8 +236,14 @@ impl Worker {
             Some((attempts_max, handler)) => {
                 let attempt = u32::try_from(job.attempts).unwrap_or(u32::MAX);
                 let (id, organization_id, fence) = (job.id, job.organization_id, job.fence);
-                let lease = Lease { id, organization_id, fence, attempt, last: attempt >= *attempts_max };
-                self.guarded(job, lease, handler).await.map_err(|failure| (failure, lease.last))
+                let (last, ended) = (attempt >= *attempts_max, Arc::new(AtomicBool::new(false)));
+                let lease = Lease { id, organization_id, fence, ended: Arc::clone(&ended), attempt, last };
+                match self.guarded(job, lease, handler).await {
+                    // Nothing is left to be noted.
+                    Ok(()) if ended.load(Ordering::Relaxed) => return,
+                    Ok(()) => Ok(()),
+                    Err(failure) => Err((failure, last)),
+                }
             }
             // Another version of the program may know it: keep it and say so.
             None => Err((Failure::retry("no handler for this kind of job"), false)),
@@ -306,7 +319,6 @@ impl Worker {
 
     async fn note_done(&self, job: &Claimed) -> Result<(), db::Error> {
         let mut tx = self.db.begin(SCOPE).await?;
-        // Nothing is deleted when the handler completed the job with its effect.
         store::complete(&mut tx, job.organization_id, job.id, job.fence).await?;
         tx.commit().await
     }

@@ -107,7 +107,7 @@ impl Service {
         &self,
         turn: &Turn,
         round: Round,
-        lease: Lease,
+        lease: &Lease,
         prompt: &mut Prompt,
     ) -> Result<(), Stop> {
         let mut results = Vec::new();
@@ -131,7 +131,7 @@ impl Service {
     }
 
     /// Makes a call and journals what came of it.
-    async fn make(&self, turn: &Turn, round: i64, call: &Call, lease: Lease) -> Result<Outcome, Stop> {
+    async fn make(&self, turn: &Turn, round: i64, call: &Call, lease: &Lease) -> Result<Outcome, Stop> {
         let mut conn = self.db().conn(Scope::Organization(turn.organization_id)).await?;
         // Asked before each call: the agent, or whoever it acts for, may have gone since the last.
         let standing = self.standing(&mut conn, turn).await?;
@@ -156,7 +156,7 @@ impl Service {
         tool: &dyn Tool,
         caller: &Caller,
         wanted: &Use,
-        lease: Lease,
+        lease: &Lease,
     ) -> Result<Outcome, Stop> {
         let limits = &self.options().turn.tools;
         // The call stands inside: a tool may panic before it has made its future.
