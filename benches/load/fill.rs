@@ -14,6 +14,7 @@ use capecontrol::chat::model::{Actor, Change, Message, ThreadId};
 use capecontrol::db::{Conn as _, Db, Json, Options, Scope, Statement, Tx};
 use capecontrol::keyring::RootKey;
 use capecontrol::payments::Ledger;
+use capecontrol::payments::model::listing::customer_key;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
@@ -35,7 +36,7 @@ const TRANSACTION: usize = 10_000;
 const FIRST: Timestamp = Timestamp::from_seconds(1_767_225_600);
 /// 2100-01-01T00:00:00Z: nothing that was filled in runs out while it is measured.
 const LATE: Timestamp = Timestamp::from_seconds(4_102_444_800);
-/// A price that leaves nothing over: 529.00.
+/// The least that anything costs: 529.00.
 const PRICE: i64 = 52_900;
 
 /// How many rows a table gets.
@@ -54,6 +55,9 @@ pub fn rows() -> Outcome<u64> {
 pub struct Filling {
     /// Rows of each table.
     pub rows: u64,
+    /// How many of the threads, and of the invoices, are the first person's.
+    long: u64,
+    tables: &'static [Table],
     organization: OrganizationId,
     person: AccountId,
     /// When the threads were last used: after those of the scene, which therefore stand behind them in every list.
@@ -63,34 +67,56 @@ pub struct Filling {
 /// What is filled in at once, by the statements that must stand in one transaction.
 type Insert = for<'c> fn(&Filling, &'c mut Tx, Range<u64>) -> Statement<'c>;
 
+/// A part of the filling, and its name.
+type Table = (&'static str, &'static [Insert]);
+
 /// In an order in which whatever is referred to is there.
-const TABLES: [(&str, &[Insert]); 14] = [
-    ("accounts", &[accounts]),
-    ("organizations", &[organizations]),
+const TABLES: &[Table] = &[
+    // Each knows the other.
+    ("accounts", &[accounts, organizations]),
     ("memberships", &[memberships]),
     ("sessions", &[sessions]),
     ("refresh_tokens", &[refresh_tokens]),
     ("threads", &[threads, thread_members]),
     ("thread_events", &[thread_events]),
     ("messages", &[messages]),
-    ("invoices", &[invoices, invoice_lines]),
-    ("payments", &[payments]),
-    ("provider_events", &[provider_events, provider_effects]),
-    ("the ledger", &[ledger_transactions, ledger_entries, ledger_postings]),
+    INVOICES,
+    PAYMENTS,
+    EVENTS,
+    LEDGER,
     ("idempotency_keys", &[idempotency_keys]),
     ("jobs", &[jobs]),
 ];
+/// What money leaves behind, and no more.
+const BOOKS: &[Table] = &[INVOICES, PAYMENTS, EVENTS, LEDGER];
+const INVOICES: Table = ("invoices", &[invoices, invoice_lines]);
+const PAYMENTS: Table = ("payments", &[payments]);
+const EVENTS: Table = ("provider_events", &[provider_events, provider_effects, receipts]);
+const LEDGER: Table = ("the ledger", &[ledger_transactions, ledger_entries, ledger_postings]);
 
 impl Filling {
     /// So many rows around a scene's first person.
     pub fn new(scene: &Scene, rows: u64) -> Outcome<Self> {
         let person = *scene.accounts.first().ok_or("nobody is there")?;
-        Ok(Self { rows, organization: scene.organization, person, now: real::world().now() })
+        let long = (rows / 2).min(10_000);
+        Ok(Self {
+            rows,
+            long,
+            tables: TABLES,
+            organization: scene.organization,
+            person,
+            now: real::world().now(),
+        })
+    }
+
+    /// So many rows in the books, and all of them the first person's.
+    pub fn books(scene: &Scene, rows: u64) -> Outcome<Self> {
+        Ok(Self { long: rows, tables: BOOKS, ..Self::new(scene, rows)? })
     }
 
     /// How many of the threads, and of the invoices, are the first person's.
-    pub fn list(&self) -> u64 {
-        (self.rows / 2).min(10_000)
+    pub const fn list(&self) -> u64 {
+        self.long
     }
 
     /// How many of the events are the first thread's.
@@ -107,7 +133,7 @@ impl Filling {
     /// gets none, as the platform never asks for them.
     pub async fn pour(&self, engine: Engine, place: &Place) -> Outcome<()> {
         let db = Db::open(&Options::new(&place.database_url)).await?;
-        for (name, inserts) in TABLES {
+        for (name, inserts) in self.tables {
             self.table(&db, inserts).await?;
             if self.rows > SMALL {
                 eprintln!("bench: {}: {} rows in {name}", engine.name(), self.rows);
@@ -153,6 +179,11 @@ impl Filling {
         if invoice < self.list() { self.organization } else { organization(invoice) }
     }
 
+    /// Who started the payment of an invoice.
+    fn buyer(&self, invoice: u64) -> AccountId {
+        if invoice < self.list() { self.person } else { account(invoice) }
+    }
+
     /// The thread that an event belongs to, and its position there.
     fn place(&self, event: u64) -> (u64, i64) {
         let history = self.history();
@@ -195,6 +226,7 @@ enum Kind {
     Invoice,
     Payment,
     Event,
+    Receipt,
     Ledger,
     Job,
 }
@@ -219,15 +251,23 @@ fn at(number: u64) -> Timestamp {
     FIRST.plus(std::time::Duration::from_secs(number))
 }
 
-/// As long as a hash, as scattered as one, and no other row's of the kind (a mixer of 64 bits without collisions).
+/// What a row's invoice comes to: not in the order of the rows.
+fn price(number: u64) -> i64 {
+    PRICE + (scattered(number) % 1_000_000) as i64
+}
+
+/// Numbers all over, in no order, the same in every run (a mixer of 64 bits without collisions).
+fn scattered(number: u64) -> u64 {
+    let mut word = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+/// As long as a hash, as scattered as one, and no other row's of the kind.
 fn digest(kind: Kind, number: u64) -> Vec<u8> {
-    let mixed = |salt: u64| {
-        let mut word = number.wrapping_add(salt << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    };
-    (0..4).flat_map(|part| mixed(part * 16 + kind as u64).to_be_bytes()).collect()
+    let part = |salt: u64| scattered(number.wrapping_add((salt * 16 + kind as u64) << 56)).to_be_bytes();
+    (0..4).flat_map(part).collect()
 }
 
 /// A range in parts of at most so many.
@@ -237,11 +277,13 @@ fn parts(whole: Range<u64>, most: usize) -> impl Iterator<Item = Range<u64>> {
 
 fn accounts<'c>(_: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement<'c> {
     tx.shared_sql(
-        "INSERT INTO accounts (id, email, role, password_hash, terms_version, terms_accepted_at, display_name, bio,
-            company, website, skills, interests, preferences, version, created_at, updated_at) VALUES $rows",
+        "INSERT INTO accounts (id, personal_organization_id, email, role, password_hash, terms_version,
+            terms_accepted_at, display_name, bio, company, website, skills, interests, preferences, version,
+            created_at, updated_at) VALUES $rows",
     )
     .rows(rows, |statement, row| {
-        let statement = statement.bind(account(row)).bind(format!("filled{row}@bench.example")).bind("customer");
+        let statement = statement.bind(account(row)).bind(organization(row));
+        let statement = statement.bind(format!("filled{row}@bench.example")).bind("customer");
         let statement = statement.bind("none").bind("2026-01").bind(at(row)).bind(format!("Filled {row}"));
         let statement = statement.bind("").bind("").bind("");
         let statement = statement.bind(list()).bind(list()).bind(Json(serde_json::json!({})));
@@ -345,12 +387,12 @@ fn invoices<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statemen
     tx.sql(
         "INSERT INTO invoices (id, organization_id, origin, number, status, currency, total_minor, tax_minor,
             tax_rate_bp, prices_include_tax, credited_minor, supplier_legal_name, supplier_trading_name,
-            supplier_vat_number, supplier_address, customer_name, customer_vat_number, customer_address, test,
-            created_at, issued_at, paid_at) VALUES $rows",
+            supplier_vat_number, supplier_address, customer_name, customer_key, customer_vat_number,
+            customer_address, test, created_at, issued_at, paid_at, due_at) VALUES $rows",
     )
     .rows(rows, move |statement, row| {
         let statement = statement.bind(id(Kind::Invoice, row)).bind(filling.customer(row)).bind("checkout");
-        let statement = statement.bind(format!("BENCH-{row:08}")).bind("paid").bind("ZAR").bind(PRICE);
+        let statement = statement.bind(format!("BENCH-{row:08}")).bind("paid").bind("ZAR").bind(price(row));
         let statement = statement
             .bind(0_i64)
             .bind(0_i64)
@@ -360,8 +402,10 @@ fn invoices<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statemen
             .bind("Bench")
             .bind("")
             .bind("1 Long Street");
-        let statement = statement.bind(format!("Filled {row}")).bind("").bind("2 Long Street").bind(true);
-        statement.bind(at(row)).bind(at(row)).bind(at(row))
+        let customer = format!("Customer {:06}", scattered(row) % 1_000_000);
+        let statement = statement.bind(customer.clone()).bind(customer_key(&customer));
+        let statement = statement.bind("").bind("2 Long Street").bind(true);
+        statement.bind(at(row)).bind(at(row)).bind(at(row)).bind(at(row + scattered(row) % 7_000_000))
     })
 }
 
@@ -373,7 +417,7 @@ fn invoice_lines<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Sta
     )
     .rows(rows, move |statement, row| {
         let statement = statement.bind(id(Kind::Invoice, row)).bind(filling.customer(row)).bind(1_i64);
-        let statement = statement.bind("Pro, monthly").bind(1_i64).bind(PRICE).bind(PRICE);
+        let statement = statement.bind("Pro, monthly").bind(1_i64).bind(price(row)).bind(price(row));
         statement.bind("pro").bind("monthly")
     })
 }
@@ -386,9 +430,9 @@ fn payments<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statemen
          VALUES $rows",
     )
     .rows(rows, move |statement, row| {
-        let statement = statement.bind(id(Kind::Payment, row)).bind(filling.customer(row)).bind(account(row));
+        let statement = statement.bind(id(Kind::Payment, row)).bind(filling.customer(row)).bind(filling.buyer(row));
         let statement = statement.bind(id(Kind::Invoice, row)).bind("payfast").bind("succeeded").bind("pro");
-        let statement = statement.bind("monthly").bind("ZAR").bind(PRICE).bind(0_i64).bind(row.to_string());
+        let statement = statement.bind("monthly").bind("ZAR").bind(price(row)).bind(0_i64).bind(row.to_string());
         statement.bind(true).bind(at(row)).bind(at(row)).bind(at(row))
     })
 }
@@ -420,6 +464,21 @@ fn provider_effects<'c>(_: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statem
     })
 }
 
+fn receipts<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement<'c> {
+    let filling = *filling;
+    tx.sql(
+        "INSERT INTO receipts (id, organization_id, payment_id, invoice_id, event_id, provider, provider_payment_id,
+            status, currency, gross_minor, fee_minor, returned_minor, test, created_at) VALUES $rows",
+    )
+    .rows(rows, move |statement, row| {
+        let statement = statement.bind(id(Kind::Receipt, row)).bind(filling.customer(row));
+        let statement = statement.bind(id(Kind::Payment, row)).bind(id(Kind::Invoice, row));
+        let statement = statement.bind(id(Kind::Event, row)).bind("payfast").bind(row.to_string());
+        let statement = statement.bind("applied").bind("ZAR").bind(price(row)).bind(0_i64).bind(0_i64);
+        statement.bind(true).bind(at(row))
+    })
+}
+
 fn ledger_transactions<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement<'c> {
     let filling = *filling;
     tx.sql(
@@ -434,12 +493,12 @@ fn ledger_transactions<'c>(filling: &Filling, tx: &'c mut Tx, rows: Range<u64>) 
 }
 
 fn ledger_entries<'c>(_: &Filling, tx: &'c mut Tx, rows: Range<u64>) -> Statement<'c> {
-    let sides = [(1_i64, "payfast_clearing", PRICE), (2, "revenue", -PRICE)];
+    let sides = [(1_i64, "payfast_clearing", 1), (2, "revenue", -1)];
     tx.shared_sql(
         "INSERT INTO ledger_entries (transaction_id, position, account_id, currency, amount_minor) VALUES $rows",
     )
-    .rows(rows.flat_map(|row| sides.map(|side| (row, side))), |statement, (row, (position, account, amount))| {
-        statement.bind(id(Kind::Ledger, row)).bind(position).bind(account).bind("ZAR").bind(amount)
+    .rows(rows.flat_map(|row| sides.map(|side| (row, side))), |statement, (row, (position, account, sign))| {
+        statement.bind(id(Kind::Ledger, row)).bind(position).bind(account).bind("ZAR").bind(sign * price(row))
     })
 }
 

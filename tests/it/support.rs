@@ -77,6 +77,7 @@ pub async fn somebody(t: &Fixture, email: &str) -> Caller {
 pub async fn insert_account(db: &Db, world: &World, email: &str) -> (AccountId, OrganizationId) {
     let new = account::NewAccount {
         id: world.id(),
+        personal_organization_id: world.id(),
         email: Email::parse(email).unwrap(),
         role: Role::Customer,
         password_hash: "none".to_owned(),
@@ -85,7 +86,7 @@ pub async fn insert_account(db: &Db, world: &World, email: &str) -> (AccountId, 
         display_name: "Somebody".to_owned(),
         at: world.now(),
     };
-    let personal: OrganizationId = world.id();
+    let personal = new.personal_organization_id;
     let mut tx = db.begin(Scope::System("test")).await.unwrap();
     assert!(account::insert(&mut tx, &new).await.unwrap());
     organization::insert_personal(&mut tx, personal, new.id, "Somebody", new.at).await.unwrap();

@@ -90,20 +90,19 @@ impl Service {
         let hash = self.hashing.hash(password.clone(), &self.world).await?;
         let mut tx = self.db.begin(SCOPE).await?;
         let new = self.new_administrator(email.clone(), hash, one_time);
-        let Some(organization) = self.insert_account(&mut tx, &new).await? else {
+        if !self.insert_account(&mut tx, &new).await? {
             drop(tx);
             let lost = || Error::internal("an address is taken and has no account");
             return self.before(&email).await?.ok_or_else(lost);
-        };
-        let entry = caller.entry("auth.create_administrator").of(organization).on("account", new.id);
+        }
+        let entry = caller.entry("auth.create_administrator").of(new.personal_organization_id);
+        let entry = entry.on("account", new.id);
         self.audit.record(&mut tx, entry.risk(Risk::High).changed(&(), &Role::Admin)).await?;
         if one_time {
             publish(&password).map_err(|error| {
                 Error::Setup(format!("The one-time password could not be written: {error}."))
             })?;
         }
-        let entry = caller.entry("auth.create_administrator").risk(Risk::High).on("account", new.id);
-        self.audit.record(&mut tx, entry).await?;
         tx.commit().await?;
         Ok(Created::Now(new.id))
     }
@@ -188,8 +187,11 @@ impl Service {
 
     async fn insert_administrator(&self, tx: &mut Tx, hash: String) -> Result<bool, Error> {
         let new = self.new_administrator(self.administrator_email.clone(), hash, true);
-        let Some(organization) = self.insert_account(tx, &new).await? else { return Ok(false) };
-        let entry = Caller::system(PURPOSE).entry("auth.create_administrator").of(organization);
+        if !self.insert_account(tx, &new).await? {
+            return Ok(false);
+        }
+        let entry =
+            Caller::system(PURPOSE).entry("auth.create_administrator").of(new.personal_organization_id);
         let entry = entry.on("account", new.id).risk(Risk::High).changed(&(), &Role::Admin);
         self.audit.record(tx, entry).await?;
         Ok(true)
@@ -199,6 +201,7 @@ impl Service {
         let now = self.world.now();
         NewAccount {
             id: self.world.id(),
+            personal_organization_id: self.world.id(),
             email,
             role: Role::Admin,
             password_hash: hash,

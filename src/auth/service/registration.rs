@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::auth::model::{LinkPurpose, Registration};
 use crate::auth::store::account::NewAccount;
 use crate::auth::{Caller, Email, Error, Role, letters, profile, store};
-use crate::base::{AccountId, OrganizationId, Secret, Violations};
+use crate::base::{Secret, Violations};
 use crate::db::{Scope, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
 
@@ -71,6 +71,7 @@ impl Service {
         self.take_invitation(&mut tx, &checked).await?;
         let new = NewAccount {
             id: self.world.id(),
+            personal_organization_id: self.world.id(),
             email: checked.email.clone(),
             role: Role::Customer,
             password_hash: hash,
@@ -80,8 +81,8 @@ impl Service {
             at: self.world.now(),
         };
         let entry = caller.entry("auth.register");
-        if let Some(organization) = self.insert_account(&mut tx, &new).await? {
-            let entry = entry.by(new.id, None).of(organization).on("account", new.id);
+        if self.insert_account(&mut tx, &new).await? {
+            let entry = entry.by(new.id, None).of(new.personal_organization_id).on("account", new.id);
             self.audit.record(&mut tx, entry).await?;
             self.welcome(&mut tx, &new).await?;
         } else if store::account::notice(&mut tx, &checked.email, new.at, new.at.minus(NOTICE_EVERY)).await? {
@@ -102,19 +103,16 @@ impl Service {
         self.write_to(tx, &new.email, letter).await
     }
 
-    /// Inserts an account with its personal organisation, and tells which that is. None, and nothing is written, when
-    /// the address has an account.
-    pub(super) async fn insert_account(
-        &self,
-        tx: &mut Tx,
-        new: &NewAccount,
-    ) -> Result<Option<OrganizationId>, Error> {
-        if !store::account::insert(tx, new).await? {
-            return Ok(None);
+    /// Inserts an account with its personal organisation. `false`, and nothing is written, when the address has an
+    /// account.
+    pub(super) async fn insert_account(&self, tx: &mut Tx, new: &NewAccount) -> Result<bool, Error> {
+        let inserted = store::account::insert(tx, new).await?;
+        if inserted {
+            let name = &new.display_name;
+            store::organization::insert_personal(tx, new.personal_organization_id, new.id, name, new.at)
+                .await?;
         }
-        let (organization, account): (OrganizationId, AccountId) = (self.world.id(), new.id);
-        store::organization::insert_personal(tx, organization, account, &new.display_name, new.at).await?;
-        Ok(Some(organization))
+        Ok(inserted)
     }
 
     /// Whether it could be carried out, asked before a hash is computed for it. Whether the address has an account

@@ -135,6 +135,7 @@ impl Service {
     ) -> Result<(), Error> {
         let new = NewAccount {
             id: made.id,
+            personal_organization_id: self.world.id(),
             email: Email::stored(format!("{}@{NO_DOMAIN}", made.id)),
             role: Role::Customer,
             password_hash: self.hashing.nobodys(&self.world)?,
@@ -144,7 +145,7 @@ impl Service {
             display_name: made.name.clone(),
             at: made.created_at,
         };
-        if self.insert_account(tx, &new).await?.is_none() {
+        if !self.insert_account(tx, &new).await? {
             return Err(Error::internal("the address of a new service account is taken"));
         }
         store::member::insert(tx, made.organization, made.id, made.role, made.created_at).await?;

@@ -13,6 +13,8 @@ use crate::db::{self, Conn, Json, Tx};
 pub struct NewAccount {
     /// Its id.
     pub id: AccountId,
+    /// Its own organisation, which the same transaction makes.
+    pub personal_organization_id: OrganizationId,
     /// Its address.
     pub email: Email,
     /// Its role.
@@ -29,21 +31,22 @@ pub struct NewAccount {
     pub at: Timestamp,
 }
 
-/// Inserts an account. `false`, and nothing is written, when the address has one; of two transactions that insert the
-/// same address the second waits for the first.
+/// Inserts an account; its organisation comes next, in the same transaction. `false`, and nothing is written, when the
+/// address has one; of two transactions that insert the same address the second waits for the first.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn insert(tx: &mut Tx, new: &NewAccount) -> Result<bool, db::Error> {
     let rows = tx
         .shared_sql(
-            "INSERT INTO accounts (id, email, role, password_hash, one_time_issued_at, terms_version,
-                terms_accepted_at, display_name, bio, company, website, skills, interests, preferences,
-                version, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', '', '', $9, $9, $10, 1, $7, $7)
+            "INSERT INTO accounts (id, personal_organization_id, email, role, password_hash, one_time_issued_at,
+                terms_version, terms_accepted_at, display_name, bio, company, website, skills, interests,
+                preferences, version, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '', '', '', $10, $10, $11, 1, $8, $8)
              ON CONFLICT (email) DO NOTHING",
         )
         .bind(new.id)
+        .bind(new.personal_organization_id)
         .bind(new.email.as_str())
         .bind(new.role)
         .bind(new.password_hash.as_str())
@@ -350,13 +353,11 @@ pub async fn administers(conn: &mut impl Conn, id: AccountId) -> Result<bool, db
 }
 
 async fn row(conn: &mut impl Conn, id: AccountId) -> Result<Option<AccountRow>, db::Error> {
-    debug_assert!(conn.scope().organization().is_none(), "an account is read in an organisation's scope");
-    conn.sql(
-        "SELECT a.id, a.email, a.email_verified_at, a.role, o.id AS personal_organization_id, a.display_name,
-            a.bio, a.company, a.website, a.skills, a.interests, a.preferences, a.version, a.created_at, a.updated_at,
-            a.suspended_at, a.suspension_reason, a.signed_in_at
-         FROM accounts a JOIN organizations o ON o.personal_account_id = a.id
-         WHERE a.id = $1",
+    conn.shared_sql(
+        "SELECT id, email, email_verified_at, role, personal_organization_id, display_name, bio, company, website,
+            skills, interests, preferences, version, created_at, updated_at, suspended_at, suspension_reason,
+            signed_in_at
+         FROM accounts WHERE id = $1",
     )
     .bind(id)
     .optional()

@@ -40,14 +40,14 @@ pub async fn list(
     // Addresses are ASCII, so nothing that begins with the prefix comes behind this.
     let end = format!("{}\u{7f}", wanted.prefix);
     let rows: Vec<AccountRow> = conn
-        .sql(
-            "SELECT a.id, a.email, a.email_verified_at, a.role, o.id AS personal_organization_id, a.display_name,
-                a.bio, a.company, a.website, a.skills, a.interests, a.preferences, a.version, a.created_at,
-                a.updated_at, a.suspended_at, a.suspension_reason, a.signed_in_at
-             FROM accounts a JOIN organizations o ON o.personal_account_id = a.id
-             WHERE a.email > $1 AND a.email >= $2 AND a.email < $3 AND a.created_at >= $4 AND a.created_at < $5
-                AND ((a.suspended_at IS NULL AND $6) OR (a.suspended_at IS NOT NULL AND $7)) AND a.role IN $list
-             ORDER BY a.email LIMIT $8",
+        .shared_sql(
+            "SELECT id, email, email_verified_at, role, personal_organization_id, display_name, bio, company,
+                website, skills, interests, preferences, version, created_at, updated_at, suspended_at,
+                suspension_reason, signed_in_at
+             FROM accounts
+             WHERE email > $1 AND email >= $2 AND email < $3 AND created_at >= $4 AND created_at < $5
+                AND ((suspended_at IS NULL AND $6) OR (suspended_at IS NOT NULL AND $7)) AND role IN $list
+             ORDER BY email LIMIT $8",
         )
         .bind(wanted.after.as_str())
         .bind(wanted.prefix.as_str())

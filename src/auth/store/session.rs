@@ -352,12 +352,9 @@ pub struct Standing {
 /// # Errors
 /// What the database refuses.
 pub async fn standing(conn: &mut impl Conn, id: SessionId) -> Result<Option<Standing>, db::Error> {
-    debug_assert!(conn.scope().organization().is_none(), "a session is read in an organisation's scope");
-    conn.sql(
-        "SELECT s.account_id, a.role, o.id AS personal_organization_id, s.expires_at
-         FROM sessions s
-         JOIN accounts a ON a.id = s.account_id
-         JOIN organizations o ON o.personal_account_id = a.id
+    conn.shared_sql(
+        "SELECT s.account_id, a.role, a.personal_organization_id, s.expires_at
+         FROM sessions s JOIN accounts a ON a.id = s.account_id
          WHERE s.id = $1 AND s.ended_at IS NULL AND a.suspended_at IS NULL",
     )
     .bind(id)

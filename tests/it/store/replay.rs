@@ -110,6 +110,7 @@ async fn settle_in(t: &Fixture, caller: &Caller, number: usize) {
     let (account, personal) = (caller.account.unwrap(), caller.personal.unwrap());
     let new = account::NewAccount {
         id: account,
+        personal_organization_id: personal,
         email: Email::parse(&format!("copy{number}@example.com")).unwrap(),
         role: Role::Customer,
         password_hash: "none".to_owned(),

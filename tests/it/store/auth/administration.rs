@@ -47,6 +47,9 @@ on_both! {
     async fn a_suspended_account_is_out_everywhere_and_comes_back(t: Fixture) {
         let (here, there) = (node(&t, options()).await, node(&t, options()).await);
         let root = administrator(&here, "root@example.com").await;
+        let logged = "SELECT CAST(count(*) AS bigint) FROM audit_events
+            WHERE action = 'auth.create_administrator'";
+        assert_eq!(count(&t, logged).await, 1);
         let issued = signed_in(&here, "ada@example.com").await;
         let ada = authenticated(&there, &issued).await.unwrap();
         let id = ada.account().unwrap();
