@@ -123,6 +123,9 @@ pub enum Error {
         "No checkouts can be started at the moment. What was paid is booked as ever; please try again later."
     )]
     CheckoutsClosed,
+    /// PayFast keeps no cards for an account without a passphrase.
+    #[error("Cards cannot be stored here: the platform's account at PayFast has no passphrase.")]
+    CardsNotKept,
     /// Only for platform administrators.
     #[error("Only a platform administrator may do this.")]
     NotAnAdministrator,
@@ -316,6 +319,12 @@ pub static CHECKOUTS_CLOSED: Reason = Reason::new(
     "CHECKOUTS_CLOSED",
     "The platform's operators have closed checkouts for a while; what was paid is booked as ever.",
 );
+/// Cards cannot be stored.
+pub static CARDS_NOT_KEPT: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "CARDS_NOT_KEPT",
+    "PayFast keeps no cards for an account without a passphrase; the platform's operators set one at PayFast and here.",
+);
 
 /// What this domain answers.
 pub static REASONS: &[&Reason] = &[
@@ -344,6 +353,7 @@ pub static REASONS: &[&Reason] = &[
     &HISTORY_UNAVAILABLE,
     &DIFFERENCE_CLOSED,
     &CHECKOUTS_CLOSED,
+    &CARDS_NOT_KEPT,
 ];
 
 impl Fault for Error {
@@ -380,6 +390,7 @@ impl Fault for Error {
             Self::HistoryUnavailable { .. } => &HISTORY_UNAVAILABLE,
             Self::DifferenceClosed => &DIFFERENCE_CLOSED,
             Self::CheckoutsClosed => &CHECKOUTS_CLOSED,
+            Self::CardsNotKept => &CARDS_NOT_KEPT,
             Self::TooManyCheckouts => &TOO_MANY_CHECKOUTS,
             Self::NotAnAdministrator => &fault::PERMISSION_DENIED,
             Self::EtagMismatch => &fault::ETAG_MISMATCH,

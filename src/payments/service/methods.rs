@@ -94,7 +94,7 @@ impl Service {
     /// Starts a checkout of nothing that stores a card.
     ///
     /// # Errors
-    /// [`Error::TooManyPaymentMethods`], [`Error::Invalid`].
+    /// [`Error::CardsNotKept`], [`Error::TooManyPaymentMethods`], [`Error::Invalid`].
     pub async fn create_payment_method(
         &self,
         caller: &Caller,
@@ -112,6 +112,9 @@ impl Service {
             Claim::New(slot) => slot,
         };
         let organization_id = access::resolve_billing(&mut tx, caller, command.organization_id).await?;
+        if self.options.passphrase().is_none() {
+            return Err(Error::CardsNotKept);
+        }
         let now = self.world.now();
         let profile = store::profile::lock(&mut tx, organization_id, now).await?;
         if store::method::has_at_least(&mut tx, organization_id, METHODS_MAX).await? {

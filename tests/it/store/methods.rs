@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use capecontrol::auth::{Caller, Estate as _};
+use capecontrol::base::Secret;
 use capecontrol::base::fault::{Fault as _, NOT_FOUND};
 use capecontrol::db::{Conn as _, Scope};
 use capecontrol::idempotency::RequestKey;
@@ -41,9 +42,12 @@ const PRO: &str = "529.00";
 
 /// The domain with this PayFast, which keeps cards and writes letters, and a worker for its jobs.
 fn over(t: &Fixture, cards: &Arc<Cards>) -> Service {
+    under(t, cards, Options::default())
+}
+
+fn under(t: &Fixture, cards: &Arc<Cards>, options: Options) -> Service {
     let log = audit_log(&t.world);
-    let service =
-        Service::new(t.db.clone(), t.world.clone(), Options::default(), Told::next(&[]), log, ledger(t));
+    let service = Service::new(t.db.clone(), t.world.clone(), options, Told::next(&[]), log, ledger(t));
     let outbox = Outbox::new(t.world.clone(), RootKey::new(ROOT));
     service.over(Arc::clone(cards) as _).sealing(RootKey::new(ROOT)).writing(outbox)
 }
@@ -283,6 +287,15 @@ on_both! {
         let all = everything(&t).await;
         assert!(!all.contains(&token(1)) && all.contains("(left out)"));
         assert!(!serde_json::to_string(&method).unwrap().contains("token"));
+    }
+
+    async fn without_a_passphrase_no_card_is_stored(t: Fixture) {
+        let shop = Shop::open(&t).await;
+        let options = Options { passphrase: Secret::new(String::new()), ..Options::default() };
+        let service = under(&t, &shop.cards, options);
+        let error = service.create_payment_method(&shop.ada, card("Company"), None).await.unwrap_err();
+        assert_eq!(error.reason().name, "CARDS_NOT_KEPT", "{error}");
+        assert!(shop.list().await.is_empty());
     }
 
     async fn only_what_payfast_says_stores_a_card_and_once(t: Fixture) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use capecontrol::auth::Caller;
 use capecontrol::base::Id;
 use capecontrol::base::fault::{ETAG_MISMATCH, Fault as _, NOT_FOUND};
-use capecontrol::db::Scope;
+use capecontrol::db::{Conn as _, Scope};
 use capecontrol::idempotency::{IDEMPOTENCY_KEY_REUSED, RequestKey};
 use capecontrol::jobs::Worker;
 use capecontrol::payments::model::ledger::Account;
@@ -209,6 +209,27 @@ on_both! {
         assert_eq!((bought.plan_id.as_str(), bought.billing_cycle), ("enterprise", Cycle::Yearly));
         assert_eq!(bought.period_end.to_rfc3339(), "2027-11-20T10:00:00Z");
         assert_eq!(status(&service, &ada, small.payment_id).await, PaymentStatus::Succeeded);
+    }
+
+    async fn what_has_run_out_is_neither_invoiced_nor_charged(t: Fixture) {
+        let (service, worker) = plain(&t);
+        let ada = somebody(&t, "ada@example.com").await;
+        let started = checkout(&service, &ada, "pro", Cycle::Monthly).await;
+        let paid = itn(&started.payment_id.to_string(), "1", "COMPLETE", "529.00");
+        deliver(&service, &worker, paid).await;
+        let booked = balances(&service).await;
+        for _ in 0..10 {
+            t.clock.advance(Duration::from_hours(10 * 24));
+            service.expire(100).await.unwrap();
+            worker.run_due().await.unwrap();
+        }
+        let now = service.get_subscription(&ada, None).await.unwrap();
+        assert_eq!((now.plan.id.as_str(), now.status), ("free", SubscriptionStatus::Expired));
+        let all = "SELECT (SELECT count(*) FROM invoices), (SELECT count(*) FROM payments),
+            (SELECT count(*) FROM jobs)";
+        let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
+        let counted: (i64, i64, i64) = conn.sql(all).one().await.unwrap();
+        assert_eq!((counted, balances(&service).await), ((1, 1, 0), booked));
     }
 
     async fn what_is_not_the_orders_money_gives_nothing(t: Fixture) {
