@@ -10,6 +10,7 @@ use capecontrol::proto::capecontrol::auth::v1::auth_service_client::AuthServiceC
 use capecontrol::proto::capecontrol::chat::v1 as chat;
 use capecontrol::proto::capecontrol::chat::v1::chat_service_client::ChatServiceClient;
 use capecontrol::proto::capecontrol::payments::v1::invoice_service_client::InvoiceServiceClient;
+use capecontrol::proto::capecontrol::payments::v1::payments_service_client::PaymentsServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
@@ -82,6 +83,11 @@ impl Crowd {
     /// Invoices, over one of the connections.
     pub fn invoices(&self, connection: usize, person: usize) -> InvoiceServiceClient<Signed> {
         InvoiceServiceClient::new(self.signed(connection, person))
+    }
+
+    /// Payments, over one of the connections.
+    pub fn payments(&self, connection: usize, person: usize) -> PaymentsServiceClient<Signed> {
+        PaymentsServiceClient::new(self.signed(connection, person))
     }
 
     /// One of the connections, for somebody who is not signed in.

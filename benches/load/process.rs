@@ -110,8 +110,22 @@ impl Program {
 
     /// Memory that it holds, in bytes.
     pub fn resident(&self) -> Outcome<f64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most memory that it held at any time since [`Self::forget_peak`], in bytes.
+    pub fn peak(&self) -> Outcome<f64> {
+        self.memory("VmHWM:")
+    }
+
+    /// Has the most memory that it held be what it holds now.
+    pub fn forget_peak(&self) -> Outcome<()> {
+        Ok(std::fs::write(self.proc("clear_refs")?, "5")?)
+    }
+
+    fn memory(&self, of: &str) -> Outcome<f64> {
         let status = std::fs::read_to_string(self.proc("status")?)?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS in /proc")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(of)).ok_or("no such line in /proc")?;
         let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
         Ok(kib * 1024.0)
     }

@@ -1,7 +1,9 @@
 //! The rows of the table, and the order in which they are measured.
 
 mod audit;
+mod books;
 mod calls;
+mod effects;
 mod fan_out;
 mod growth;
 mod sign_ins;
@@ -74,13 +76,16 @@ const START: &str = "start";
 const SIGN_INS: &str = "sign-ins";
 const GROWTH: &str = "growth";
 const AUDIT: &str = "audit";
+const EFFECTS: &str = "effects";
+const BOOKS: &str = "books";
 const TOKENS: &str = "tokens";
 const PLANS: &str = "plans";
 const WALL: &str = "wall";
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 14] = [
     GET_ACCOUNT,
     SEND_MESSAGE,
     NOTIFICATION,
+    EFFECTS,
     FAN_OUT,
     STREAMS,
     START,
@@ -88,6 +93,7 @@ const NAMES: [&str; 12] = [
     SIGN_INS,
     AUDIT,
     WALL,
+    BOOKS,
     GROWTH,
     PLANS,
 ];
@@ -112,6 +118,8 @@ async fn measure(name: &str, places: &Places) -> Outcome<Vec<Row>> {
         STREAMS => streams::measure(places).await,
         START => start::measure(places).await,
         AUDIT => audit::measure(places).await,
+        EFFECTS => effects::measure(places).await,
+        BOOKS => books::measure(places).await,
         TOKENS => tokens::measure(places).await,
         SIGN_INS => sign_ins::measure(places).await,
         WALL => wall::measure(places).await,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::OnceCell;
 
+use crate::fill::Filling;
 use crate::process::{Place, Program};
 use crate::{Outcome, client, fill};
 
@@ -129,9 +130,18 @@ impl Places {
         self.filled.get_or_try_init(async || self.with_rows("filled", fill::rows()?).await).await
     }
 
+    /// Another place, in which the first person's organisation has so much in its books.
+    pub async fn with_books(&self, name: &str, rows: u64) -> Outcome<Place> {
+        self.with(name, &Filling::books(&self.scene, rows)?).await
+    }
+
     async fn with_rows(&self, name: &str, rows: u64) -> Outcome<Place> {
+        self.with(name, &Filling::new(&self.scene, rows)?).await
+    }
+
+    async fn with(&self, name: &str, filling: &Filling) -> Outcome<Place> {
         let place = copy(&self.untouched, self.folder.path(), self.engine, name).await?;
-        fill::Filling::new(&self.scene, rows)?.pour(self.engine, &place).await?;
+        filling.pour(self.engine, &place).await?;
         Ok(place)
     }
 }

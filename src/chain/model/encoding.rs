@@ -14,9 +14,10 @@ pub fn put(out: &mut Vec<u8>, field: Option<&[u8]>) {
         out.push(ABSENT);
         return;
     };
-    out.push(PRESENT);
     // No field has four gigabytes: the largest are bounded to some hundred characters before they come here.
-    out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+    let [first, second, third, fourth] = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
+    // One piece, for every entry that is verified has twenty fields.
+    out.extend_from_slice(&[PRESENT, first, second, third, fourth]);
     out.extend_from_slice(bytes);
 }
 
