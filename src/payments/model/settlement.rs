@@ -130,8 +130,9 @@ mod tests {
         for payment in [Succeeded, Superseded] {
             assert_eq!(effect(Word::Complete, at(payment)), Effect::Hold, "{payment:?}");
         }
-        use InvoiceStatus::{Draft, Paid as PaidBefore, Uncollectible, Void};
-        for invoice in [Draft, PaidBefore, Void, Uncollectible] {
+        for invoice in
+            [InvoiceStatus::Draft, InvoiceStatus::Paid, InvoiceStatus::Void, InvoiceStatus::Uncollectible]
+        {
             assert_eq!(effect(Word::Complete, Standing { invoice, ..OPEN }), Effect::Hold, "{invoice:?}");
         }
         for due_minor in [0, 499, 501] {
