@@ -467,7 +467,9 @@ impl Shop {
         match order.invoice.status {
             InvoiceStatus::Paid => {
                 assert_eq!(receipts().count(), 1, "how often order {at} was paid");
-                assert_eq!(paid, worth - booked(Account::CustomerCredit), "what was paid for order {at}");
+                let credit = booked(Account::CustomerCredit);
+                assert_eq!(paid, worth - credit, "what was paid for order {at}");
+                assert!(credit <= 0, "what went back for order {at} was nobody's credit: {credit}");
                 assert_eq!(booked(Account::Receivable), 0, "what is owed for order {at}");
             }
             InvoiceStatus::Open => {

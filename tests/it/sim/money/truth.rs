@@ -216,7 +216,9 @@ impl Ours {
             match invoice.status {
                 InvoiceStatus::Paid => {
                     assert_eq!(receipts.len(), 1, "how often {id} was paid");
-                    assert_eq!(paid, worth - booked(Account::CustomerCredit), "what was paid for {id}");
+                    let credit = booked(Account::CustomerCredit);
+                    assert_eq!(paid, worth - credit, "what was paid for {id}");
+                    assert!(credit <= 0, "what went back for {id} was nobody's credit: {credit}");
                     assert_eq!(owed, 0, "what is owed on {id}");
                 }
                 InvoiceStatus::Open => {
