@@ -13,7 +13,7 @@ use capecontrol::app::real;
 use capecontrol::audit;
 use capecontrol::auth::caller::Proof;
 use capecontrol::auth::{Caller, Origin, Role};
-use capecontrol::base::{Money, Timestamp, World};
+use capecontrol::base::{AccountId, Money, OrganizationId, Timestamp, World};
 use capecontrol::db::{Conn as _, Db, Options, Scope};
 use capecontrol::jobs::{self, JobId, Registry, Worker};
 use capecontrol::keyring::RootKey;
@@ -46,6 +46,8 @@ use crate::{Failure, Outcome};
 const ORDERS: usize = 500;
 /// How long a round may take before the bench gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How many people buy.
+const BUYERS: usize = 50;
 /// Of these orders only: what fills the books costs nothing.
 const FEE: i64 = 231;
 const SCOPE: Scope = Scope::System("bench");
@@ -109,8 +111,8 @@ struct Shop {
     log: audit::Log,
     service: Arc<Service>,
     count: Arc<Count>,
-    /// What every order is a copy of.
-    template: (Payment, Invoice),
+    /// What the orders are copies of: one of each buyer's, for what one buyer pays is settled one by one.
+    templates: Vec<(Payment, Invoice)>,
 }
 
 impl Shop {
@@ -128,16 +130,18 @@ impl Shop {
             books,
         );
         let service = Arc::new(service.heard_by(Arc::clone(&count) as _));
-        let template = template(&db, &world, &service, scene).await?;
-        Ok(Self { db, world, log, service, count, template })
+        let mut templates = Vec::new();
+        for account in scene.accounts.iter().take(BUYERS) {
+            templates.push(template(&db, &world, &service, *account).await?);
+        }
+        Ok(Self { db, world, log, service, count, templates })
     }
 
     /// Orders that are waiting for their money, each with a notification in the inbox and the job that applies it.
     async fn orders(&self) -> Outcome<Vec<Order>> {
         let mut orders = HashMap::new();
         let mut tx = self.db.begin(SCOPE).await?;
-        for _ in 0..ORDERS {
-            let (mut payment, mut invoice) = self.template.clone();
+        for (mut payment, mut invoice) in self.templates.iter().cloned().cycle().take(ORDERS) {
             (payment.id, invoice.id) = (self.world.id(), self.world.id());
             payment.invoice_id = invoice.id;
             store::invoice::insert(&mut tx, &invoice).await?;
@@ -255,12 +259,24 @@ impl Shop {
 }
 
 /// An order that a person of the scene has begun.
-async fn template(db: &Db, world: &World, service: &Service, scene: &Scene) -> Outcome<(Payment, Invoice)> {
+async fn template(
+    db: &Db,
+    world: &World,
+    service: &Service,
+    account: AccountId,
+) -> Outcome<(Payment, Invoice)> {
+    let (personal,): (OrganizationId,) = {
+        let mut conn = db.conn(SCOPE).await?;
+        conn.shared_sql("SELECT personal_organization_id FROM accounts WHERE id = $1")
+            .bind(account)
+            .one()
+            .await?
+    };
     let proof = Proof {
-        account: *scene.accounts.first().ok_or("nobody is there")?,
+        account,
         session: world.id(),
         role: Role::Customer,
-        personal: scene.organization,
+        personal,
         expires_at: Timestamp::from_micros(i64::MAX),
     };
     let command = CreateCheckout {
