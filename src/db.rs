@@ -14,6 +14,8 @@ mod lease;
 mod line;
 mod migrate;
 mod open;
+mod pool;
+mod postgres;
 mod role;
 mod scope;
 mod sqlite;

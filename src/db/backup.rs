@@ -36,10 +36,10 @@ impl Db {
     /// When there is no room, or the file cannot be made.
     pub async fn copy_into(&self, path: &Path) -> Result<(), Error> {
         create_private(path).map_err(sqlx::Error::Io)?;
-        match self.conn(SCOPE).await?.lease.wire()? {
+        match self.conn(SCOPE).await?.lease.raw()? {
             Wire::Sqlite(lent) => {
                 let copy = sqlx::query("VACUUM INTO $1").bind(path.to_string_lossy().into_owned());
-                copy.execute(lent.conn()).await.map(drop).map_err(Error::from)
+                copy.execute(&mut lent.link().conn).await.map(drop).map_err(Error::from)
             }
             Wire::Postgres(_) => Err(Error::Failed),
         }
@@ -51,14 +51,16 @@ impl Db {
     /// When it is so broken that it cannot be read.
     pub async fn faults(&self) -> Result<Vec<String>, Error> {
         let mut conn = self.conn(SCOPE).await?;
-        let Wire::Sqlite(lent) = conn.lease.wire()? else { return Ok(Vec::new()) };
-        let checked: Vec<(String,)> =
-            sqlx::query_as("PRAGMA integrity_check").fetch_all(lent.conn()).await.map_err(Error::from)?;
+        let Wire::Sqlite(lent) = conn.lease.raw()? else { return Ok(Vec::new()) };
+        let checked: Vec<(String,)> = sqlx::query_as("PRAGMA integrity_check")
+            .fetch_all(&mut lent.link().conn)
+            .await
+            .map_err(Error::from)?;
         let mut faults: Vec<String> =
             checked.into_iter().map(|(line,)| line).filter(|line| line != "ok").collect();
         let lost: Vec<(String, String)> =
             sqlx::query_as("SELECT \"table\", parent FROM pragma_foreign_key_check")
-                .fetch_all(lent.conn())
+                .fetch_all(&mut lent.link().conn)
                 .await
                 .map_err(Error::from)?;
         faults.extend(
@@ -77,12 +79,12 @@ impl Db {
             return Ok(None);
         }
         let mut conn = self.conn(SCOPE).await?;
-        let Wire::Postgres(pooled) = conn.lease.wire()? else { return Ok(None) };
+        let Wire::Postgres(lent) = conn.lease.raw()? else { return Ok(None) };
         let text = "SELECT current_setting('server_version_num'), CAST(current_schema() AS text), \
                     (SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                      WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f'))";
         let (version, schema, relations): (String, Option<String>, i64) =
-            sqlx::query_as(text).fetch_one(&mut **pooled).await.map_err(Error::from)?;
+            sqlx::query_as(text).fetch_one(&mut lent.link().conn).await.map_err(Error::from)?;
         Ok(Some(Server { version: version.parse().unwrap_or(0) / 10_000, schema, relations }))
     }
 }

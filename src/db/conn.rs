@@ -3,7 +3,7 @@
 use sqlx::SqlSafeStr as _;
 use tokio::sync::watch;
 
-use super::lease::Lease;
+use super::lease::{Lease, Transaction};
 use super::statement::{Sql, Statement};
 use super::{Error, Scope};
 
@@ -92,7 +92,7 @@ impl Tx {
             return Err(Error::Failed);
         }
         self.lease.control("COMMIT".into_sql_str()).await?;
-        self.lease.in_transaction = false;
+        self.lease.transaction = Transaction::None;
         for action in std::mem::take(&mut self.after_commit) {
             action();
         }

@@ -1,39 +1,57 @@
 //! One connection in use, of either engine, and what becomes of it when its user goes away.
 
-use sqlx::pool::PoolConnection;
-use sqlx::{Postgres, SqlSafeStr as _, SqlStr};
+use sqlx::{SqlSafeStr as _, SqlStr};
 
-use super::{Error, Scope, sqlite};
+use super::pool::{Lent, Link};
+use super::postgres::Postgres;
+use super::sqlite::Sqlite;
+use super::{Error, Scope};
 
 /// The connection itself.
 pub(super) enum Wire {
     /// A connection to a SQLite file.
-    Sqlite(sqlite::Lent),
+    Sqlite(Lent<Sqlite>),
     /// A connection to a PostgreSQL server.
-    Postgres(PoolConnection<Postgres>),
+    Postgres(Lent<Postgres>),
+}
+
+/// The transaction on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transaction {
+    /// None is open.
+    None,
+    /// One is open.
+    Open,
+    /// One that only reads is open, and a statement failed in it, so that PostgreSQL takes no other one in it.
+    Refused,
 }
 
 /// A connection in use. Dropped at rest it goes back as it is; dropped in a transaction it is rolled back first;
-/// dropped while a statement runs (a cancelled call) the statement is stopped, on PostgreSQL by closing the
-/// connection.
+/// dropped after a failure it is asked whether it still lives; dropped while a statement runs (a cancelled call) the
+/// statement is stopped, on PostgreSQL by closing the connection.
 pub struct Lease {
     wire: Option<Wire>,
     /// A statement was sent and its answer has not been read to the end.
     pub(super) busy: bool,
-    /// A transaction is open.
-    pub(super) in_transaction: bool,
-    /// A statement failed in a transaction that only reads, so that PostgreSQL takes no other one in it.
-    pub(super) refused: bool,
+    pub(super) transaction: Transaction,
+    /// Something failed, perhaps the connection itself.
+    pub(super) doubted: bool,
 }
 
 impl Lease {
     pub(super) const fn new(wire: Wire) -> Self {
-        Self { wire: Some(wire), busy: false, in_transaction: false, refused: false }
+        Self { wire: Some(wire), busy: false, transaction: Transaction::None, doubted: false }
     }
 
     /// The connection. It is there until the drop.
     pub(super) fn wire(&mut self) -> Result<&mut Wire, Error> {
         self.wire.as_mut().ok_or(Error::Unavailable(sqlx::Error::PoolClosed))
+    }
+
+    /// The connection, for work that does not tell how it ended.
+    pub(super) fn raw(&mut self) -> Result<&mut Wire, Error> {
+        self.doubted = true;
+        self.wire()
     }
 
     /// Begins a transaction to write in.
@@ -43,26 +61,30 @@ impl Lease {
             Wire::Postgres(_) => scope.begin("BEGIN")?,
         };
         // Set first: a begin that is cut short may have taken effect.
-        self.in_transaction = true;
+        self.transaction = Transaction::Open;
         self.control(text).await
     }
 
     /// Whether [`Lease::enter`] has something to do.
     pub(super) fn must_enter(&self, scope: Option<Scope>) -> bool {
-        let outside = scope.is_some() && !self.in_transaction;
-        matches!(self.wire, Some(Wire::Postgres(_))) && (self.refused || outside)
+        let must = match self.transaction {
+            Transaction::None => scope.is_some(),
+            Transaction::Open => false,
+            Transaction::Refused => true,
+        };
+        must && matches!(self.wire, Some(Wire::Postgres(_)))
     }
 
     /// Makes a session ready for its next statement: in a transaction that only reads when that is to run in `scope`,
     /// and out of one in which a statement failed.
     pub(super) async fn enter(&mut self, scope: Option<Scope>) -> Result<(), Error> {
-        if self.refused {
+        if self.transaction == Transaction::Refused {
             self.control("ROLLBACK".into_sql_str()).await?;
-            (self.refused, self.in_transaction) = (false, false);
+            self.transaction = Transaction::None;
         }
-        let Some(scope) = scope.filter(|_| !self.in_transaction) else { return Ok(()) };
+        let Some(scope) = scope.filter(|_| self.transaction == Transaction::None) else { return Ok(()) };
         let text = scope.begin("BEGIN READ ONLY")?;
-        self.in_transaction = true;
+        self.transaction = Transaction::Open;
         self.control(text).await
     }
 
@@ -71,13 +93,14 @@ impl Lease {
         self.busy = true;
         let done = match self.wire()? {
             Wire::Sqlite(lent) => {
-                super::deadline::bound(sqlx::raw_sql(text).execute(lent.conn())).await.map(drop)
+                super::deadline::bound(sqlx::raw_sql(text).execute(&mut lent.link().conn)).await.map(drop)
             }
-            Wire::Postgres(conn) => {
-                super::deadline::bound(sqlx::raw_sql(text).execute(&mut **conn)).await.map(drop)
+            Wire::Postgres(lent) => {
+                super::deadline::bound(sqlx::raw_sql(text).execute(&mut lent.link().conn)).await.map(drop)
             }
         };
         self.busy = matches!(done, Err(Error::Timeout));
+        self.doubted |= done.is_err();
         done
     }
 }
@@ -86,16 +109,22 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let Some(wire) = self.wire.take() else { return };
         match wire {
-            Wire::Sqlite(lent) if !self.busy && !self.in_transaction => lent.give_back(),
-            Wire::Sqlite(lent) => {
-                if self.busy {
-                    lent.interrupt();
-                }
-                recover(lent.recover(self.in_transaction));
-            }
-            Wire::Postgres(mut conn) if self.busy => conn.close_on_drop(),
-            Wire::Postgres(conn) if self.in_transaction => recover(roll_back(conn)),
-            Wire::Postgres(_) => {}
+            Wire::Sqlite(lent) => self.leave(lent),
+            Wire::Postgres(lent) => self.leave(lent),
+        }
+    }
+}
+
+impl Lease {
+    fn leave<L: Link>(&self, lent: Lent<L>) {
+        if self.busy && !lent.interrupt() {
+            return;
+        }
+        let in_transaction = self.transaction != Transaction::None;
+        if self.busy || in_transaction || self.doubted {
+            recover(lent.recover(in_transaction));
+        } else {
+            lent.give_back();
         }
     }
 }
@@ -109,11 +138,5 @@ impl Drop for Lease {
 fn recover(work: impl Future<Output = ()> + Send + 'static) {
     if tokio::runtime::Handle::try_current().is_ok() {
         tokio::spawn(work);
-    }
-}
-
-async fn roll_back(mut conn: PoolConnection<Postgres>) {
-    if sqlx::raw_sql("ROLLBACK").execute(&mut *conn).await.is_err() {
-        conn.close_on_drop();
     }
 }

@@ -43,18 +43,19 @@ impl Db {
     /// When a migration fails or an applied one differs from the program's.
     pub async fn migrate(&self) -> Result<(), Error> {
         // One after another: SQLite's writer is one, and PostgreSQL's migrator takes an advisory lock.
-        match self.writer().await? {
+        match self.pools.lend_writer().await? {
             Wire::Sqlite(mut lent) => {
-                let done = SQLITE.run(lent.conn()).await;
+                let done = SQLITE.run(&mut lent.link().conn).await;
                 lent.recover(false).await;
                 done.map_err(driver)
             }
-            Wire::Postgres(mut conn) => {
-                // The policies hold for the owner too, and a migration may touch every tenant's rows.
-                conn.close_on_drop();
-                super::role::may_create(&mut conn).await?;
+            Wire::Postgres(mut lent) => {
+                // The policies hold for the owner too, and a migration may touch every tenant's rows. Not given back,
+                // the connection is closed at the end, and the setting with it.
+                let conn = &mut lent.link().conn;
+                super::role::may_create(conn).await?;
                 sqlx::raw_sql("SET capecontrol.purpose = 'migration'").execute(&mut *conn).await?;
-                POSTGRES.run(&mut *conn).await.map_err(driver)
+                POSTGRES.run(conn).await.map_err(driver)
             }
         }
     }
@@ -74,12 +75,12 @@ impl Db {
     /// When the owner may not, or either cannot be reached.
     pub async fn admitted_by(&self, owner: &Self) -> Result<(), Error> {
         let Some(role) = self.role().await? else { return Ok(()) };
-        match owner.writer().await? {
+        match owner.pools.lend_writer().await? {
             Wire::Sqlite(lent) => {
                 lent.give_back();
                 Ok(())
             }
-            Wire::Postgres(mut conn) => super::role::admit(&mut conn, &role).await,
+            Wire::Postgres(mut lent) => super::role::admit(&mut lent.link().conn, &role).await,
         }
     }
 
@@ -89,18 +90,11 @@ impl Db {
     /// When the database cannot be read.
     pub async fn level(&self) -> Result<Level, Error> {
         let expected = newest_migration(self.engine());
-        let applied = match self.conn(Scope::System("migrations")).await?.lease.wire()? {
-            Wire::Sqlite(lent) => applied(lent.conn()).await,
-            Wire::Postgres(conn) => applied(&mut **conn).await,
+        let applied = match self.conn(Scope::System("migrations")).await?.lease.raw()? {
+            Wire::Sqlite(lent) => applied(&mut lent.link().conn).await,
+            Wire::Postgres(lent) => applied(&mut lent.link().conn).await,
         };
         Ok(Level { applied: applied?, expected })
-    }
-
-    async fn writer(&self) -> Result<Wire, Error> {
-        match &*self.pools {
-            super::open::Pools::Sqlite { writer: (writer, _), .. } => Ok(Wire::Sqlite(writer.lend().await?)),
-            super::open::Pools::Postgres(pool, _) => Ok(Wire::Postgres(pool.acquire().await?)),
-        }
     }
 }
 

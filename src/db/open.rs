@@ -6,15 +6,15 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Postgres;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tokio::sync::watch;
 
 use super::lease::{Lease, Wire};
-use super::line::Line;
-use super::{Error, Scope, Session, Tx, sqlite};
+use super::pool::Pool;
+use super::postgres::Postgres;
+use super::sqlite::Sqlite;
+use super::{Error, Scope, Session, Tx};
 
 /// Which database, and how many connections to it.
 #[derive(Clone, Debug)]
@@ -84,8 +84,28 @@ pub struct Db {
 }
 
 pub(super) enum Pools {
-    Sqlite { readers: (Arc<sqlite::Pool>, Line), writer: (Arc<sqlite::Pool>, Line) },
-    Postgres(PgPool, Line),
+    /// A single writer, and a few readers that WAL lets read beside it.
+    Sqlite {
+        readers: Arc<Pool<Sqlite>>,
+        writer: Arc<Pool<Sqlite>>,
+    },
+    Postgres(Arc<Pool<Postgres>>),
+}
+
+impl Pools {
+    async fn lend_reader(&self) -> Result<Wire, Error> {
+        match self {
+            Self::Sqlite { readers, .. } => readers.lend().await.map(Wire::Sqlite),
+            Self::Postgres(pool) => pool.lend().await.map(Wire::Postgres),
+        }
+    }
+
+    pub(super) async fn lend_writer(&self) -> Result<Wire, Error> {
+        match self {
+            Self::Sqlite { writer, .. } => writer.lend().await.map(Wire::Sqlite),
+            Self::Postgres(pool) => pool.lend().await.map(Wire::Postgres),
+        }
+    }
 }
 
 impl Db {
@@ -115,16 +135,7 @@ impl Db {
     /// # Errors
     /// [`Error::Unavailable`] when none is free in time.
     pub async fn conn(&self, scope: Scope) -> Result<Session, Error> {
-        let wire = match &*self.pools {
-            Pools::Sqlite { readers: (pool, line), .. } => {
-                let _place = line.enter()?;
-                Wire::Sqlite(pool.lend().await?)
-            }
-            Pools::Postgres(pool, line) => {
-                let _place = line.enter()?;
-                Wire::Postgres(acquire(pool).await?)
-            }
-        };
+        let wire = self.pools.lend_reader().await?;
         Ok(Session { lease: Lease::new(wire), scope })
     }
 
@@ -133,16 +144,7 @@ impl Db {
     /// # Errors
     /// [`Error::Unavailable`] when no connection is free in time.
     pub async fn begin(&self, scope: Scope) -> Result<Tx, Error> {
-        let wire = match &*self.pools {
-            Pools::Sqlite { writer: (pool, line), .. } => {
-                let _place = line.enter()?;
-                Wire::Sqlite(pool.lend().await?)
-            }
-            Pools::Postgres(pool, line) => {
-                let _place = line.enter()?;
-                Wire::Postgres(acquire(pool).await?)
-            }
-        };
+        let wire = self.pools.lend_writer().await?;
         Tx::begin(Lease::new(wire), scope, self.announcements.clone()).await
     }
 
@@ -166,47 +168,41 @@ impl Db {
     /// Closes all connections; calls that are under way fail.
     pub async fn close(&self) {
         match &*self.pools {
-            Pools::Sqlite { readers: (readers, _), writer: (writer, _) } => {
+            Pools::Sqlite { readers, writer } => {
                 readers.close().await;
                 writer.close().await;
             }
-            Pools::Postgres(pool, _) => pool.close().await,
+            Pools::Postgres(pool) => pool.close().await,
         }
     }
 }
 
-/// A connection to the server. The future of a connect is large, and every call of the platform would carry room for
-/// it: it gets a box of its own, which only those need who find no idle connection.
-async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
-    match pool.try_acquire() {
-        Some(conn) => Ok(conn),
-        None => Box::pin(pool.acquire()).await,
-    }
-}
-
 async fn open_sqlite(path: &std::path::Path, options: &Options) -> Result<Pools, Error> {
-    let size = usize::try_from(options.connections_max).unwrap_or(usize::MAX).max(1);
-    let line = || Line::new(options.waiting_max);
+    let pool = |file, size| Pool::new(file, size, options.wait_max, options.waiting_max);
     let file = SqliteConnectOptions::new().filename(path).foreign_keys(true).busy_timeout(options.wait_max);
     if options.access == Access::Read {
         // Another process may have it open, and may be an older program: nothing of it is changed, not even its mode.
-        let readers = sqlite::Pool::new(file.read_only(true), size, options.wait_max);
+        let readers = pool(file.read_only(true), connections_max(options));
         readers.lend().await?.give_back();
-        return Ok(Pools::Sqlite { writer: (Arc::clone(&readers), line()), readers: (readers, line()) });
+        return Ok(Pools::Sqlite { writer: Arc::clone(&readers), readers });
     }
     let file = file
         .journal_mode(SqliteJournalMode::Wal)
         // An acknowledged payment survives the loss of power.
         .synchronous(SqliteSynchronous::Full)
         .statement_cache_capacity(256);
-    let writer = sqlite::Pool::new(file.clone(), 1, options.wait_max);
+    let writer = pool(file.clone(), 1);
     if options.access == Access::Create {
         create_private(path).map_err(sqlx::Error::Io)?;
     }
     // The writer makes the tables, which a reader may not.
     writer.lend().await?.give_back();
-    let readers = sqlite::Pool::new(file.read_only(true), size, options.wait_max);
-    Ok(Pools::Sqlite { readers: (readers, line()), writer: (writer, line()) })
+    let readers = pool(file.read_only(true), connections_max(options));
+    Ok(Pools::Sqlite { readers, writer })
+}
+
+fn connections_max(options: &Options) -> usize {
+    usize::try_from(options.connections_max).unwrap_or(usize::MAX)
 }
 
 /// Makes the file readable by its owner only, wherever it lies. SQLite gives its companions (`-wal`, `-shm`) the same
@@ -230,11 +226,6 @@ fn open_postgres(options: &Options) -> Result<Pools, Error> {
             ("timezone", "UTC"),
             ("default_transaction_read_only", read_only),
         ]);
-    let pool = PgPoolOptions::new()
-        .max_connections(options.connections_max)
-        .acquire_timeout(options.wait_max)
-        // Asking each connection whether it lives costs a round trip; a dead one answers UNAVAILABLE once.
-        .test_before_acquire(false)
-        .connect_lazy_with(connect);
-    Ok(Pools::Postgres(pool, Line::new(options.waiting_max)))
+    let pool = Pool::new(connect, connections_max(options), options.wait_max, options.waiting_max);
+    Ok(Pools::Postgres(pool))
 }

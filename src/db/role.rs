@@ -77,17 +77,17 @@ impl Db {
     /// When the database cannot be reached.
     pub async fn breaches(&self) -> Result<Vec<Breach>, Error> {
         let mut conn = self.conn(SCOPE).await?;
-        let Wire::Postgres(pooled) = conn.lease.wire()? else { return Ok(Vec::new()) };
-        let standing: Standing = sqlx::query_as(STANDING).fetch_one(&mut **pooled).await?;
+        let Wire::Postgres(lent) = conn.lease.raw()? else { return Ok(Vec::new()) };
+        let standing: Standing = sqlx::query_as(STANDING).fetch_one(&mut lent.link().conn).await?;
         Ok(standing.breaches())
     }
 
     /// The role that connections work as. None on SQLite.
     pub(super) async fn role(&self) -> Result<Option<String>, Error> {
         let mut conn = self.conn(SCOPE).await?;
-        let Wire::Postgres(pooled) = conn.lease.wire()? else { return Ok(None) };
+        let Wire::Postgres(lent) = conn.lease.raw()? else { return Ok(None) };
         let (role,): (String,) =
-            sqlx::query_as("SELECT CAST(current_user AS text)").fetch_one(&mut **pooled).await?;
+            sqlx::query_as("SELECT CAST(current_user AS text)").fetch_one(&mut lent.link().conn).await?;
         Ok(Some(role))
     }
 }

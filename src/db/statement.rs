@@ -6,7 +6,7 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments as _, AssertSqlSafe, Encode, FromRow, Postgres, SqlSafeStr as _, SqlStr, Sqlite, Type};
 
-use super::lease::{Lease, Wire};
+use super::lease::{Lease, Transaction, Wire};
 use super::{Error, Scope, deadline};
 
 /// Values that a statement with `$rows` or `$list` may take and still be kept prepared. Each number of them is another
@@ -67,11 +67,11 @@ macro_rules! run {
         let kept = expansion.is_none() || bound <= KEPT_VALUES_MAX;
         let outcome = match (lease.wire()?, values) {
             (Wire::Sqlite(lent), Values::Sqlite($values)) => {
-                let ($conn, $text, $kept) = (lent.conn(), expand(text.sqlite, expansion), kept);
+                let ($conn, $text, $kept) = (&mut lent.link().conn, expand(text.sqlite, expansion), kept);
                 deadline::bound($work).await
             }
-            (Wire::Postgres(pooled), Values::Postgres($values)) => {
-                let ($conn, $text, $kept) = (&mut **pooled, expand(text.postgres, expansion), kept);
+            (Wire::Postgres(lent), Values::Postgres($values)) => {
+                let ($conn, $text, $kept) = (&mut lent.link().conn, expand(text.postgres, expansion), kept);
                 deadline::bound($work).await
             }
             _ => Err(Error::Unavailable(sqlx::Error::PoolClosed)),
@@ -200,10 +200,13 @@ impl<'c> Statement<'c> {
 /// lost with a statement that fails; one that only reads is begun anew.
 fn settle<T>(lease: &mut Lease, failed: Option<&mut bool>, outcome: Result<T, Error>) -> Result<T, Error> {
     lease.busy = matches!(outcome, Err(Error::Timeout));
-    match (&outcome, failed) {
-        (Err(_), Some(failed)) => *failed = true,
-        (Err(_), None) => lease.refused = lease.in_transaction,
-        (Ok(_), _) => {}
+    lease.doubted |= outcome.is_err();
+    if outcome.is_err() {
+        match failed {
+            Some(failed) => *failed = true,
+            None if lease.transaction == Transaction::Open => lease.transaction = Transaction::Refused,
+            None => {}
+        }
     }
     outcome
 }

@@ -194,6 +194,38 @@ async fn a_tenants_statement_must_name_the_tenant() {
     let _ = conn.sql("SELECT 1 FROM memberships").optional::<(i64,)>().await;
 }
 
+#[tokio::test]
+async fn a_server_that_closed_its_connections_is_called_again() {
+    let t = Fixture::start(Engine::Postgres).await;
+    let mut sessions = Vec::new();
+    let mut servers = Vec::new();
+    for _ in 0..3 {
+        let mut session = t.db.conn(SCOPE).await.unwrap();
+        servers.push(session.shared_sql("SELECT pg_backend_pid()").one::<(i32,)>().await.unwrap().0);
+        sessions.push(session);
+    }
+    drop(sessions);
+    let other = db::Db::open(&db::Options::new(&t.url)).await.unwrap();
+    let mut conn = other.conn(SCOPE).await.unwrap();
+    let (ended,): (i64,) = conn
+        .shared_sql("SELECT count(*) FROM pg_stat_activity WHERE pid IN $list AND pg_terminate_backend(pid, 5000)")
+        .list(servers)
+        .one()
+        .await
+        .unwrap();
+    assert_eq!(ended, 3);
+    let mut failures = 0;
+    while let Err(error) = t.db.ping().await {
+        assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+        failures += 1;
+        assert!(failures <= 3, "a connection is lent again although it failed");
+    }
+    assert!(failures > 0, "the connections were still there");
+    for _ in 0..8 {
+        t.db.ping().await.unwrap();
+    }
+}
+
 fn id_of_organization() -> capecontrol::base::OrganizationId {
     Id::from_uuid(Uuid::from_u128(1))
 }
