@@ -222,6 +222,7 @@ impl App {
         mail::register(&mut registry, &postman);
         auth::service::register(&mut registry, &auth);
         payments::register(&mut registry, &payments);
+        chat::register(&mut registry, &chat);
         if let Some(simulator) = &simulator {
             simulator::register(&mut registry, simulator);
         }

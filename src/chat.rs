@@ -12,6 +12,8 @@ pub mod error;
 mod homes;
 pub mod hub;
 pub mod model;
+mod receipts;
+mod removal;
 pub mod rpc;
 pub mod service;
 pub mod store;
@@ -20,13 +22,25 @@ pub mod turn;
 mod watch;
 
 pub use error::{Error, REASONS};
+pub use removal::RemoveThread;
 pub use service::{Outside, Service};
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::jobs::Registry;
 use model::backlog;
 use model::context::Window;
 use model::tools;
+
+/// Has the domain's quick jobs run. The agents' turns, which wait for models, are registered by [`turn::register`].
+pub fn register(registry: &mut Registry, service: &Arc<Service>) {
+    let chat = Arc::clone(service);
+    registry.on::<RemoveThread, _>(move |job, _lease| {
+        let chat = Arc::clone(&chat);
+        async move { chat.remove_thread(job).await }
+    });
+}
 
 /// Bounds and intervals of the domain.
 #[derive(Clone, Debug)]
@@ -45,6 +59,8 @@ pub struct Options {
     pub reconnect_spread: Duration,
     /// How much news a stream queues before it goes back to the stored events.
     pub backlog: backlog::Limits,
+    /// How long what people have read is collected before others are told.
+    pub receipts_every: Duration,
     /// How many streams an account may have open on one node.
     pub streams_per_account_max: usize,
     /// An agent's turn.
@@ -78,6 +94,7 @@ impl Default for Options {
             hello: Duration::from_secs(10),
             reconnect_spread: Duration::from_secs(5),
             backlog: backlog::Limits { frames: 256, bytes: 1 << 20 },
+            receipts_every: Duration::from_secs(1),
             streams_per_account_max: 64,
             turn: TurnOptions::default(),
         }

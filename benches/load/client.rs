@@ -171,6 +171,7 @@ pub fn message(thread: &str) -> chat::SendMessageRequest {
         thread_id: thread.to_owned(),
         client_message_id: unique().to_string(),
         text: MESSAGE.to_owned(),
+        reply_to_message_id: String::new(),
     }
 }
 
@@ -187,6 +188,7 @@ pub fn frame(request: &chat::SendMessageRequest) -> chat::SubscribeResponse {
         reply_to_message_id: String::new(),
         text: request.text.clone(),
         create_time: at(),
+        ..Default::default()
     };
     let event = chat::Event {
         thread_id: request.thread_id.clone(),

@@ -210,6 +210,8 @@ impl Filling {
             reply_to: None,
             text: MESSAGE.to_owned(),
             created_at: at(number),
+            edited_at: None,
+            deleted_at: None,
         }
     }
 }

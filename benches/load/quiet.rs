@@ -95,6 +95,8 @@ impl Author {
             reply_to: None,
             text: MESSAGE.to_owned(),
             created_at: self.world.now(),
+            edited_at: None,
+            deleted_at: None,
         })
     }
 }

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use capecontrol::app::real;
 use capecontrol::base::{AccountId, OrganizationId, Timestamp, World};
-use capecontrol::chat::model::{Thread, ThreadId};
+use capecontrol::chat::model::member::ThreadRole;
+use capecontrol::chat::model::{Thread, ThreadId, ThreadKind};
 use capecontrol::chat::store;
 use capecontrol::db::{Conn as _, Db, Options, Scope, Tx};
 use capecontrol::proto::capecontrol::auth::v1 as auth;
@@ -258,16 +259,17 @@ async fn open_thread(
         id: world.id(),
         organization_id,
         created_by: *members.first().ok_or("a thread without members")?,
+        kind: ThreadKind::Group,
         title: String::new(),
         listing_id: None,
         last_seq: 0,
         epoch: 1,
+        version: 1,
         created_at: now,
         updated_at: now,
     };
-    store::insert_thread(tx, &thread).await?;
-    for account in members {
-        store::insert_member(tx, &thread, *account, now).await?;
-    }
+    store::insert_thread(tx, &thread, None).await?;
+    let members: Vec<_> = members.iter().map(|account| (*account, ThreadRole::Member)).collect();
+    store::insert_members(tx, organization_id, thread.id, &members, now).await?;
     Ok(thread.id)
 }

@@ -68,7 +68,7 @@ async fn open_thread(customer: &Customer, listing_id: &str) -> Result<String, Fa
         title: "Paying".to_owned(),
         listing_id: listing_id.to_owned(),
         request_id: uuid_of_now().to_string(),
-        organization_id: String::new(),
+        ..CreateThreadRequest::default()
     };
     let answer = ChatServiceClient::new(customer.signed()).create_thread(request).await?;
     let thread = answer.into_inner().thread.unwrap_or_default();
@@ -85,6 +85,7 @@ async fn ask(customer: &Customer, thread_id: &str) -> Result<Vec<Event>, Failure
         thread_id: thread_id.to_owned(),
         client_message_id: uuid_of_now().to_string(),
         text: QUESTION.to_owned(),
+        ..MessageDraft::default()
     };
     println!("     you:   {QUESTION}");
     say.send(frame(Said::SendMessage(draft))).await?;

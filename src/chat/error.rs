@@ -16,6 +16,40 @@ pub enum Error {
     /// There is no such message, or the caller may not see it.
     #[error("There is no such message.")]
     MessageNotFound,
+    /// There is no such person in the organisation, or in the thread.
+    #[error("There is no such member.")]
+    MemberNotFound,
+    /// See [`THREAD_READ_ONLY`].
+    #[error("You may read this thread and not write in it.")]
+    ReadOnly,
+    /// See [`THREAD_MANAGERS_ONLY`].
+    #[error(
+        "Only those who manage this thread may do that: its owners, and members who run the organisation."
+    )]
+    ManagersOnly,
+    /// See [`THREAD_IS_DIRECT`].
+    #[error(
+        "This thread is between two people: it has no title, nobody joins or leaves it, and it is not deleted."
+    )]
+    ThreadIsDirect,
+    /// See [`LAST_THREAD_OWNER`].
+    #[error("This is the thread's last owner. Make somebody else an owner first.")]
+    LastOwner,
+    /// See [`TOO_MANY_THREAD_MEMBERS`].
+    #[error("The thread has as many members as it may.")]
+    TooManyMembers,
+    /// See [`NOT_THE_AUTHOR`].
+    #[error("Somebody else wrote this message.")]
+    NotTheAuthor,
+    /// See [`MESSAGE_DELETED`].
+    #[error("The message was deleted.")]
+    MessageDeleted,
+    /// See [`TOO_MANY_REACTIONS`].
+    #[error("You have reacted to this message in as many ways as you may.")]
+    TooManyReactions,
+    /// The thread changed since it was read.
+    #[error("The thread was changed meanwhile. Read it again, and repeat the change if it still fits.")]
+    EtagMismatch,
     /// See [`AGENT_NOT_INSTALLED`].
     #[error("The organisation has not installed this agent. Install its listing first.")]
     AgentNotInstalled,
@@ -92,9 +126,63 @@ pub static SERVER_DRAINING: Reason = Reason::new(
     "The server is shutting down; open the stream again after the delay in RetryInfo, from the last position received.",
 );
 
+/// The caller only reads.
+pub static THREAD_READ_ONLY: Reason = Reason::new(
+    Code::PermissionDenied,
+    "THREAD_READ_ONLY",
+    "The caller is a reader of the thread and cannot write in it; somebody who manages it can change that.",
+);
+/// The caller does not manage the thread.
+pub static THREAD_MANAGERS_ONLY: Reason = Reason::new(
+    Code::PermissionDenied,
+    "THREAD_MANAGERS_ONLY",
+    "This is for owners of the thread, and for members of it who own or administer the organisation.",
+);
+/// The thread is between two people.
+pub static THREAD_IS_DIRECT: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "THREAD_IS_DIRECT",
+    "A thread between two people has no title, nobody joins or leaves it, and it is not deleted; it can be archived.",
+);
+/// The thread would have no owner.
+pub static LAST_THREAD_OWNER: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "LAST_THREAD_OWNER",
+    "The last owner of a thread keeps the role; make somebody else an owner first.",
+);
+/// The thread is full.
+pub static TOO_MANY_THREAD_MEMBERS: Reason =
+    Reason::new(Code::FailedPrecondition, "TOO_MANY_THREAD_MEMBERS", "A thread has at most 1,000 members.");
+/// The message is somebody else's.
+pub static NOT_THE_AUTHOR: Reason = Reason::new(
+    Code::PermissionDenied,
+    "NOT_THE_AUTHOR",
+    "A message is changed by its author only; those who manage the thread can delete it.",
+);
+/// The message is gone.
+pub static MESSAGE_DELETED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "MESSAGE_DELETED",
+    "The message was deleted and cannot be changed.",
+);
+/// The account reacted to the message in too many ways.
+pub static TOO_MANY_REACTIONS: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "TOO_MANY_REACTIONS",
+    "An account reacts to a message in at most 20 ways; take one back first.",
+);
+
 /// Every reason that this domain answers beside the common ones.
 pub static REASONS: &[&Reason] = &[
     &AGENT_NOT_INSTALLED,
+    &THREAD_READ_ONLY,
+    &THREAD_MANAGERS_ONLY,
+    &THREAD_IS_DIRECT,
+    &LAST_THREAD_OWNER,
+    &TOO_MANY_THREAD_MEMBERS,
+    &NOT_THE_AUTHOR,
+    &MESSAGE_DELETED,
+    &TOO_MANY_REACTIONS,
     &HELLO_EXPECTED,
     &FRAME_UNREADABLE,
     &TOO_MANY_STREAMS,
@@ -110,7 +198,16 @@ const SLOW_RETRY: Duration = Duration::from_secs(1);
 impl Fault for Error {
     fn reason(&self) -> &'static Reason {
         match self {
-            Self::ThreadNotFound | Self::MessageNotFound => &fault::NOT_FOUND,
+            Self::ThreadNotFound | Self::MessageNotFound | Self::MemberNotFound => &fault::NOT_FOUND,
+            Self::ReadOnly => &THREAD_READ_ONLY,
+            Self::ManagersOnly => &THREAD_MANAGERS_ONLY,
+            Self::ThreadIsDirect => &THREAD_IS_DIRECT,
+            Self::LastOwner => &LAST_THREAD_OWNER,
+            Self::TooManyMembers => &TOO_MANY_THREAD_MEMBERS,
+            Self::NotTheAuthor => &NOT_THE_AUTHOR,
+            Self::MessageDeleted => &MESSAGE_DELETED,
+            Self::TooManyReactions => &TOO_MANY_REACTIONS,
+            Self::EtagMismatch => &fault::ETAG_MISMATCH,
             Self::AgentNotInstalled => &AGENT_NOT_INSTALLED,
             Self::Invalid(violations) => violations.reason(),
             Self::HelloExpected => &HELLO_EXPECTED,

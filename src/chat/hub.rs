@@ -30,6 +30,8 @@ pub struct Hub {
     limits: Limits,
     streams_per_account_max: usize,
     desk: Mutex<Desk>,
+    /// Rings when somebody may have lost what they follow.
+    doubt: Notify,
 }
 
 #[derive(Default)]
@@ -236,7 +238,7 @@ impl Desk {
 impl Hub {
     /// Without streams yet.
     pub fn new(bus: Arc<dyn Bus>, limits: Limits, streams_per_account_max: usize) -> Self {
-        Self { bus, limits, streams_per_account_max, desk: Mutex::default() }
+        Self { bus, limits, streams_per_account_max, desk: Mutex::default(), doubt: Notify::new() }
     }
 
     /// How many streams are open, and how many threads are followed.
@@ -248,6 +250,11 @@ impl Hub {
     /// All streams that are open.
     pub fn streams(&self) -> Vec<Arc<Inbox>> {
         locked(&self.desk).streams.values().cloned().collect()
+    }
+
+    /// Waits until somebody may have lost what they follow.
+    pub async fn doubted(&self) {
+        self.doubt.notified().await;
     }
 
     /// Takes a stream in.
@@ -332,6 +339,10 @@ impl Hub {
                 // What this version cannot read is only a position to it.
                 let event: Option<Arc<Event>> =
                     hint.inline.as_deref().and_then(|body| serde_json::from_slice(body).ok()).map(Arc::new);
+                if event.as_deref().is_some_and(Event::ends_membership) {
+                    // A hint may be an old one, so that it is not believed: the memberships are looked at.
+                    self.doubt.notify_one();
+                }
                 for inbox in followers {
                     inbox.leave(|backlog| match &event {
                         Some(event) => backlog.event(Arc::clone(event)),

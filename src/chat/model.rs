@@ -7,6 +7,7 @@ pub mod backlog;
 pub mod context;
 pub mod feed;
 pub mod frame;
+pub mod member;
 pub mod tools;
 
 use serde::{Deserialize, Serialize};
@@ -14,12 +15,16 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::base::{AccountId, Id, OrganizationId, Timestamp, Violations, text};
+use crate::db;
 use crate::market::ListingId;
+use member::{ReadPosition, ThreadRole};
 
 /// The longest text of a message, in characters.
 pub const TEXT_CHARS_MAX: usize = 16_000;
 /// The longest title of a thread, in characters.
 pub const TITLE_CHARS_MAX: usize = 200;
+/// The longest reaction, in characters: some emoji are made of ten.
+pub const EMOJI_CHARS_MAX: usize = 16;
 
 /// The id of a thread.
 pub type ThreadId = Id<Thread>;
@@ -31,6 +36,18 @@ pub type ConnectionId = Id<Connection>;
 /// One open stream; a mark for its id.
 pub enum Connection {}
 
+db::words! {
+    /// What kind of conversation a thread is.
+    pub enum ThreadKind {
+        /// Between two people, of whom an organisation has one.
+        Direct = "direct",
+        /// Between any number of people.
+        Group = "group",
+        /// With an agent that answers.
+        Agent = "agent",
+    }
+}
+
 /// A conversation of people of one organisation, and perhaps of one agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thread {
@@ -40,6 +57,8 @@ pub struct Thread {
     pub organization_id: OrganizationId,
     /// Who opened it.
     pub created_by: AccountId,
+    /// What kind it is.
+    pub kind: ThreadKind,
     /// What it is called; may be empty.
     pub title: String,
     /// The agent that answers in it.
@@ -48,6 +67,8 @@ pub struct Thread {
     pub last_seq: i64,
     /// Which life of the sequence this is: a restored backup begins another.
     pub epoch: i64,
+    /// Counts the changes of the title.
+    pub version: i64,
     /// When it was opened.
     pub created_at: Timestamp,
     /// When the newest event happened.
@@ -79,10 +100,16 @@ pub struct Message {
     pub client_message_id: Option<Uuid>,
     /// The message that this one answers.
     pub reply_to: Option<MessageId>,
-    /// The text.
+    /// The text; none is left of a message that was deleted.
     pub text: String,
     /// When it was written.
     pub created_at: Timestamp,
+    /// When its text was last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<Timestamp>,
+    /// When it was deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
 }
 
 /// One durable change of a thread.
@@ -113,13 +140,27 @@ impl Event {
         }
     }
 
+    /// Whether it ended somebody's membership of the thread.
+    #[must_use]
+    pub const fn ends_membership(&self) -> bool {
+        matches!(self.change, Change::MemberRemoved { .. })
+    }
+
     /// About how much memory it takes, in bytes.
     #[must_use]
     pub const fn weight(&self) -> usize {
         let text = match &self.change {
             Change::MessageCreated(message) => message.text.len(),
             Change::AgentToolCalled(used) => used.weight(),
-            Change::AgentTurnFailed { .. } => 0,
+            Change::MessageEdited { text, .. } => text.len(),
+            Change::ReactionAdded { emoji, .. } | Change::ReactionRemoved { emoji, .. } => emoji.len(),
+            Change::ThreadUpdated { title } => title.len(),
+            Change::ReceiptsMoved { positions } => positions.len().saturating_mul(size_of::<ReadPosition>()),
+            Change::AgentTurnFailed { .. }
+            | Change::MessageDeleted { .. }
+            | Change::MemberAdded { .. }
+            | Change::MemberRoleChanged { .. }
+            | Change::MemberRemoved { .. } => 0,
         };
         size_of::<Self>().saturating_add(text)
     }
@@ -140,6 +181,64 @@ pub enum Change {
         /// Why.
         reason: TurnFailure,
     },
+    /// A message got another text.
+    MessageEdited {
+        /// The message.
+        message_id: MessageId,
+        /// Its text from here on; none is left when the message was deleted since.
+        text: String,
+        /// Whether the message was deleted since.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        deleted: bool,
+    },
+    /// A message was deleted.
+    MessageDeleted {
+        /// The message.
+        message_id: MessageId,
+    },
+    /// The actor reacted to a message.
+    ReactionAdded {
+        /// The message.
+        message_id: MessageId,
+        /// How.
+        emoji: String,
+    },
+    /// The actor took a reaction back.
+    ReactionRemoved {
+        /// The message.
+        message_id: MessageId,
+        /// Which.
+        emoji: String,
+    },
+    /// Somebody joined.
+    MemberAdded {
+        /// Who.
+        account_id: AccountId,
+        /// As what.
+        role: ThreadRole,
+    },
+    /// A member got another role.
+    MemberRoleChanged {
+        /// Who.
+        account_id: AccountId,
+        /// Which, from here on.
+        role: ThreadRole,
+    },
+    /// Somebody left or was removed.
+    MemberRemoved {
+        /// Who.
+        account_id: AccountId,
+    },
+    /// The thread got another title.
+    ThreadUpdated {
+        /// Which, from here on.
+        title: String,
+    },
+    /// Members have read on, each named once.
+    ReceiptsMoved {
+        /// How far.
+        positions: Vec<ReadPosition>,
+    },
 }
 
 /// Why an agent did not answer.
@@ -152,6 +251,8 @@ pub enum TurnFailure {
     Unavailable,
     /// It called tools as often as it may and gave no answer.
     NoAnswer,
+    /// The message was deleted before it was answered.
+    MessageDeleted,
 }
 
 /// A message as it came in, checked.
@@ -163,6 +264,8 @@ pub struct Draft {
     pub client_message_id: Uuid,
     /// The text, as it came.
     pub text: String,
+    /// The message that it answers.
+    pub reply_to: Option<MessageId>,
 }
 
 impl Draft {
@@ -172,21 +275,74 @@ impl Draft {
         thread_id: &str,
         client_message_id: &str,
         body: &str,
+        reply_to: &str,
     ) -> Option<Self> {
         let thread_id = text::id(violations, "thread_id", thread_id);
         let key: Option<Id<Self>> = text::id(violations, "client_message_id", client_message_id);
         let before = violations.len();
-        violations.check(!body.trim().is_empty(), "text", "must not be empty");
-        let text = text::paragraphs(violations, "text", body, TEXT_CHARS_MAX);
-        (violations.len() == before)
-            .then_some(())
-            .and_then(|()| Some(Self { thread_id: thread_id?, client_message_id: key?.uuid(), text }))
+        let text = self::body(violations, body);
+        let reply_to = text::optional_id(violations, "reply_to_message_id", reply_to);
+        (violations.len() == before).then_some(()).and_then(|()| {
+            Some(Self { thread_id: thread_id?, client_message_id: key?.uuid(), text, reply_to })
+        })
     }
 
     /// What makes two drafts with one key the same: the hash of everything but the key.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        Sha256::digest(self.text.as_bytes()).into()
+        let mut hasher = Sha256::new_with_prefix(self.text.as_bytes());
+        if let Some(reply_to) = self.reply_to {
+            // No text has a zero byte in it.
+            hasher.update([0]);
+            hasher.update(reply_to.uuid());
+        }
+        hasher.finalize().into()
+    }
+}
+
+/// Another text for a message, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// The message.
+    pub message_id: MessageId,
+    /// The text, as it came.
+    pub text: String,
+}
+
+impl Edit {
+    /// Checks what came in, and notes everything that is wrong with it.
+    pub fn parse(violations: &mut Violations, message_id: &str, body: &str) -> Option<Self> {
+        let message_id = text::id(violations, "message_id", message_id);
+        let before = violations.len();
+        let text = self::body(violations, body);
+        (violations.len() == before).then_some(()).and_then(|()| Some(Self { message_id: message_id?, text }))
+    }
+}
+
+fn body(violations: &mut Violations, body: &str) -> String {
+    violations.check(!body.trim().is_empty(), "text", "must not be empty");
+    text::paragraphs(violations, "text", body, TEXT_CHARS_MAX)
+}
+
+/// A reaction to a message, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reaction {
+    /// The message.
+    pub message_id: MessageId,
+    /// How: any few characters that can be seen. Which of them are emoji changes every year.
+    pub emoji: String,
+}
+
+impl Reaction {
+    /// Checks what came in, and notes everything that is wrong with it.
+    pub fn parse(violations: &mut Violations, message_id: &str, emoji: &str) -> Option<Self> {
+        let message_id = text::id(violations, "message_id", message_id);
+        let bounded = !emoji.is_empty() && emoji.chars().nth(EMOJI_CHARS_MAX).is_none();
+        let seen = emoji.chars().all(|letter| !letter.is_whitespace() && !letter.is_control());
+        let says = format!("must be 1 to {EMOJI_CHARS_MAX} characters without spaces and control characters");
+        violations.check(bounded && seen, "emoji", says);
+        let emoji = (bounded && seen).then(|| emoji.to_owned());
+        Some(Self { message_id: message_id?, emoji: emoji? })
     }
 }
 
@@ -198,7 +354,7 @@ mod tests {
 
     fn problems(thread: &str, key: &str, text: &str) -> Vec<String> {
         let mut violations = Violations::new();
-        let draft = Draft::parse(&mut violations, thread, key, text);
+        let draft = Draft::parse(&mut violations, thread, key, text, "");
         assert_eq!(draft.is_some(), violations.is_empty());
         violations.as_slice().iter().map(|violation| violation.field.clone()).collect()
     }

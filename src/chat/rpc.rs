@@ -9,15 +9,17 @@ use std::sync::Arc;
 use futures_util::{Stream, StreamExt as _};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
+use uuid::Uuid;
 
-use super::model::frame::{ClientBody, ClientFrame, Frame};
-use super::model::{Draft, Event, Thread};
+use super::model::frame::Frame;
+use super::model::member::{FIRST_MEMBERS_MAX, SeenThread, ThreadMember};
+use super::model::{Draft, Edit, Event, ThreadId};
 use super::service::{CreateThread, ListEvents};
 use super::store::ThreadsAfter;
 use super::stream::{Frames, Inbound};
 use super::{Error, Service};
 use crate::auth::Caller;
-use crate::base::{Fault as _, OrganizationId, Violations};
+use crate::base::{AccountId, Fault as _, OrganizationId, Violations};
 use crate::proto::capecontrol::chat::v1 as wire;
 use crate::rpc::limits::Limits;
 use crate::rpc::policy::RateClass;
@@ -27,6 +29,7 @@ use crate::rpc::{self, Pages, decode as read};
 rpc::status_from!(Error);
 
 const LIST_THREADS: &str = "chat.ListThreads";
+const LIST_MEMBERS: &str = "chat.ListThreadMembers";
 const LIST_EVENTS: &str = "chat.ListEvents";
 
 /// The service `ChatService`.
@@ -57,10 +60,19 @@ impl wire::chat_service_server::ChatService for Rpc {
     ) -> Result<Response<wire::CreateThreadResponse>, Status> {
         let (caller, key, request) = rpc::open_mutation(request)?;
         let mut violations = Violations::new();
-        let organization_id = read::optional_id(&mut violations, "organization_id", &request.organization_id);
-        let listing_id = read::optional_id(&mut violations, "listing_id", &request.listing_id);
-        let command = CreateThread::parse(violations, organization_id, &request.title, listing_id)?;
-        let thread = self.service.create_thread(&caller, command, key.as_deref()).await?;
+        let member = |(index, id): (usize, &String)| {
+            read::id(&mut violations, &format!("member_account_ids[{index}]"), id)
+        };
+        let members = request.member_account_ids.iter().take(FIRST_MEMBERS_MAX + 1).enumerate();
+        let members: Vec<AccountId> = members.map(member).collect();
+        let command = CreateThread {
+            organization_id: read::optional_id(&mut violations, "organization_id", &request.organization_id),
+            kind: decode::kind(&mut violations, request.kind),
+            title: request.title,
+            listing_id: read::optional_id(&mut violations, "listing_id", &request.listing_id),
+            members,
+        };
+        let thread = self.service.create_thread(&caller, command.check(violations)?, key.as_deref()).await?;
         Ok(Response::new(wire::CreateThreadResponse { thread: Some(encode::thread(thread)) }))
     }
 
@@ -84,12 +96,83 @@ impl wire::chat_service_server::ChatService for Rpc {
             read::optional_id(&mut violations, "organization_id", &request.organization_id);
         violations.finish()?;
         let (size, token) = (request.page_size, &request.page_token);
-        let page = self.pages.open::<ThreadsAfter>(&caller, LIST_THREADS, &home, size, token)?;
-        let mut threads = self.service.threads(&caller, home, page.after, page.probe()).await?;
-        let place = |thread: &Thread| ThreadsAfter { updated_at: thread.updated_at, id: thread.id };
-        let next_page_token = self.pages.cut(&caller, LIST_THREADS, &home, page.size, &mut threads, place);
+        let question = (home, request.archived);
+        let page = self.pages.open::<ThreadsAfter>(&caller, LIST_THREADS, &question, size, token)?;
+        let mut threads =
+            self.service.threads(&caller, home, request.archived, page.after, page.probe()).await?;
+        let place =
+            |seen: &SeenThread| ThreadsAfter { updated_at: seen.thread.updated_at, id: seen.thread.id };
+        let next_page_token =
+            self.pages.cut(&caller, LIST_THREADS, &question, page.size, &mut threads, place);
         let threads = threads.into_iter().map(encode::thread).collect();
         Ok(Response::new(wire::ListThreadsResponse { threads, next_page_token }))
+    }
+
+    async fn update_thread(
+        &self,
+        request: Request<wire::UpdateThreadRequest>,
+    ) -> Result<Response<wire::UpdateThreadResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let mut violations = Violations::new();
+        let command = decode::update(&mut violations, request);
+        violations.finish()?;
+        let thread = self.service.update_thread(&caller, command, key.as_deref()).await?;
+        Ok(Response::new(wire::UpdateThreadResponse { thread: Some(encode::thread(thread)) }))
+    }
+
+    async fn delete_thread(
+        &self,
+        request: Request<wire::DeleteThreadRequest>,
+    ) -> Result<Response<wire::DeleteThreadResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let thread_id = read::only_id("thread_id", &request.thread_id)?;
+        self.service.delete_thread(&caller, thread_id, &request.etag, key.as_deref()).await?;
+        Ok(Response::new(wire::DeleteThreadResponse {}))
+    }
+
+    async fn add_thread_member(
+        &self,
+        request: Request<wire::AddThreadMemberRequest>,
+    ) -> Result<Response<wire::AddThreadMemberResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let mut violations = Violations::new();
+        let thread_id = read::id(&mut violations, "thread_id", &request.thread_id);
+        let account_id = read::id(&mut violations, "account_id", &request.account_id);
+        let role = decode::role(&mut violations, request.role);
+        violations.finish()?;
+        let member =
+            self.service.add_thread_member(&caller, thread_id, account_id, role, key.as_deref()).await?;
+        Ok(Response::new(wire::AddThreadMemberResponse { member: Some(encode::member(member)) }))
+    }
+
+    async fn remove_thread_member(
+        &self,
+        request: Request<wire::RemoveThreadMemberRequest>,
+    ) -> Result<Response<wire::RemoveThreadMemberResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let mut violations = Violations::new();
+        let thread_id = read::id(&mut violations, "thread_id", &request.thread_id);
+        let account_id = read::optional_id(&mut violations, "account_id", &request.account_id);
+        violations.finish()?;
+        self.service.remove_thread_member(&caller, thread_id, account_id, key.as_deref()).await?;
+        Ok(Response::new(wire::RemoveThreadMemberResponse {}))
+    }
+
+    async fn list_thread_members(
+        &self,
+        request: Request<wire::ListThreadMembersRequest>,
+    ) -> Result<Response<wire::ListThreadMembersResponse>, Status> {
+        let (caller, request) = rpc::open(request)?;
+        let thread_id: ThreadId = read::only_id("thread_id", &request.thread_id)?;
+        let (size, token) = (request.page_size, &request.page_token);
+        let page = self.pages.open::<AccountId>(&caller, LIST_MEMBERS, &thread_id, size, token)?;
+        let after = page.after.unwrap_or(AccountId::from_uuid(Uuid::nil()));
+        let mut members = self.service.thread_members(&caller, thread_id, after, page.probe()).await?;
+        let place = |member: &ThreadMember| member.account_id;
+        let next_page_token =
+            self.pages.cut(&caller, LIST_MEMBERS, &thread_id, page.size, &mut members, place);
+        let members = members.into_iter().map(encode::member).collect();
+        Ok(Response::new(wire::ListThreadMembersResponse { members, next_page_token }))
     }
 
     async fn send_message(
@@ -100,7 +183,8 @@ impl wire::chat_service_server::ChatService for Rpc {
         let (caller, request) = rpc::open(request)?;
         let mut violations = Violations::new();
         let key = decode::message_key(&mut violations, &request.client_message_id, in_metadata.as_deref());
-        let draft = Draft::parse(&mut violations, &request.thread_id, &key, &request.text);
+        let (thread_id, text, reply_to) = (&request.thread_id, &request.text, &request.reply_to_message_id);
+        let draft = Draft::parse(&mut violations, thread_id, &key, text, reply_to);
         violations.finish()?;
         let Some(draft) = draft else { return Err(Error::Broken(None).into()) };
         let sent = self.service.send(&caller, draft).await?;
@@ -115,7 +199,61 @@ impl wire::chat_service_server::ChatService for Rpc {
         let (caller, request) = rpc::open(request)?;
         let message_id = read::only_id("message_id", &request.message_id)?;
         let message = self.service.message(&caller, message_id).await?;
-        Ok(Response::new(wire::GetMessageResponse { message: Some(encode::message(message)) }))
+        Ok(Response::new(wire::GetMessageResponse { message: Some(encode::seen_message(message)) }))
+    }
+
+    async fn edit_message(
+        &self,
+        request: Request<wire::EditMessageRequest>,
+    ) -> Result<Response<wire::EditMessageResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let mut violations = Violations::new();
+        let edit = Edit::parse(&mut violations, &request.message_id, &request.text);
+        violations.finish()?;
+        let Some(edit) = edit else { return Err(Error::Broken(None).into()) };
+        let changed = self.service.edit(&caller, edit, key.as_deref()).await?;
+        let message = Some(encode::message(changed.message));
+        Ok(Response::new(wire::EditMessageResponse { message, seq: changed.seq }))
+    }
+
+    async fn delete_message(
+        &self,
+        request: Request<wire::DeleteMessageRequest>,
+    ) -> Result<Response<wire::DeleteMessageResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let message_id = read::only_id("message_id", &request.message_id)?;
+        let seq = self.service.delete(&caller, message_id, key.as_deref()).await?;
+        Ok(Response::new(wire::DeleteMessageResponse { seq }))
+    }
+
+    async fn add_reaction(
+        &self,
+        request: Request<wire::AddReactionRequest>,
+    ) -> Result<Response<wire::AddReactionResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let reaction = decode::only_reaction(&request.message_id, &request.emoji)?;
+        let seq = self.service.add_reaction(&caller, reaction, key.as_deref()).await?;
+        Ok(Response::new(wire::AddReactionResponse { seq }))
+    }
+
+    async fn remove_reaction(
+        &self,
+        request: Request<wire::RemoveReactionRequest>,
+    ) -> Result<Response<wire::RemoveReactionResponse>, Status> {
+        let (caller, key, request) = rpc::open_mutation(request)?;
+        let reaction = decode::only_reaction(&request.message_id, &request.emoji)?;
+        let seq = self.service.remove_reaction(&caller, reaction, key.as_deref()).await?;
+        Ok(Response::new(wire::RemoveReactionResponse { seq }))
+    }
+
+    async fn mark_read(
+        &self,
+        request: Request<wire::MarkReadRequest>,
+    ) -> Result<Response<wire::MarkReadResponse>, Status> {
+        let (caller, request) = rpc::open(request)?;
+        let thread_id = read::only_id("thread_id", &request.thread_id)?;
+        let read_seq = self.service.mark_read(&caller, thread_id, request.up_to_seq).await?;
+        Ok(Response::new(wire::MarkReadResponse { read_seq }))
     }
 
     async fn list_events(
@@ -183,14 +321,17 @@ impl wire::chat_service_server::ChatService for Rpc {
     }
 }
 
-/// A message draws on the same budget as a call of SendMessage.
+/// What is written over a stream draws on the same budget as the calls that write the same.
 fn within(limits: &Limits, payer: &Caller, word: Inbound) -> Inbound {
-    let Inbound::Frame(ClientFrame { request_id, body: ClientBody::Send(draft) }) = word else { return word };
+    let Inbound::Frame(frame) = word else { return word };
+    if !frame.body.is_write() {
+        return Inbound::Frame(frame);
+    }
     match limits.take(RateClass::Message, payer) {
-        Ok(()) => Inbound::Frame(ClientFrame { request_id, body: ClientBody::Send(draft) }),
+        Ok(()) => Inbound::Frame(frame),
         Err(refusal) => Inbound::Refused {
-            request_id,
-            client_message_id: draft.client_message_id.to_string(),
+            client_message_id: frame.body.client_message_id().map(|id| id.to_string()).unwrap_or_default(),
+            request_id: frame.request_id,
             why: Error::RateLimited(refusal.retry_after().unwrap_or_default()),
         },
     }

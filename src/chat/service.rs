@@ -3,12 +3,18 @@
 //! A thread is seen by those who are members both of it and of its organisation. For everybody else it does not exist:
 //! every way to ask for it ends in the same words.
 
+mod members;
+mod messages;
+mod reactions;
+mod threads;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 use super::Options;
 use super::error::Error;
@@ -16,18 +22,18 @@ use super::homes::Homes;
 use super::hub::{Holder, Hub, Registration};
 use super::model::feed::{Feed, Read};
 use super::model::frame::Wish;
-use super::model::{Actor, Draft, Event, Message, MessageId, TITLE_CHARS_MAX, Thread, ThreadId};
-use super::store::{self, ThreadsAfter, Turn, TurnState};
+use super::model::{Actor, Change, Event, Message, Thread, ThreadId};
+use super::store;
 use super::stream::{self, Frames, Words};
-use super::turn::AgentTurn;
 use crate::ai::{Provider, Toolbox};
 use crate::auth::{self, Caller};
-use crate::base::{AccountId, OrganizationId, Violations, World, text};
+use crate::base::{AccountId, OrganizationId, World};
 use crate::bus::Bus;
-use crate::db::{Db, Scope, Session, Tx};
+use crate::db::{Conn as _, Db, Scope, Session, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
-use crate::jobs;
-use crate::market::{self, ListingId};
+
+pub use messages::{Changed, SeenMessage, Sent};
+pub use threads::{CreateThread, PreferenceChange, UpdateThread};
 
 /// What this domain needs beside the database.
 pub struct Outside {
@@ -55,33 +61,6 @@ pub struct Service {
     outside: Outside,
 }
 
-/// A new thread.
-#[derive(Clone, Debug)]
-pub struct CreateThread {
-    /// The organisation; the caller's personal one when none.
-    pub organization_id: Option<OrganizationId>,
-    /// What it is called: one line, at most [`TITLE_CHARS_MAX`] characters.
-    pub title: String,
-    /// The agent that is to answer in it.
-    pub listing_id: Option<ListingId>,
-}
-
-impl CreateThread {
-    /// Checks what came in, after the violations found so far.
-    ///
-    /// # Errors
-    /// Everything that is wrong.
-    pub fn parse(
-        mut violations: Violations,
-        organization_id: Option<OrganizationId>,
-        title: &str,
-        listing_id: Option<ListingId>,
-    ) -> Result<Self, Violations> {
-        let title = text::optional_line(&mut violations, "title", title, TITLE_CHARS_MAX);
-        violations.finish().map(|()| Self { organization_id, title, listing_id })
-    }
-}
-
 /// Which events of a thread are wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct ListEvents {
@@ -97,17 +76,6 @@ pub struct ListEvents {
     pub limit: i64,
 }
 
-/// What became of a message.
-#[derive(Clone, Debug)]
-pub struct Sent {
-    /// The message.
-    pub message: Message,
-    /// Whether it had been written before.
-    pub duplicate: bool,
-    /// Whether an agent's answer is still to come.
-    pub awaits_answer: bool,
-}
-
 impl Service {
     /// The domain over these.
     pub fn new(db: Db, world: World, options: Options, outside: Outside) -> Self {
@@ -115,132 +83,19 @@ impl Service {
         Self { db, world, options, hub: Arc::new(hub), homes: Homes::default(), outside }
     }
 
-    /// Carries news to the streams, and looks whether their callers may go on, until the drain. To be run once, on a
-    /// task of its own.
+    /// Carries news to the streams, looks whether their callers may go on, and tells how far people have read, until
+    /// the drain. To be run once, on a task of its own.
     pub async fn run(&self) {
         tokio::join!(
             self.hub.run(&self.db, self.options.backstop, &self.outside.drain),
-            self.watch(&self.outside.drain)
+            self.watch(&self.outside.drain),
+            self.watch_receipts(&self.outside.drain)
         );
     }
 
     /// The streams of this node.
     pub fn hub(&self) -> &Arc<Hub> {
         &self.hub
-    }
-
-    /// Opens a thread.
-    pub async fn create_thread(
-        &self,
-        caller: &Caller,
-        command: CreateThread,
-        key: Option<&RequestKey>,
-    ) -> Result<Thread, Error> {
-        let account = caller.account()?;
-        let organization_id = self.organization(caller, command.organization_id).await?;
-        let mut tx = self.db.begin(Scope::Organization(organization_id)).await?;
-        let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
-            Claim::Replay(thread) => return Ok(thread),
-            Claim::New(slot) => slot,
-        };
-        if let Some(listing_id) = command.listing_id {
-            let agent = market::store::installed(&mut tx, organization_id, listing_id).await?;
-            agent.ok_or(Error::AgentNotInstalled)?;
-        }
-        let now = self.world.now();
-        let thread = Thread {
-            id: self.world.id(),
-            organization_id,
-            created_by: account,
-            title: command.title,
-            listing_id: command.listing_id,
-            last_seq: 0,
-            epoch: 1,
-            created_at: now,
-            updated_at: now,
-        };
-        store::insert_thread(&mut tx, &thread).await?;
-        store::insert_member(&mut tx, &thread, account, now).await?;
-        let entry = caller.entry("chat.create_thread").of(organization_id).on("thread", thread.id);
-        self.outside.auth.audit().record(&mut tx, entry.changed(&(), &thread)).await?;
-        slot.store(&mut tx, &thread).await?;
-        tx.commit().await?;
-        Ok(thread)
-    }
-
-    /// Reads a thread.
-    pub async fn thread(&self, caller: &Caller, thread_id: ThreadId) -> Result<Thread, Error> {
-        Ok(self.open(caller, thread_id).await?.1)
-    }
-
-    /// A page of the caller's threads in an organisation.
-    pub async fn threads(
-        &self,
-        caller: &Caller,
-        organization_id: Option<OrganizationId>,
-        after: Option<ThreadsAfter>,
-        limit: i64,
-    ) -> Result<Vec<Thread>, Error> {
-        let account = caller.account()?;
-        let organization_id = self.organization(caller, organization_id).await?;
-        let mut conn = self.db.conn(Scope::Organization(organization_id)).await?;
-        Ok(store::threads(&mut conn, organization_id, account, after, limit).await?)
-    }
-
-    /// Writes a message, once for its key. In a thread with an agent the same transaction queues the agent's turn.
-    ///
-    /// Every statement between the lock on the thread and the commit keeps others waiting, so that there are no more of
-    /// them than the write needs: the organisation is asked about before, and a key that was used is found by the
-    /// insert.
-    pub async fn send(&self, caller: &Caller, draft: Draft) -> Result<Sent, Error> {
-        let account = caller.account()?;
-        let organization_id = self.home_of_member(caller, draft.thread_id).await?;
-        let mut tx = self.db.begin(Scope::Organization(organization_id)).await?;
-        let now = self.world.now();
-        // Locks the thread: of two sendings with one key the second waits here, and then finds the first.
-        let thread =
-            store::advance_for_member(&mut tx, organization_id, draft.thread_id, account, now).await?;
-        let thread = thread.ok_or(Error::ThreadNotFound)?;
-        let digest = draft.digest();
-        let message = Message {
-            id: self.world.id(),
-            thread_id: thread.id,
-            seq: thread.last_seq,
-            author: Actor::Account(account),
-            client_message_id: Some(draft.client_message_id),
-            reply_to: None,
-            text: draft.text,
-            created_at: now,
-        };
-        if !store::insert_message(&mut tx, organization_id, &message, Some(digest)).await? {
-            // The transaction is dropped, and with it the position taken.
-            return self.sent_before(tx, &thread, account, draft.client_message_id, digest).await;
-        }
-        self.record(&mut tx, organization_id, Event::created(message.clone())).await?;
-        if let Some(listing_id) = thread.listing_id {
-            self.begin_turn(&mut tx, &thread, &message, listing_id, caller.grant.is_some()).await?;
-        }
-        tx.commit().await?;
-        Ok(Sent { message, duplicate: false, awaits_answer: thread.listing_id.is_some() })
-    }
-
-    /// Reads a message.
-    pub async fn message(&self, caller: &Caller, message_id: MessageId) -> Result<Message, Error> {
-        let account = caller.account()?;
-        let mut conn = self.db.conn(Scope::System("chat.locate")).await?;
-        let home = store::organization_of_message(&mut conn, message_id).await?;
-        drop(conn);
-        let organization_id = home.ok_or(Error::MessageNotFound)?;
-        let mut conn = self.db.conn(Scope::Organization(organization_id)).await?;
-        auth::access::member(&mut conn, caller, organization_id)
-            .await
-            .map_err(|error| unseen(error, Error::MessageNotFound))?;
-        let message = store::message(&mut conn, organization_id, message_id).await?;
-        let message = message.ok_or(Error::MessageNotFound)?;
-        store::thread_of_member(&mut conn, organization_id, message.thread_id, account)
-            .await?
-            .ok_or(Error::MessageNotFound)?;
-        Ok(message)
     }
 
     /// A page of a thread's events.
@@ -291,7 +146,7 @@ impl Service {
         feed: &mut Feed,
         wish: &Wish,
     ) -> Result<(), Error> {
-        let thread = self.thread(caller, wish.thread_id).await?;
+        let thread = self.open(caller, wish.thread_id).await?.1;
         registration.follow(thread.id, thread.organization_id);
         let known = feed.follow(wish, thread.last_seq, thread.epoch);
         registration.told(thread.id, known);
@@ -330,49 +185,6 @@ impl Service {
         Ok(())
     }
 
-    async fn begin_turn(
-        &self,
-        tx: &mut Tx,
-        thread: &Thread,
-        message: &Message,
-        listing_id: ListingId,
-        by_program: bool,
-    ) -> Result<(), Error> {
-        let turn = Turn {
-            message_id: message.id,
-            thread_id: thread.id,
-            organization_id: thread.organization_id,
-            listing_id,
-            answer_id: self.world.id(),
-            by_program,
-            state: TurnState::Pending,
-        };
-        store::insert_turn(tx, &turn, message.created_at).await?;
-        let job = AgentTurn { organization_id: thread.organization_id, message_id: message.id };
-        Ok(jobs::push(tx, &self.world, Some(thread.organization_id), &job).await?)
-    }
-
-    /// What became of the message that the key was used for before.
-    async fn sent_before(
-        &self,
-        mut tx: Tx,
-        thread: &Thread,
-        account: AccountId,
-        key: Uuid,
-        digest: [u8; 32],
-    ) -> Result<Sent, Error> {
-        let home = thread.organization_id;
-        let used = store::message_by_key(&mut tx, home, thread.id, account, key).await?;
-        let (message_id, used_for) = used.ok_or(Error::Broken(None))?;
-        if used_for != digest {
-            return Err(idempotency::Error::Reused.into());
-        }
-        let message = store::message(&mut tx, home, message_id).await?.ok_or(Error::MessageNotFound)?;
-        let turn = store::turn(&mut tx, home, message_id).await?;
-        let awaits_answer = turn.is_some_and(|turn| turn.state == TurnState::Pending);
-        Ok(Sent { message, duplicate: true, awaits_answer })
-    }
-
     /// The organisation that a request names, checked.
     async fn organization(
         &self,
@@ -381,6 +193,29 @@ impl Service {
     ) -> Result<OrganizationId, Error> {
         let mut conn = self.db.conn(Scope::System("chat.resolve_organization")).await?;
         Ok(auth::access::resolve(&mut conn, caller, named).await?)
+    }
+
+    /// Keeps the answer of a call that changed nothing, for repetitions of it. Its transaction is dropped first, and with
+    /// it the position that it took.
+    async fn keep_answer<A: Serialize + DeserializeOwned>(
+        &self,
+        tx: Tx,
+        caller: &Caller,
+        key: Option<&RequestKey>,
+        answer: &A,
+    ) -> Result<(), Error> {
+        let scope = tx.scope();
+        drop(tx);
+        if key.is_none() {
+            return Ok(());
+        }
+        let mut tx = self.db.begin(scope).await?;
+        // Another call with this key may have kept it meanwhile.
+        if let Claim::New(slot) = idempotency::claim::<A>(&mut tx, &self.world, caller, key).await? {
+            slot.store(&mut tx, answer).await?;
+            tx.commit().await?;
+        }
+        Ok(())
     }
 
     /// The organisation of a thread, whoever asks.
@@ -396,24 +231,62 @@ impl Service {
 
     /// A thread that the caller may see, and a session in its organisation.
     async fn open(&self, caller: &Caller, thread_id: ThreadId) -> Result<(Session, Thread), Error> {
-        let account = caller.account()?;
+        let (mut conn, home) = self.session_of(caller, thread_id).await?;
+        let thread = store::thread_of_member(&mut conn, home, thread_id, caller.account()?).await?;
+        Ok((conn, thread.ok_or(Error::ThreadNotFound)?))
+    }
+
+    /// A session in the organisation of a thread, which the caller belongs to.
+    async fn session_of(
+        &self,
+        caller: &Caller,
+        thread_id: ThreadId,
+    ) -> Result<(Session, OrganizationId), Error> {
         let home = self.home(thread_id).await?;
         let mut conn = self.db.conn(Scope::Organization(home)).await?;
         auth::access::member(&mut conn, caller, home)
             .await
             .map_err(|error| unseen(error, Error::ThreadNotFound))?;
-        let thread = store::thread_of_member(&mut conn, home, thread_id, account).await?;
-        Ok((conn, thread.ok_or(Error::ThreadNotFound)?))
+        Ok((conn, home))
+    }
+
+    /// Gives out the next position of a thread to a caller who may write in it, and locks the thread.
+    async fn write_in(
+        &self,
+        tx: &mut Tx,
+        organization_id: OrganizationId,
+        thread_id: ThreadId,
+        account: AccountId,
+    ) -> Result<Thread, Error> {
+        let now = self.world.now();
+        if let Some(thread) = store::advance_for_writer(tx, organization_id, thread_id, account, now).await? {
+            return Ok(thread);
+        }
+        let member = store::member(tx, organization_id, thread_id, account).await?;
+        Err(if member.is_some() { Error::ReadOnly } else { Error::ThreadNotFound })
+    }
+
+    /// Writes that `actor` changed a thread, at the position that was just given out.
+    async fn note(&self, tx: &mut Tx, thread: &Thread, actor: Actor, change: Change) -> Result<(), Error> {
+        let (thread_id, seq, at) = (thread.id, thread.last_seq, self.world.now());
+        self.record(tx, thread.organization_id, Event { thread_id, seq, actor, at, change }).await
+    }
+
+    /// Writes a further change of a thread that is locked, at a position of its own.
+    async fn note_also(
+        &self,
+        tx: &mut Tx,
+        thread: &Thread,
+        actor: Actor,
+        change: Change,
+    ) -> Result<(), Error> {
+        let next = store::advance(tx, thread.organization_id, thread.id, self.world.now()).await?;
+        self.note(tx, &next.ok_or(Error::ThreadNotFound)?, actor, change).await
     }
 
     /// The organisation of a thread, which the caller belongs to.
     async fn home_of_member(&self, caller: &Caller, thread_id: ThreadId) -> Result<OrganizationId, Error> {
-        let home = self.home(thread_id).await?;
-        let mut conn = self.db.conn(Scope::Organization(home)).await?;
-        auth::access::member(&mut conn, caller, home)
-            .await
-            .map_err(|error| unseen(error, Error::ThreadNotFound))?;
-        Ok(home)
+        Ok(self.session_of(caller, thread_id).await?.1)
     }
 
     pub(super) const fn db(&self) -> &Db {

@@ -215,6 +215,8 @@ impl Service {
             reply_to: Some(turn.message_id),
             text: answer.text,
             created_at: now,
+            edited_at: None,
+            deleted_at: None,
         };
         self.write(&mut tx, turn.organization_id, &message, None).await?;
         lease.complete(&mut tx).await?;

@@ -25,13 +25,16 @@ const PAIRS_MAX: usize = 500;
 const SCOPE: Scope = Scope::System("chat.watch");
 
 impl Service {
-    /// Looks at fixed intervals, and whenever a token expires, until `stop`.
+    /// Looks at fixed intervals, whenever a token expires, and when somebody left a thread, until `stop`.
     pub(super) async fn watch(&self, stop: &CancellationToken) {
         // A database that does not answer must not hold the drain up.
         let _stopped = stop
             .run_until_cancelled(async {
                 loop {
-                    tokio::time::sleep(self.until_next_look()).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(self.until_next_look()) => {}
+                        () = self.hub().doubted() => {}
+                    }
                     self.look().await;
                 }
             })

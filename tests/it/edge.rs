@@ -145,6 +145,7 @@ async fn streams(t: &App, edge: &Edge, ada: &Person) {
         thread_id: thread_id.clone(),
         client_message_id: t.world.id::<chat::Message>().to_string(),
         text: "through the proxy".to_owned(),
+        ..Default::default()
     };
     words.send(Say::SendMessage(draft)).unwrap();
     let said = |frame: Option<chat::ServerFrame>| match frame.unwrap().frame.unwrap() {

@@ -70,6 +70,8 @@ impl Store {
             reply_to: None,
             text: MESSAGE.to_owned(),
             created_at: now,
+            edited_at: None,
+            deleted_at: None,
         };
         tx.sql(
             "INSERT INTO messages (id, thread_id, organization_id, seq, author_kind, author_id, client_message_id,

@@ -176,6 +176,8 @@ mod tests {
             reply_to: None,
             text: "x".repeat(bytes),
             created_at: Timestamp::from_seconds(0),
+            edited_at: None,
+            deleted_at: None,
         }))
     }
 

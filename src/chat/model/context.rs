@@ -68,6 +68,8 @@ mod tests {
             reply_to: None,
             text: text.to_owned(),
             created_at: Timestamp::from_seconds(seq),
+            edited_at: None,
+            deleted_at: None,
         }
     }
 

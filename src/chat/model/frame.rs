@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::feed::{Cursor, Notice};
-use super::{ConnectionId, Draft, MessageId, ThreadId};
+use super::{ConnectionId, Draft, Edit, MessageId, Reaction, ThreadId};
 use crate::base::{Timestamp, Violations, text};
 
 /// How many threads one stream may follow.
@@ -79,6 +79,43 @@ pub enum ClientBody {
     Ack(Vec<(ThreadId, i64)>),
     /// The answer to a heartbeat.
     Pong(i64),
+    /// Give a message another text.
+    Edit(Edit),
+    /// Take a message back.
+    Delete(MessageId),
+    /// React to a message.
+    AddReaction(Reaction),
+    /// Take a reaction back.
+    RemoveReaction(Reaction),
+    /// Read up to there.
+    MarkRead(ThreadId, i64),
+}
+
+impl ClientBody {
+    /// Whether it draws on the budget of messages.
+    #[must_use]
+    pub const fn is_write(&self) -> bool {
+        match self {
+            Self::Send(_)
+            | Self::Edit(_)
+            | Self::Delete(_)
+            | Self::AddReaction(_)
+            | Self::RemoveReaction(_)
+            | Self::MarkRead(..) => true,
+            Self::Hello(_) | Self::Subscribe(_) | Self::Unsubscribe(_) | Self::Ack(_) | Self::Pong(_) => {
+                false
+            }
+        }
+    }
+
+    /// For a message, the client's id of it.
+    #[must_use]
+    pub const fn client_message_id(&self) -> Option<uuid::Uuid> {
+        match self {
+            Self::Send(draft) => Some(draft.client_message_id),
+            _ => None,
+        }
+    }
 }
 
 /// What the server says.
@@ -128,23 +165,44 @@ pub enum Frame {
 pub struct Ack {
     /// The client's mark.
     pub request_id: String,
-    /// The thread.
-    pub thread_id: ThreadId,
-    /// For a message, what became of it.
-    pub receipt: Option<Receipt>,
+    /// The thread; none when the frame named a message.
+    pub thread_id: Option<ThreadId>,
+    /// For a message or a change of one, its id.
+    pub message_id: Option<MessageId>,
+    /// For a new message, the client's id of it.
+    pub client_message_id: Option<uuid::Uuid>,
+    /// The position of the event; the mark, for a read mark.
+    pub seq: i64,
+    /// Whether the message had been written before.
+    pub duplicate: bool,
 }
 
-/// What became of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// The client's id of it.
-    pub client_message_id: uuid::Uuid,
-    /// Its id.
-    pub message_id: MessageId,
-    /// Its position.
-    pub seq: i64,
-    /// Whether it had been written before.
-    pub duplicate: bool,
+impl Ack {
+    /// What was done in a thread. The frame's mark is to be filled in.
+    #[must_use]
+    pub const fn of_thread(thread_id: ThreadId, seq: i64) -> Self {
+        Self {
+            request_id: String::new(),
+            thread_id: Some(thread_id),
+            message_id: None,
+            client_message_id: None,
+            seq,
+            duplicate: false,
+        }
+    }
+
+    /// What was done to a message. The frame's mark is to be filled in.
+    #[must_use]
+    pub const fn of_message(message_id: MessageId, seq: i64) -> Self {
+        Self {
+            request_id: String::new(),
+            thread_id: None,
+            message_id: Some(message_id),
+            client_message_id: None,
+            seq,
+            duplicate: false,
+        }
+    }
 }
 
 /// A client's frame was refused.

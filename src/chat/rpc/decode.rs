@@ -1,10 +1,14 @@
 //! Reading what clients say.
 
 use crate::base::{Violations, text};
+use crate::chat::error::Error;
 use crate::chat::model::frame::{ClientBody, ClientFrame, REQUEST_ID_CHARS_MAX, Wish};
-use crate::chat::model::{self, Draft};
+use crate::chat::model::member::ThreadRole;
+use crate::chat::model::{self, Draft, Edit, Reaction, ThreadKind};
+use crate::chat::service::{PreferenceChange, UpdateThread};
 use crate::chat::stream::Inbound;
 use crate::proto::capecontrol::chat::v1 as wire;
+use crate::rpc::decode as read;
 
 /// The idempotency key of a message: the request's own, which the metadata may repeat or stand in for.
 pub(super) fn message_key(violations: &mut Violations, own: &str, in_metadata: Option<&str>) -> String {
@@ -52,12 +56,26 @@ pub(super) fn word(frame: wire::ClientFrame) -> Inbound {
             text::id(&mut violations, "unsubscribe.thread_id", &frame.thread_id).map(ClientBody::Unsubscribe)
         }
         Some(Frame::SendMessage(draft)) => {
-            let read = Draft::parse(&mut violations, &draft.thread_id, &draft.client_message_id, &draft.text);
+            let read = self::draft(&mut violations, &draft);
             client_message_id = echo(draft.client_message_id);
             read.map(ClientBody::Send)
         }
         Some(Frame::Ack(ack)) => positions(&mut violations, &ack).map(ClientBody::Ack),
         Some(Frame::Pong(pong)) => Some(ClientBody::Pong(pong.nonce)),
+        Some(Frame::EditMessage(edit)) => {
+            Edit::parse(&mut violations, &edit.message_id, &edit.text).map(ClientBody::Edit)
+        }
+        Some(Frame::DeleteMessage(message)) => {
+            text::id(&mut violations, "message_id", &message.message_id).map(ClientBody::Delete)
+        }
+        Some(Frame::AddReaction(reaction)) => {
+            self::reaction(&mut violations, &reaction).map(ClientBody::AddReaction)
+        }
+        Some(Frame::RemoveReaction(reaction)) => {
+            self::reaction(&mut violations, &reaction).map(ClientBody::RemoveReaction)
+        }
+        Some(Frame::MarkRead(mark)) => text::id(&mut violations, "mark_read.thread_id", &mark.thread_id)
+            .map(|thread_id| ClientBody::MarkRead(thread_id, mark.seq)),
         None => {
             violations.add("frame", "must be one of the frames that this server knows");
             None
@@ -67,6 +85,76 @@ pub(super) fn word(frame: wire::ClientFrame) -> Inbound {
         Some(body) if violations.is_empty() => Inbound::Frame(ClientFrame { request_id, body }),
         _ => Inbound::Refused { request_id, client_message_id, why: violations.into() },
     }
+}
+
+fn draft(violations: &mut Violations, draft: &wire::MessageDraft) -> Option<Draft> {
+    let wire::MessageDraft { thread_id, client_message_id, text, reply_to_message_id } = draft;
+    Draft::parse(violations, thread_id, client_message_id, text, reply_to_message_id)
+}
+
+fn reaction(violations: &mut Violations, reaction: &wire::MessageReaction) -> Option<Reaction> {
+    Reaction::parse(violations, &reaction.message_id, &reaction.emoji)
+}
+
+/// A reaction, from a request that has nothing else.
+pub(super) fn only_reaction(message_id: &str, emoji: &str) -> Result<Reaction, Error> {
+    let mut violations = Violations::new();
+    let reaction = Reaction::parse(&mut violations, message_id, emoji);
+    violations.finish()?;
+    reaction.ok_or(Error::Broken(None))
+}
+
+/// The kind of a new thread; none when it is not said.
+pub(super) fn kind(violations: &mut Violations, kind: i32) -> Option<ThreadKind> {
+    match wire::ThreadKind::try_from(kind) {
+        Ok(wire::ThreadKind::Unspecified) => None,
+        Ok(wire::ThreadKind::Direct) => Some(ThreadKind::Direct),
+        Ok(wire::ThreadKind::Group) => Some(ThreadKind::Group),
+        Ok(wire::ThreadKind::Agent) => Some(ThreadKind::Agent),
+        Err(_) => {
+            violations.add("kind", "must be a kind that this server knows");
+            None
+        }
+    }
+}
+
+/// The role of a new member; that of an ordinary one when it is not said.
+pub(super) fn role(violations: &mut Violations, role: i32) -> ThreadRole {
+    match wire::ThreadRole::try_from(role) {
+        Ok(wire::ThreadRole::Unspecified | wire::ThreadRole::Member) => ThreadRole::Member,
+        Ok(wire::ThreadRole::Owner) => ThreadRole::Owner,
+        Ok(wire::ThreadRole::Reader) => ThreadRole::Reader,
+        Err(_) => {
+            violations.add("role", "must be a role that this server knows");
+            ThreadRole::Reader
+        }
+    }
+}
+
+/// What is to change about a thread: what the mask names, or a title that is filled in.
+pub(super) fn update(violations: &mut Violations, request: wire::UpdateThreadRequest) -> UpdateThread {
+    let thread_id = read::id(violations, "thread_id", &request.thread_id);
+    let thread = request.thread.unwrap_or_default();
+    let membership = thread.membership.unwrap_or_default();
+    let mut paths = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
+    if paths.is_empty() && !thread.title.is_empty() {
+        paths.push("title".to_owned());
+    }
+    let (mut title, mut preferences) = (None, PreferenceChange::default());
+    for path in paths {
+        match path.as_str() {
+            "title" => title = Some(thread.title.clone()),
+            "membership.muted" => preferences.muted = Some(membership.muted),
+            "membership.archived" => preferences.archived = Some(membership.archived),
+            "membership.pinned" => preferences.pinned = Some(membership.pinned),
+            _ => {
+                let path: String = path.chars().take(64).collect();
+                violations
+                    .add("update_mask", format!("names `{path}`, which is not a field that can be changed"));
+            }
+        }
+    }
+    UpdateThread { thread_id, title, preferences, etag: request.etag }
 }
 
 /// A client's own id as it is repeated in a refusal: what is longer than a UUID is not repeated.

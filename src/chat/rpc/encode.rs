@@ -3,16 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::Code;
+use crate::auth::model::etag;
+use crate::base::{AccountId, Code};
 use crate::chat::model::feed::Notice;
 use crate::chat::model::frame::{Ack, Delta, Frame, GoAway, Nack, THREADS_MAX};
+use crate::chat::model::member::{ReadPosition, SeenThread, ThreadMember, ThreadRole};
 use crate::chat::model::tools::{Outcome, Problem, ToolUse};
-use crate::chat::model::{Actor, Change, Event, Message, TEXT_CHARS_MAX, Thread, TurnFailure};
+use crate::chat::model::{Actor, Change, Event, Message, TEXT_CHARS_MAX, ThreadKind, TurnFailure};
+use crate::chat::service::SeenMessage;
 use crate::proto::capecontrol::chat::v1 as wire;
 use crate::rpc::encode::{self, timestamp};
 use crate::rpc::status;
 
-pub(super) fn thread(thread: Thread) -> wire::Thread {
+pub(super) fn thread(seen: SeenThread) -> wire::Thread {
+    let SeenThread { thread, seat } = seen;
     wire::Thread {
         id: thread.id.to_string(),
         organization_id: thread.organization_id.to_string(),
@@ -23,7 +27,51 @@ pub(super) fn thread(thread: Thread) -> wire::Thread {
         epoch: thread.epoch,
         create_time: Some(timestamp(thread.created_at)),
         update_time: Some(timestamp(thread.updated_at)),
+        kind: kind(thread.kind).into(),
+        etag: etag(thread.version),
+        membership: Some(wire::ThreadMembership {
+            role: role(seat.role).into(),
+            read_seq: seat.read_seq,
+            unread_messages: count(seat.unread),
+            muted: seat.preferences.muted,
+            archived: seat.preferences.archived,
+            pinned: seat.preferences.pinned,
+        }),
     }
+}
+
+const fn kind(kind: ThreadKind) -> wire::ThreadKind {
+    match kind {
+        ThreadKind::Direct => wire::ThreadKind::Direct,
+        ThreadKind::Group => wire::ThreadKind::Group,
+        ThreadKind::Agent => wire::ThreadKind::Agent,
+    }
+}
+
+const fn role(role: ThreadRole) -> wire::ThreadRole {
+    match role {
+        ThreadRole::Owner => wire::ThreadRole::Owner,
+        ThreadRole::Member => wire::ThreadRole::Member,
+        ThreadRole::Reader => wire::ThreadRole::Reader,
+    }
+}
+
+pub(super) fn member(member: ThreadMember) -> wire::ThreadMember {
+    wire::ThreadMember {
+        account_id: member.account_id.to_string(),
+        role: role(member.role).into(),
+        join_time: Some(timestamp(member.created_at)),
+        read_seq: member.read_seq,
+    }
+}
+
+pub(super) fn seen_message(seen: SeenMessage) -> wire::Message {
+    let reactions = seen.reactions.into_iter().map(|reaction| wire::ReactionCount {
+        emoji: reaction.emoji,
+        count: count(reaction.count),
+        own: reaction.own > 0,
+    });
+    wire::Message { reactions: reactions.collect(), ..message(seen.message) }
 }
 
 pub(super) fn message(message: Message) -> wire::Message {
@@ -36,33 +84,74 @@ pub(super) fn message(message: Message) -> wire::Message {
         reply_to_message_id: message.reply_to.map(|id| id.to_string()).unwrap_or_default(),
         text: message.text,
         create_time: Some(timestamp(message.created_at)),
+        edit_time: message.edited_at.map(timestamp),
+        delete_time: message.deleted_at.map(timestamp),
+        reactions: Vec::new(),
     }
 }
 
 pub(super) fn event(event: Event) -> wire::Event {
-    use wire::event::Change as Wire;
-    let change = match event.change {
-        Change::MessageCreated(created) => Wire::MessageCreated(message(created)),
-        Change::AgentToolCalled(used) => Wire::AgentToolCalled(tool_called(used)),
-        Change::AgentTurnFailed { message_id, reason } => {
-            let reason = match reason {
-                TurnFailure::NotInstalled => "AGENT_NOT_INSTALLED",
-                TurnFailure::Unavailable => "AGENT_UNAVAILABLE",
-                TurnFailure::NoAnswer => "AGENT_GAVE_NO_ANSWER",
-            };
-            Wire::AgentTurnFailed(wire::AgentTurnFailed {
-                message_id: message_id.to_string(),
-                reason: reason.to_owned(),
-            })
-        }
-    };
     wire::Event {
         thread_id: event.thread_id.to_string(),
         seq: event.seq,
         actor: Some(actor(event.actor)),
         create_time: Some(timestamp(event.at)),
-        change: Some(change),
+        change: Some(change(event.change)),
     }
+}
+
+fn change(change: Change) -> wire::event::Change {
+    use wire::event::Change as Wire;
+    match change {
+        Change::MessageCreated(created) => Wire::MessageCreated(message(created)),
+        Change::AgentToolCalled(used) => Wire::AgentToolCalled(tool_called(used)),
+        Change::AgentTurnFailed { message_id, reason } => Wire::AgentTurnFailed(wire::AgentTurnFailed {
+            message_id: message_id.to_string(),
+            reason: failure(reason).to_owned(),
+        }),
+        Change::MessageEdited { message_id, text, deleted } => {
+            Wire::MessageEdited(wire::MessageEdited { message_id: message_id.to_string(), text, deleted })
+        }
+        Change::MessageDeleted { message_id } => {
+            Wire::MessageDeleted(wire::MessageDeleted { message_id: message_id.to_string() })
+        }
+        Change::ReactionAdded { message_id, emoji } => {
+            Wire::ReactionAdded(wire::Reaction { message_id: message_id.to_string(), emoji })
+        }
+        Change::ReactionRemoved { message_id, emoji } => {
+            Wire::ReactionRemoved(wire::Reaction { message_id: message_id.to_string(), emoji })
+        }
+        Change::MemberAdded { account_id, role } => Wire::MemberAdded(member_changed(account_id, role)),
+        Change::MemberRoleChanged { account_id, role } => {
+            Wire::MemberRoleChanged(member_changed(account_id, role))
+        }
+        Change::MemberRemoved { account_id } => {
+            Wire::MemberRemoved(wire::MemberRemoved { account_id: account_id.to_string() })
+        }
+        Change::ThreadUpdated { title } => Wire::ThreadUpdated(wire::ThreadUpdated { title }),
+        Change::ReceiptsMoved { positions } => {
+            let position = |position: ReadPosition| wire::ReadPosition {
+                account_id: position.account_id.to_string(),
+                seq: position.read_seq,
+            };
+            Wire::ReceiptsMoved(wire::ReceiptsMoved {
+                positions: positions.into_iter().map(position).collect(),
+            })
+        }
+    }
+}
+
+const fn failure(reason: TurnFailure) -> &'static str {
+    match reason {
+        TurnFailure::NotInstalled => "AGENT_NOT_INSTALLED",
+        TurnFailure::Unavailable => "AGENT_UNAVAILABLE",
+        TurnFailure::NoAnswer => "AGENT_GAVE_NO_ANSWER",
+        TurnFailure::MessageDeleted => "MESSAGE_DELETED",
+    }
+}
+
+fn member_changed(account_id: AccountId, role: ThreadRole) -> wire::MemberChanged {
+    wire::MemberChanged { account_id: account_id.to_string(), role: self::role(role).into() }
 }
 
 fn tool_called(used: ToolUse) -> wire::AgentToolCalled {
@@ -152,14 +241,13 @@ fn ephemeral(delta: &Delta) -> wire::Ephemeral {
 }
 
 fn ack(ack: Ack) -> wire::Ack {
-    let receipt = ack.receipt;
     wire::Ack {
         request_id: ack.request_id,
-        thread_id: ack.thread_id.to_string(),
-        client_message_id: receipt.map(|receipt| receipt.client_message_id.to_string()).unwrap_or_default(),
-        message_id: receipt.map(|receipt| receipt.message_id.to_string()).unwrap_or_default(),
-        seq: receipt.map(|receipt| receipt.seq).unwrap_or_default(),
-        duplicate: receipt.is_some_and(|receipt| receipt.duplicate),
+        thread_id: ack.thread_id.map(|id| id.to_string()).unwrap_or_default(),
+        client_message_id: ack.client_message_id.map(|id| id.to_string()).unwrap_or_default(),
+        message_id: ack.message_id.map(|id| id.to_string()).unwrap_or_default(),
+        seq: ack.seq,
+        duplicate: ack.duplicate,
     }
 }
 
@@ -197,4 +285,8 @@ fn go_away(code: GoAway, reconnect_after: Duration) -> wire::GoAway {
 
 fn bound(limit: usize) -> i32 {
     i32::try_from(limit).unwrap_or(i32::MAX)
+}
+
+fn count(number: i64) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
 }

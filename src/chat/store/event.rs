@@ -30,6 +30,27 @@ pub async fn insert_event(
     Ok(())
 }
 
+/// Writes another change over a stored one. Only for taking back what was written: a client that heard the first keeps
+/// what it heard until the event that says so.
+pub async fn rewrite_event(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    thread_id: ThreadId,
+    seq: i64,
+    change: &Change,
+) -> Result<(), db::Error> {
+    tx.sql(
+        "UPDATE thread_events SET payload = $4 WHERE organization_id = $1 AND thread_id = $2 AND seq = $3",
+    )
+    .bind(organization_id)
+    .bind(thread_id)
+    .bind(seq)
+    .bind(Json(change.clone()))
+    .execute()
+    .await?;
+    Ok(())
+}
+
 /// The events after a position, oldest first.
 pub async fn events_after(
     conn: &mut impl Conn,

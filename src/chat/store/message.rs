@@ -7,14 +7,16 @@ use crate::base::{AccountId, OrganizationId, Timestamp};
 use crate::chat::model::{Message, MessageId, ThreadId};
 use crate::db::{self, Conn, Tx};
 
-/// The organisation that a message belongs to. Asked in the platform's own scope: the caller may not see it.
-pub async fn organization_of_message(
+/// The organisation and the thread that a message belongs to. Asked in the platform's own scope: the caller may not see
+/// it.
+pub async fn home_of_message(
     conn: &mut impl Conn,
     message_id: MessageId,
-) -> Result<Option<OrganizationId>, db::Error> {
-    let row: Option<(OrganizationId,)> =
-        conn.sql("SELECT organization_id FROM messages WHERE id = $1").bind(message_id).optional().await?;
-    Ok(row.map(|(organization_id,)| organization_id))
+) -> Result<Option<(OrganizationId, ThreadId)>, db::Error> {
+    conn.sql("SELECT organization_id, thread_id FROM messages WHERE id = $1")
+        .bind(message_id)
+        .optional()
+        .await
 }
 
 /// Writes a message. `digest` is what its key was used for; none for an agent's message. False when the key was used in
@@ -76,8 +78,9 @@ pub async fn message(
 ) -> Result<Option<Message>, db::Error> {
     let row: Option<MessageRow> = conn
         .sql(
-            "SELECT id, thread_id, seq, author_kind, author_id, client_message_id, reply_to, text, created_at
-             FROM messages WHERE organization_id = $1 AND id = $2",
+            "SELECT id, thread_id, seq, author_kind, author_id, client_message_id, reply_to, text, created_at,
+                    edited_at, deleted_at
+             FROM messages WHERE organization_id IS NOT DISTINCT FROM $1 AND id = $2",
         )
         .bind(organization_id)
         .bind(message_id)
@@ -86,7 +89,7 @@ pub async fn message(
     Ok(row.map(Message::from))
 }
 
-/// The messages up to a position, newest first.
+/// The messages up to a position, newest first, without those that were deleted.
 pub async fn newest_messages(
     conn: &mut impl Conn,
     organization_id: OrganizationId,
@@ -96,8 +99,9 @@ pub async fn newest_messages(
 ) -> Result<Vec<Message>, db::Error> {
     let rows: Vec<MessageRow> = conn
         .sql(
-            "SELECT id, thread_id, seq, author_kind, author_id, client_message_id, reply_to, text, created_at
-             FROM messages WHERE organization_id = $1 AND thread_id = $2 AND seq <= $3
+            "SELECT id, thread_id, seq, author_kind, author_id, client_message_id, reply_to, text, created_at,
+                    edited_at, deleted_at
+             FROM messages WHERE organization_id = $1 AND thread_id = $2 AND seq <= $3 AND deleted_at IS NULL
              ORDER BY seq DESC LIMIT $4",
         )
         .bind(organization_id)
@@ -107,6 +111,71 @@ pub async fn newest_messages(
         .all()
         .await?;
     Ok(rows.into_iter().map(Message::from).collect())
+}
+
+/// Gives a message another text.
+pub async fn replace_text(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    message_id: MessageId,
+    text: &str,
+    at: Timestamp,
+) -> Result<(), db::Error> {
+    tx.sql("UPDATE messages SET text = $3, edited_at = $4 WHERE organization_id = $1 AND id = $2")
+        .bind(organization_id)
+        .bind(message_id)
+        .bind(text.to_owned())
+        .bind(at)
+        .execute()
+        .await?;
+    Ok(())
+}
+
+/// Notes that the event at this position holds a text of a message.
+pub async fn insert_edit(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    message_id: MessageId,
+    seq: i64,
+) -> Result<(), db::Error> {
+    tx.sql("INSERT INTO message_edits (message_id, seq, organization_id) VALUES ($1, $2, $3)")
+        .bind(message_id)
+        .bind(seq)
+        .bind(organization_id)
+        .execute()
+        .await?;
+    Ok(())
+}
+
+/// The positions of the events that hold later texts of a message.
+pub async fn edit_positions(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    message_id: MessageId,
+) -> Result<Vec<i64>, db::Error> {
+    let rows: Vec<(i64,)> = conn
+        .sql("SELECT seq FROM message_edits WHERE organization_id = $1 AND message_id = $2 ORDER BY seq")
+        .bind(organization_id)
+        .bind(message_id)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(seq,)| seq).collect())
+}
+
+/// Takes the text of a message away.
+pub async fn delete_text(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    message_id: MessageId,
+    at: Timestamp,
+) -> Result<(), db::Error> {
+    tx.sql("UPDATE messages SET text = '', deleted_at = $3 WHERE organization_id = $1 AND id = $2")
+        .bind(organization_id)
+        .bind(message_id)
+        .bind(at)
+        .execute()
+        .await?;
+    Ok(())
 }
 
 #[derive(db::Row)]
@@ -120,6 +189,8 @@ struct MessageRow {
     reply_to: Option<MessageId>,
     text: String,
     created_at: Timestamp,
+    edited_at: Option<Timestamp>,
+    deleted_at: Option<Timestamp>,
 }
 
 impl From<MessageRow> for Message {
@@ -133,6 +204,8 @@ impl From<MessageRow> for Message {
             reply_to: row.reply_to,
             text: row.text,
             created_at: row.created_at,
+            edited_at: row.edited_at,
+            deleted_at: row.deleted_at,
         }
     }
 }

@@ -56,7 +56,7 @@ pub async fn insert_turn(tx: &mut Tx, turn: &Turn, at: Timestamp) -> Result<(), 
     Ok(())
 }
 
-/// The turn that answers a message.
+/// The turn that answers a message, unless the thread was deleted.
 pub async fn turn(
     conn: &mut impl Conn,
     organization_id: OrganizationId,
@@ -64,7 +64,8 @@ pub async fn turn(
 ) -> Result<Option<Turn>, db::Error> {
     conn.sql(
         "SELECT message_id, thread_id, organization_id, listing_id, answer_id, by_program, state
-         FROM agent_turns WHERE organization_id = $1 AND message_id = $2",
+         FROM agent_turns WHERE organization_id = $1 AND message_id = $2
+            AND EXISTS (SELECT 1 FROM threads AS t WHERE t.id = thread_id AND t.deleted_at IS NULL)",
     )
     .bind(organization_id)
     .bind(message_id)

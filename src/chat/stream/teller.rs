@@ -16,7 +16,7 @@ use crate::chat::error::Error;
 use crate::chat::hub::Registration;
 use crate::chat::model::backlog::News;
 use crate::chat::model::feed::{Feed, Notice, Read, Step};
-use crate::chat::model::frame::{Ack, ClientBody, ClientFrame, Frame, Nack, Receipt, THREADS_MAX, Wish};
+use crate::chat::model::frame::{Ack, ClientBody, ClientFrame, Frame, Nack, THREADS_MAX, Wish};
 use crate::chat::model::{Change, Draft, MessageId, ThreadId};
 use crate::chat::service::Service;
 
@@ -205,7 +205,7 @@ impl Teller {
                 let answered = match &event.change {
                     Change::MessageCreated(message) => message.reply_to,
                     Change::AgentTurnFailed { message_id, .. } => Some(*message_id),
-                    Change::AgentToolCalled(_) => None,
+                    _ => None,
                 };
                 answered.map(|message_id| self.awaited.remove(&message_id));
             }
@@ -249,50 +249,81 @@ impl Teller {
     }
 
     async fn carry_out(&mut self, request_id: String, body: ClientBody) {
-        let done = match body {
-            ClientBody::Hello(_) => Err(Error::HelloExpected),
-            ClientBody::Subscribe(wish) => self.follow(&wish).await.map(|()| Some(wish.thread_id)),
-            ClientBody::Unsubscribe(thread_id) => {
-                self.registration.forget(thread_id);
-                self.feed.forget(thread_id);
-                Ok(Some(thread_id))
-            }
-            ClientBody::Send(draft) => return self.send(request_id, draft).await,
-            ClientBody::Ack(positions) => self.acknowledge(&positions).map(|()| None),
-            ClientBody::Pong(nonce) => {
-                if nonce == self.nonce {
-                    let now = self.service.world().now();
-                    self.round_trip = self.pinged_at.take().map(|at| now.since(at)).or(self.round_trip);
-                }
-                Ok(None)
-            }
-        };
-        match done {
-            Ok(Some(thread_id)) => {
-                self.ready.push_back(Frame::Ack(Ack { request_id, thread_id, receipt: None }));
-            }
+        let client_message_id = body.client_message_id();
+        match self.done(body).await {
+            Ok(Some(done)) => self.ready.push_back(Frame::Ack(Ack { request_id, ..done })),
             Ok(None) => {}
-            Err(error) => self.refuse(request_id, String::new(), &error),
+            Err(error) => {
+                let client_message_id = client_message_id.map(|id| id.to_string()).unwrap_or_default();
+                self.refuse(request_id, client_message_id, &error);
+            }
         }
     }
 
-    async fn send(&mut self, request_id: String, draft: Draft) {
-        let (thread_id, client_message_id) = (draft.thread_id, draft.client_message_id);
-        match self.service.send(&self.caller, draft).await {
-            Ok(sent) => {
-                if sent.awaits_answer && self.feed.follows(thread_id) {
-                    self.awaited.insert(sent.message.id);
-                }
-                let receipt = Receipt {
-                    client_message_id,
-                    message_id: sent.message.id,
-                    seq: sent.message.seq,
-                    duplicate: sent.duplicate,
-                };
-                self.ready.push_back(Frame::Ack(Ack { request_id, thread_id, receipt: Some(receipt) }));
+    /// Does what a frame asks for. Returns what is to be acknowledged, if anything is.
+    async fn done(&mut self, body: ClientBody) -> Result<Option<Ack>, Error> {
+        match body {
+            ClientBody::Hello(_) => Err(Error::HelloExpected),
+            ClientBody::Subscribe(wish) => {
+                self.follow(&wish).await?;
+                Ok(Some(Ack::of_thread(wish.thread_id, 0)))
             }
-            Err(error) => self.refuse(request_id, client_message_id.to_string(), &error),
+            ClientBody::Unsubscribe(thread_id) => {
+                self.registration.forget(thread_id);
+                self.feed.forget(thread_id);
+                Ok(Some(Ack::of_thread(thread_id, 0)))
+            }
+            ClientBody::Ack(positions) => self.acknowledge(&positions).map(|()| None),
+            ClientBody::Pong(nonce) => {
+                self.hear_pong(nonce);
+                Ok(None)
+            }
+            ClientBody::Send(draft) => self.send(draft).await.map(Some),
+            ClientBody::Edit(edit) => {
+                let message_id = edit.message_id;
+                let seq = self.service.edit(&self.caller, edit, None).await?.seq;
+                Ok(Some(Ack::of_message(message_id, seq)))
+            }
+            ClientBody::Delete(message_id) => {
+                let seq = self.service.delete(&self.caller, message_id, None).await?;
+                Ok(Some(Ack::of_message(message_id, seq)))
+            }
+            ClientBody::AddReaction(reaction) => {
+                let message_id = reaction.message_id;
+                let seq = self.service.add_reaction(&self.caller, reaction, None).await?;
+                Ok(Some(Ack::of_message(message_id, seq)))
+            }
+            ClientBody::RemoveReaction(reaction) => {
+                let message_id = reaction.message_id;
+                let seq = self.service.remove_reaction(&self.caller, reaction, None).await?;
+                Ok(Some(Ack::of_message(message_id, seq)))
+            }
+            ClientBody::MarkRead(thread_id, up_to) => {
+                let mark = self.service.mark_read(&self.caller, thread_id, up_to).await?;
+                Ok(Some(Ack::of_thread(thread_id, mark)))
+            }
         }
+    }
+
+    fn hear_pong(&mut self, nonce: i64) {
+        if nonce == self.nonce {
+            let now = self.service.world().now();
+            self.round_trip = self.pinged_at.take().map(|at| now.since(at)).or(self.round_trip);
+        }
+    }
+
+    async fn send(&mut self, draft: Draft) -> Result<Ack, Error> {
+        let (thread_id, client_message_id) = (draft.thread_id, draft.client_message_id);
+        let sent = self.service.send(&self.caller, draft).await?;
+        if sent.awaits_answer && self.feed.follows(thread_id) {
+            self.awaited.insert(sent.message.id);
+        }
+        Ok(Ack {
+            message_id: Some(sent.message.id),
+            client_message_id: Some(client_message_id),
+            duplicate: sent.duplicate,
+            ..Ack::of_thread(thread_id, sent.message.seq)
+        })
     }
 
     fn acknowledge(&mut self, positions: &[(ThreadId, i64)]) -> Result<(), Error> {

@@ -35,7 +35,12 @@ fn on(folder: &tempfile::TempDir, url: &str, arguments: &[&str]) -> tokio::proce
 }
 
 async fn send(person: &Person, thread_id: &str, text: String, id: String) {
-    let request = chat::SendMessageRequest { thread_id: thread_id.to_owned(), text, client_message_id: id };
+    let request = chat::SendMessageRequest {
+        thread_id: thread_id.to_owned(),
+        text,
+        client_message_id: id,
+        ..Default::default()
+    };
     person.chat().send_message(request).await.unwrap();
 }
 

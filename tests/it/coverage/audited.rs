@@ -14,6 +14,9 @@ use crate::support::{App, on_both};
 const UNWRITTEN: &[(&str, &str)] = &[
     ("/capecontrol.auth.v1.AuthService/RefreshSession", "every client calls it every ten minutes"),
     ("/capecontrol.chat.v1.ChatService/SendMessage", "the message is its own record, in the thread's events"),
+    ("/capecontrol.chat.v1.ChatService/EditMessage", "the text is its own record, in the thread's events"),
+    ("/capecontrol.chat.v1.ChatService/AddReaction", "it is its own record, in the thread's events"),
+    ("/capecontrol.chat.v1.ChatService/RemoveReaction", "it is its own record, in the thread's events"),
 ];
 
 #[test]

@@ -8,7 +8,7 @@ use prost::Message as _;
 use prost_reflect::{DescriptorPool, Kind};
 
 use super::contract::unknown_id;
-use super::requests::{FRAMES, Party};
+use super::requests::{FRAMES, Names, Party};
 use super::scene::Scene;
 use super::{fields, wire};
 use crate::support::{App, on_both};
@@ -18,9 +18,13 @@ on_both! {
         let scene = Scene::on(t).await;
         let (ada, eve) = (Party::start(&scene.t, "ada").await, Party::start(&scene.t, "eve").await);
         let variants = frames_about_threads();
-        assert_eq!(variants, FRAMES.iter().map(|(name, _)| (*name).to_owned()).collect());
-        for (name, frame) in FRAMES {
-            let (foreign, none) = (ada.thread_id.clone(), unknown_id());
+        assert_eq!(variants, FRAMES.iter().map(|(name, ..)| (*name).to_owned()).collect());
+        for (name, names, frame) in FRAMES {
+            let foreign = match names {
+                Names::Thread => ada.thread_id.clone(),
+                Names::Message => ada.message_id.clone(),
+            };
+            let none = unknown_id();
             let of_foreign = conversation(&scene, &eve, frame(foreign.clone())).await;
             let of_none = conversation(&scene, &eve, frame(none.clone())).await;
             assert_eq!(of_foreign.replace(&foreign, "it"), of_none.replace(&none, "it"), "{name}");

@@ -55,9 +55,11 @@ pub struct Party {
     /// Of one that they issued, and of what was taken off it.
     pub issued_invoice_id: String,
     pub credit_note_id: String,
-    /// An organisation that the person made, with a friend in it.
+    /// An organisation that the person made, with a friend in it, who is in the person's own too.
     pub team_id: String,
     pub friend_id: String,
+    /// A thread of the two.
+    pub group_thread_id: String,
     pub invitation_id: String,
     /// Of an invitation to somebody else's organisation.
     pub invitation_token: String,
@@ -103,6 +105,7 @@ impl Party {
             credit_note_id: String::new(),
             team_id: String::new(),
             friend_id: String::new(),
+            group_thread_id: String::new(),
             invitation_id: String::new(),
             invitation_token: String::new(),
             service_account_id: String::new(),
@@ -250,12 +253,17 @@ impl Party {
         let hash = Sha256::digest(self.invitation_token.as_bytes()).into();
         let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
         let team = self.team_id.parse().unwrap();
-        store::member::insert(&mut tx, team, friend, OrganizationRole::Member, t.world.now()).await.unwrap();
+        for organization in [team, self.person.organization_id] {
+            let role = OrganizationRole::Member;
+            store::member::insert(&mut tx, organization, friend, role, t.world.now()).await.unwrap();
+        }
         store::organization::insert(&mut tx, host, friend, "Host", t.world.now()).await.unwrap();
         store::invitation::insert(&mut tx, &invitation, hash).await.unwrap();
         tx.commit().await.unwrap();
         let sent = organizations.invite_member(invite_member(self, "guest")).await.unwrap().into_inner();
         self.invitation_id = sent.invitation.unwrap().id;
+        let made = self.person.chat().create_thread(group_thread(self)).await.unwrap().into_inner();
+        self.group_thread_id = made.thread.unwrap().id;
     }
 
     async fn get_programs(&mut self, t: &App, name: &str) {
@@ -544,7 +552,47 @@ pub const REQUESTS: &[Request] = &[
         chat::ConverseRequest { frame: Some(chat::ClientFrame { request_id: "1".to_owned(), frame }) }
             .encode_to_vec()
     }),
-    ("/capecontrol.chat.v1.ChatService/CreateThread", |p| create_thread(p).encode_to_vec()),
+    ("/capecontrol.chat.v1.ChatService/AddReaction", |p| {
+        let (message_id, emoji) = (p.message_id.clone(), "🙂".to_owned());
+        chat::AddReactionRequest { message_id, emoji, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/AddThreadMember", |p| {
+        let (thread_id, account_id) = (p.group_thread_id.clone(), p.friend_id.clone());
+        let role = chat::ThreadRole::Reader.into();
+        chat::AddThreadMemberRequest { thread_id, account_id, role, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/CreateThread", |p| group_thread(p).encode_to_vec()),
+    ("/capecontrol.chat.v1.ChatService/DeleteMessage", |p| {
+        let message_id = p.message_id.clone();
+        chat::DeleteMessageRequest { message_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/DeleteThread", |p| {
+        chat::DeleteThreadRequest { thread_id: p.thread_id.clone(), ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/EditMessage", |p| {
+        let (message_id, text) = (p.message_id.clone(), "Better said".to_owned());
+        chat::EditMessageRequest { message_id, text, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/ListThreadMembers", |p| {
+        let thread_id = p.group_thread_id.clone();
+        chat::ListThreadMembersRequest { thread_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/MarkRead", |p| {
+        chat::MarkReadRequest { thread_id: p.thread_id.clone(), up_to_seq: 1 }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/RemoveReaction", |p| {
+        let (message_id, emoji) = (p.message_id.clone(), "🙂".to_owned());
+        chat::RemoveReactionRequest { message_id, emoji, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/RemoveThreadMember", |p| {
+        let (thread_id, account_id) = (p.group_thread_id.clone(), p.friend_id.clone());
+        chat::RemoveThreadMemberRequest { thread_id, account_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/UpdateThread", |p| {
+        let thread = Some(chat::Thread { title: "Another title".to_owned(), ..Default::default() });
+        let thread_id = p.thread_id.clone();
+        chat::UpdateThreadRequest { thread_id, thread, ..Default::default() }.encode_to_vec()
+    }),
     ("/capecontrol.chat.v1.ChatService/GetMessage", |p| {
         chat::GetMessageRequest { message_id: p.message_id.clone() }.encode_to_vec()
     }),
@@ -558,7 +606,10 @@ pub const REQUESTS: &[Request] = &[
         let organization_id = p.organization_id.clone();
         chat::ListThreadsRequest { organization_id, ..Default::default() }.encode_to_vec()
     }),
-    ("/capecontrol.chat.v1.ChatService/SendMessage", |p| send_message(p).encode_to_vec()),
+    ("/capecontrol.chat.v1.ChatService/SendMessage", |p| {
+        let reply_to_message_id = p.message_id.clone();
+        chat::SendMessageRequest { reply_to_message_id, ..send_message(p) }.encode_to_vec()
+    }),
     ("/capecontrol.chat.v1.ChatService/Subscribe", |p| {
         chat::SubscribeRequest { threads: vec![cursor(p)] }.encode_to_vec()
     }),
@@ -826,6 +877,11 @@ fn create_thread(party: &Party) -> chat::CreateThreadRequest {
     }
 }
 
+/// A thread in which an agent answers two people.
+fn group_thread(party: &Party) -> chat::CreateThreadRequest {
+    chat::CreateThreadRequest { member_account_ids: vec![party.friend_id.clone()], ..create_thread(party) }
+}
+
 fn send_message(party: &Party) -> chat::SendMessageRequest {
     let text = "What does the pro plan cost?".to_owned();
     chat::SendMessageRequest { thread_id: party.thread_id.clone(), text, ..Default::default() }
@@ -878,23 +934,50 @@ fn create_checkout(party: &Party) -> payments::CreateCheckoutRequest {
     }
 }
 
-/// What can be said of a thread in a conversation after Hello, by the frame's name.
-pub type Say = (&'static str, fn(String) -> chat::client_frame::Frame);
+/// What a frame names.
+#[derive(Clone, Copy)]
+pub enum Names {
+    Thread,
+    Message,
+}
+
+/// What can be said of a thread or a message in a conversation after Hello, by the frame's name.
+pub type Say = (&'static str, Names, fn(String) -> chat::client_frame::Frame);
 
 pub const FRAMES: &[Say] = &[
-    ("subscribe", |thread_id| {
+    ("subscribe", Names::Thread, |thread_id| {
         chat::client_frame::Frame::Subscribe(chat::ThreadCursor { thread_id, ..Default::default() })
     }),
-    ("unsubscribe", |thread_id| {
+    ("unsubscribe", Names::Thread, |thread_id| {
         chat::client_frame::Frame::Unsubscribe(chat::UnsubscribeThread { thread_id })
     }),
-    ("send_message", |thread_id| {
+    ("send_message", Names::Thread, |thread_id| {
         let (client_message_id, text) = (SUPPORT.to_owned(), "Hello".to_owned());
-        chat::client_frame::Frame::SendMessage(chat::MessageDraft { thread_id, client_message_id, text })
+        let draft = chat::MessageDraft { thread_id, client_message_id, text, ..Default::default() };
+        chat::client_frame::Frame::SendMessage(draft)
     }),
-    ("ack", |thread_id| {
+    ("ack", Names::Thread, |thread_id| {
         chat::client_frame::Frame::Ack(chat::AckCursors {
             positions: vec![chat::ThreadPosition { thread_id, seq: 1 }],
         })
     }),
+    ("edit_message", Names::Message, |message_id| {
+        chat::client_frame::Frame::EditMessage(chat::MessageEdit { message_id, text: "Hello".to_owned() })
+    }),
+    ("delete_message", Names::Message, |message_id| {
+        chat::client_frame::Frame::DeleteMessage(chat::MessageRef { message_id })
+    }),
+    ("add_reaction", Names::Message, |message_id| {
+        chat::client_frame::Frame::AddReaction(reaction(message_id))
+    }),
+    ("remove_reaction", Names::Message, |message_id| {
+        chat::client_frame::Frame::RemoveReaction(reaction(message_id))
+    }),
+    ("mark_read", Names::Thread, |thread_id| {
+        chat::client_frame::Frame::MarkRead(chat::ThreadPosition { thread_id, seq: 1 })
+    }),
 ];
+
+fn reaction(message_id: String) -> chat::MessageReaction {
+    chat::MessageReaction { message_id, emoji: "🙂".to_owned() }
+}

@@ -149,8 +149,7 @@ on_both! {
         let message = chat::SendMessageRequest {
             thread_id: made.unwrap().into_inner().thread.unwrap().id,
             client_message_id: uuid::Uuid::from_u128(1).to_string(),
-            text: "What does the pro plan cost?".to_owned(),
-        };
+            text: "What does the pro plan cost?".to_owned(), ..Default::default() };
         ada.chat().send_message(message).await.unwrap();
         let (account_id, reason) = (ada.account_id.to_string(), "a stolen card".to_owned());
         let suspend = auth::SuspendAccountRequest { account_id, reason, ..Default::default() };

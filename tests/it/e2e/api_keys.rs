@@ -120,6 +120,7 @@ async fn asked_for_a_plan(t: &App, ada: &Person, listing_id: &str, key: Option<&
         thread_id: thread.id.clone(),
         client_message_id: t.world.id::<()>().to_string(),
         text: "I want the pro plan monthly".to_owned(),
+        ..Default::default()
     };
     let message = match key {
         Some(key) => keyed(key, message),

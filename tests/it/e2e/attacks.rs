@@ -105,7 +105,12 @@ async fn open_thread(person: &Person) -> String {
 
 fn message(thread_id: &str, text: &str) -> chat::SendMessageRequest {
     let client_message_id = uuid::Uuid::from_u128(1).to_string();
-    chat::SendMessageRequest { thread_id: thread_id.to_owned(), client_message_id, text: text.to_owned() }
+    chat::SendMessageRequest {
+        thread_id: thread_id.to_owned(),
+        client_message_id,
+        text: text.to_owned(),
+        ..Default::default()
+    }
 }
 
 /// Says one thing in a conversation, and tells why it was refused.
@@ -328,8 +333,7 @@ on_both! {
         let draft = |text: String| chat::client_frame::Frame::SendMessage(chat::MessageDraft {
             thread_id: thread.clone(),
             client_message_id: uuid::Uuid::from_u128(1).to_string(),
-            text,
-        });
+            text, ..Default::default() });
         assert_eq!(refused_word(&ada, draft(long)).await, "INVALID_ARGUMENT");
         let title = chat::CreateThreadRequest { title: "x".repeat(201), ..Default::default() };
         assert_eq!(reason(ada.chat().create_thread(title).await), "INVALID_ARGUMENT");

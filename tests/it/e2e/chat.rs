@@ -152,6 +152,7 @@ fn message(thread_id: &str, text: &str) -> wire::SendMessageRequest {
         thread_id: thread_id.to_owned(),
         client_message_id: key(),
         text: text.to_owned(),
+        ..Default::default()
     }
 }
 
@@ -295,8 +296,7 @@ on_both! {
             organization_id: "x".to_owned(),
             listing_id: "y".to_owned(),
             title: "two\nlines".to_owned(),
-            request_id: String::new(),
-        };
+            request_id: String::new(), ..Default::default() };
         let status = chat.create_thread(wrong).await.unwrap_err();
         assert_eq!(wrong_fields(&status), ["organization_id", "listing_id", "title"]);
         let status = chat.send_message(wire::SendMessageRequest::default()).await.unwrap_err();
@@ -399,8 +399,7 @@ on_both! {
         let draft = |text: &str| wire::MessageDraft {
             thread_id: thread.id.clone(),
             client_message_id: key(),
-            text: text.to_owned(),
-        };
+            text: text.to_owned(), ..Default::default() };
         client.say(Say::SendMessage(draft(" ")));
         let Some(Frame::Nack(nack)) = client.next().await.unwrap() else { panic!("no refusal") };
         assert_eq!((nack.code, nack.reason.as_str(), nack.request_id.as_str()), (3, "INVALID_ARGUMENT", "r1"));

@@ -217,8 +217,7 @@ on_both! {
         let draft = |number: u128| chat::MessageDraft {
             thread_id: thread_id.clone(),
             client_message_id: uuid::Uuid::from_u128(number).to_string(),
-            text: "Hello".to_owned(),
-        };
+            text: "Hello".to_owned(), ..Default::default() };
         say(client_frame::Frame::Hello(chat::Hello::default()));
         let mut frames = ada.chat().converse(UnboundedReceiverStream::new(heard)).await.unwrap().into_inner();
         for number in 1..=3 {
@@ -235,8 +234,8 @@ on_both! {
         assert_eq!(receipts.len(), 2);
         assert_eq!((refused.reason.as_str(), refused.client_message_id), ("RATE_LIMITED", draft(3).client_message_id));
         // The unary call draws on the same budget, and the stream goes on.
-        let chat::MessageDraft { thread_id: to, client_message_id, text } = draft(4);
-        let message = chat::SendMessageRequest { thread_id: to, client_message_id, text };
+        let chat::MessageDraft { thread_id: to, client_message_id, text, .. } = draft(4);
+        let message = chat::SendMessageRequest { thread_id: to, client_message_id, text, ..Default::default() };
         delay(&ada.chat().send_message(message).await.unwrap_err(), "RATE_LIMITED");
         t.advance(Duration::from_secs(1));
         say(client_frame::Frame::SendMessage(draft(3)));

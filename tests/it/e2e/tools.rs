@@ -108,8 +108,7 @@ on_both! {
         let send = SendMessageRequest {
             thread_id: thread.id,
             client_message_id: GUIDE.to_owned(),
-            text: "How do I install an agent?".to_owned(),
-        };
+            text: "How do I install an agent?".to_owned(), ..Default::default() };
         ada.chat().send_message(send).await.unwrap();
         assert_eq!(standing(&checklist(&t, &ada).await).1, 2, "not before the answer");
         t.run_jobs().await;

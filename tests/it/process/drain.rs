@@ -62,6 +62,7 @@ impl Scene {
                 thread_id: self.thread.id.clone(),
                 client_message_id: uuid::Uuid::from_u128(u128::try_from(number).unwrap() + 1).to_string(),
                 text: number.to_string(),
+                ..Default::default()
             };
             sent.spawn(async move { chat.send_message(request).await });
         }

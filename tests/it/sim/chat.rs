@@ -36,6 +36,8 @@ impl Log {
             reply_to: None,
             text,
             created_at: Timestamp::from_seconds(seq),
+            edited_at: None,
+            deleted_at: None,
         });
         events.push(event.clone());
         event

@@ -171,8 +171,7 @@ on_both! {
         let message = chat::SendMessageRequest {
             thread_id: thread.id.clone(),
             client_message_id: uuid::Uuid::from_u128(1).to_string(),
-            text: "Still here".to_owned(),
-        };
+            text: "Still here".to_owned(), ..Default::default() };
         let ada = t.refresh(&ada).await;
         ada.chat().send_message(message).await.unwrap();
         let told = loop {

@@ -88,7 +88,10 @@ impl Node {
 
     /// Runs the domain's jobs when it is told to.
     pub fn worker(&self, t: &Fixture) -> Worker {
-        t.worker(|registry| turn::register(registry, Arc::clone(&self.chat)))
+        t.worker(|registry| {
+            chat::register(registry, &self.chat);
+            turn::register(registry, Arc::clone(&self.chat));
+        })
     }
 
     /// Registers somebody and signs them in.
@@ -116,8 +119,8 @@ impl Node {
 
     /// A thread, with an agent or without.
     pub async fn thread(&self, caller: &Caller, listing_id: Option<ListingId>) -> Thread {
-        let command = CreateThread { organization_id: None, title: "Talk".to_owned(), listing_id };
-        self.chat.create_thread(caller, command, None).await.unwrap()
+        let command = CreateThread { title: "Talk".to_owned(), listing_id, ..CreateThread::default() };
+        self.chat.create_thread(caller, command, None).await.unwrap().thread
     }
 
     pub async fn send(&self, caller: &Caller, thread_id: ThreadId, text: &str) -> Sent {
@@ -141,7 +144,20 @@ pub fn draft(thread_id: ThreadId, text: &str) -> Draft {
     use std::sync::atomic::AtomicU64;
     static KEYS: AtomicU64 = AtomicU64::new(1);
     let key = u128::from(KEYS.fetch_add(1, Ordering::Relaxed));
-    Draft { thread_id, client_message_id: uuid::Uuid::from_u128(key), text: text.to_owned() }
+    Draft { thread_id, client_message_id: uuid::Uuid::from_u128(key), text: text.to_owned(), reply_to: None }
+}
+
+/// Makes somebody a member of somebody else's organisation.
+pub async fn join(t: &Fixture, who: &Caller, whose: &Caller) {
+    let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
+    tx.sql("INSERT INTO memberships (organization_id, account_id, role, created_at) VALUES ($1, $2, 'member', $3)")
+        .bind(whose.personal().unwrap())
+        .bind(who.account().unwrap())
+        .bind(t.world.now())
+        .execute()
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
 }
 
 /// A thread that does not exist.

@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use capecontrol::auth::Caller;
 use capecontrol::base::{Fault as _, fault};
 use capecontrol::chat::Error;
 use capecontrol::chat::error::AGENT_NOT_INSTALLED;
 use capecontrol::chat::model::{Change, Draft, Event};
 use capecontrol::chat::service::{CreateThread, ListEvents};
-use capecontrol::db::{Conn as _, Scope};
 use capecontrol::idempotency::{IDEMPOTENCY_KEY_REUSED, RequestKey};
 
-use super::bench::{Node, draft, installed, no_thread, quick, some_listing};
+use super::bench::{Node, draft, installed, join, no_thread, quick, some_listing};
 use crate::support::{Fixture, on_both};
 
 fn texts(events: &[Event]) -> Vec<&str> {
@@ -20,19 +18,6 @@ fn texts(events: &[Event]) -> Vec<&str> {
         _ => None,
     };
     events.iter().filter_map(text).collect()
-}
-
-/// Makes somebody a member of somebody else's organisation.
-async fn join(t: &Fixture, who: &Caller, whose: &Caller) {
-    let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
-    tx.sql("INSERT INTO memberships (organization_id, account_id, role, created_at) VALUES ($1, $2, 'member', $3)")
-        .bind(whose.personal().unwrap())
-        .bind(who.account().unwrap())
-        .bind(t.world.now())
-        .execute()
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
 }
 
 on_both! {
@@ -55,7 +40,7 @@ on_both! {
         let positions: Vec<i64> = events.iter().map(|event| event.seq).collect();
         assert_eq!(positions, (1..=80).collect::<Vec<i64>>());
         let thread = node.chat.thread(&ada, thread.id).await.unwrap();
-        assert_eq!(thread.last_seq, 80);
+        assert_eq!(thread.thread.last_seq, 80);
     }
 
     async fn fifty_sendings_at_once_are_one_message(t: Fixture) {
@@ -114,36 +99,36 @@ on_both! {
             }
             let error = node.chat.message(caller, message.id).await.unwrap_err();
             assert_eq!(error.to_string(), Error::MessageNotFound.to_string());
-            assert!(node.chat.threads(caller, None, None, 10).await.unwrap().is_empty());
+            assert!(node.chat.threads(caller, None, false, None, 10).await.unwrap().is_empty());
         }
-        assert!(node.chat.threads(&stranger, Some(thread.organization_id), None, 10).await.is_err());
-        assert!(node.chat.threads(&colleague, Some(thread.organization_id), None, 10).await.unwrap().is_empty());
-        assert_eq!(node.chat.message(&ada, message.id).await.unwrap(), message);
+        assert!(node.chat.threads(&stranger, Some(thread.organization_id), false, None, 10).await.is_err());
+        assert!(node.chat.threads(&colleague, Some(thread.organization_id), false, None, 10).await.unwrap().is_empty());
+        assert_eq!(node.chat.message(&ada, message.id).await.unwrap().message, message);
     }
 
     async fn only_an_installed_agent_can_be_addressed(t: Fixture) {
         let node = Node::start(&t, quick()).await;
         let ada = node.somebody("ada@example.com").await;
         let listing_id = Some(some_listing(&t).await);
-        let command = CreateThread { organization_id: None, title: String::new(), listing_id };
+        let command = CreateThread { listing_id, ..CreateThread::default() };
         let error = node.chat.create_thread(&ada, command.clone(), None).await.unwrap_err();
         assert_eq!(error.reason(), &AGENT_NOT_INSTALLED);
         installed(&t, &ada).await;
         let thread = node.chat.create_thread(&ada, command, None).await.unwrap();
-        assert_eq!(thread.listing_id, listing_id);
+        assert_eq!(thread.thread.listing_id, listing_id);
     }
 
     async fn a_repeated_opening_gets_the_first_thread(t: Fixture) {
         let node = Node::start(&t, quick()).await;
         let ada = node.somebody("ada@example.com").await;
         let key = RequestKey { method: "/test".into(), key: uuid::Uuid::from_u128(1), body_hash: [1; 32] };
-        let command = CreateThread { organization_id: None, title: "T".to_owned(), listing_id: None };
+        let command = CreateThread { title: "T".to_owned(), ..CreateThread::default() };
         let first = node.chat.create_thread(&ada, command.clone(), Some(&key)).await.unwrap();
         assert_eq!(node.chat.create_thread(&ada, command.clone(), Some(&key)).await.unwrap(), first);
         let other = RequestKey { body_hash: [2; 32], ..key };
         let error = node.chat.create_thread(&ada, command, Some(&other)).await.unwrap_err();
         assert_eq!(error.reason(), &IDEMPOTENCY_KEY_REUSED);
-        assert_eq!(node.chat.threads(&ada, None, None, 10).await.unwrap().len(), 1);
+        assert_eq!(node.chat.threads(&ada, None, false, None, 10).await.unwrap().len(), 1);
     }
 
     async fn threads_are_listed_by_their_last_use(t: Fixture) {
@@ -155,11 +140,11 @@ on_both! {
             t.clock.advance(std::time::Duration::from_secs(1));
         }
         node.send(&ada, threads[0], "again").await;
-        let first = node.chat.threads(&ada, None, None, 2).await.unwrap();
-        let last = first.last().unwrap();
+        let first = node.chat.threads(&ada, None, false, None, 2).await.unwrap();
+        let last = &first.last().unwrap().thread;
         let after = capecontrol::chat::store::ThreadsAfter { updated_at: last.updated_at, id: last.id };
-        let second = node.chat.threads(&ada, None, Some(after), 2).await.unwrap();
-        let order: Vec<_> = first.iter().chain(&second).map(|thread| thread.id).collect();
+        let second = node.chat.threads(&ada, None, false, Some(after), 2).await.unwrap();
+        let order: Vec<_> = first.iter().chain(&second).map(|seen| seen.thread.id).collect();
         assert_eq!(order, [threads[0], threads[2], threads[1]]);
     }
 

@@ -7,18 +7,21 @@ use std::time::Duration;
 use capecontrol::auth::Caller;
 use capecontrol::auth::error::{SESSION_REVOKED, TOKEN_EXPIRED};
 use capecontrol::base::{Fault as _, fault};
-use capecontrol::chat::error::{HELLO_EXPECTED, SERVER_DRAINING, SLOW_CONSUMER, TOO_MANY_STREAMS};
+use capecontrol::chat::error::{
+    HELLO_EXPECTED, MESSAGE_DELETED, SERVER_DRAINING, SLOW_CONSUMER, TOO_MANY_STREAMS,
+};
 use capecontrol::chat::model::backlog::Limits;
 use capecontrol::chat::model::feed::Notice;
 use capecontrol::chat::model::frame::{ClientBody, ClientFrame, Frame, GoAway, Wish};
-use capecontrol::chat::model::{Change, Event, ThreadId};
+use capecontrol::chat::model::{Change, Edit, Event, Reaction, ThreadId};
+use capecontrol::chat::service::CreateThread;
 use capecontrol::chat::stream::{Frames, Inbound};
 use capecontrol::chat::{Error, Options, store};
 use capecontrol::db::Scope;
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
-use super::bench::{Node, draft, eventually, installed, no_thread, quick};
+use super::bench::{Node, draft, eventually, installed, join, no_thread, quick};
 use crate::support::{Fixture, on_both};
 
 const KINDS: [Kind; 2] = [Kind::Subscribe, Kind::Converse];
@@ -468,7 +471,7 @@ on_both! {
         client.live().await;
         let message = draft(thread_id, "hello");
         let receipt = |frame: &Frame| match frame {
-            Frame::Ack(ack) => ack.receipt,
+            Frame::Ack(ack) => ack.client_message_id.map(|_| ack.clone()),
             _ => None,
         };
         client.say(ClientBody::Send(message.clone()));
@@ -480,6 +483,56 @@ on_both! {
         client.say(ClientBody::Unsubscribe(thread_id));
         client.until(|frame| matches!(frame, Frame::Ack(_)).then_some(())).await;
         eventually(|| node.chat.hub().census() == (1, 0)).await;
+    }
+
+    async fn a_conversation_changes_what_was_written(t: Fixture) {
+        let node = Node::start(&t, quick()).await;
+        let ada = node.somebody("ada@example.com").await;
+        let thread_id = node.thread(&ada, None).await.id;
+        let message_id = node.send(&ada, thread_id, "hello").await.message.id;
+        let mut client = Client::open(&node, &ada, Kind::Converse, vec![from(thread_id, 1)]).await.unwrap();
+        client.live().await;
+        let reaction = Reaction { message_id, emoji: "🙂".to_owned() };
+        let words = [
+            (ClientBody::Edit(Edit { message_id, text: "Hello".to_owned() }), 2),
+            (ClientBody::AddReaction(reaction.clone()), 3),
+            (ClientBody::RemoveReaction(reaction.clone()), 4),
+            (ClientBody::RemoveReaction(reaction), 0),
+            (ClientBody::MarkRead(thread_id, 4), 4),
+            (ClientBody::Delete(message_id), 5),
+        ];
+        for (word, seq) in words {
+            let says = format!("{word:?}");
+            client.say(word);
+            let ack = |frame: &Frame| match frame {
+                Frame::Ack(ack) => Some(ack.seq),
+                _ => None,
+            };
+            assert_eq!(client.until(ack).await, seq, "{says}");
+        }
+        client.say(ClientBody::Edit(Edit { message_id, text: "again".to_owned() }));
+        let nack = |frame: &Frame| match frame {
+            Frame::Nack(nack) => Some(nack.reason),
+            _ => None,
+        };
+        assert_eq!(client.until(nack).await, &MESSAGE_DELETED);
+    }
+
+    async fn whoever_is_removed_hears_no_more(t: Fixture) {
+        // The look at all memberships is far away: it is the event that has them looked at.
+        let node = Node::start(&t, Options { recheck: Duration::from_secs(3_600), ..quick() }).await;
+        let (ada, ben) = (node.somebody("ada@example.com").await, node.somebody("ben@example.com").await);
+        join(&t, &ben, &ada).await;
+        let command = CreateThread { members: vec![ben.account().unwrap()], ..CreateThread::default() };
+        for kind in KINDS {
+            let thread = node.chat.create_thread(&ada, command.clone(), None).await.unwrap().thread;
+            let mut client = Client::open(&node, &ben, kind, vec![from(thread.id, 0)]).await.unwrap();
+            client.live().await;
+            node.chat.remove_thread_member(&ada, thread.id, ben.account().ok(), None).await.unwrap();
+            let (goodbye, error) = client.end().await;
+            assert_eq!(goodbye, Some(GoAway::Detached));
+            assert_eq!(error.unwrap().reason(), &fault::NOT_FOUND);
+        }
     }
 
     async fn the_last_word_is_answered_before_the_end(t: Fixture) {

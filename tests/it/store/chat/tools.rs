@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use capecontrol::ai::Turn;
+use capecontrol::chat::model::member::ThreadRole;
 use capecontrol::chat::model::tools::{Outcome, ToolUse};
 use capecontrol::chat::model::{Actor, Change, Event, Thread, TurnFailure};
 use capecontrol::chat::store;
@@ -399,7 +400,8 @@ on_both! {
         // Somebody stays to see it.
         tx.sql("INSERT INTO memberships (organization_id, account_id, role, created_at) VALUES ($1, $2, 'member', $3)")
             .bind(home).bind(bob.account().unwrap()).bind(t.world.now()).execute().await.unwrap();
-        store::insert_member(&mut tx, &s.thread, bob.account().unwrap(), t.world.now()).await.unwrap();
+        let members = [(bob.account().unwrap(), ThreadRole::Member)];
+        store::insert_members(&mut tx, home, s.thread.id, &members, t.world.now()).await.unwrap();
         store::delete_member(&mut tx, home, s.thread.id, s.ada.account().unwrap()).await.unwrap();
         tx.commit().await.unwrap();
         s.node.worker(&t).run_due().await.unwrap();

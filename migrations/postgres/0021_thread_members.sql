@@ -1,0 +1,52 @@
+-- Threads of several people: who may do what in them, how far each has read, and what each makes of them; messages that
+-- are edited, deleted and reacted to.
+
+ALTER TABLE threads ADD COLUMN kind text NOT NULL DEFAULT 'group'
+    CONSTRAINT threads_kind_check CHECK (kind IN ('direct', 'group', 'agent'));
+UPDATE threads SET kind = 'agent' WHERE listing_id IS NOT NULL;
+-- Counts the changes of the thread's own fields.
+ALTER TABLE threads ADD COLUMN version bigint NOT NULL DEFAULT 1;
+-- The two people of a direct thread, of whom an organisation has one.
+ALTER TABLE threads ADD COLUMN direct_key text;
+-- Since when it is gone for everybody; a job removes what is left of it.
+ALTER TABLE threads ADD COLUMN deleted_at timestamptz;
+CREATE UNIQUE INDEX threads_organization_id_direct_key_key ON threads (organization_id, direct_key);
+
+-- Until now whoever opened a thread was its only member.
+ALTER TABLE thread_members ADD COLUMN role text NOT NULL DEFAULT 'owner'
+    CONSTRAINT thread_members_role_check CHECK (role IN ('owner', 'member', 'reader'));
+-- The last event that the person has read, and the one that others were told of.
+ALTER TABLE thread_members ADD COLUMN read_seq bigint NOT NULL DEFAULT 0;
+ALTER TABLE thread_members ADD COLUMN told_seq bigint NOT NULL DEFAULT 0;
+ALTER TABLE thread_members ADD COLUMN muted boolean NOT NULL DEFAULT false;
+ALTER TABLE thread_members ADD COLUMN archived boolean NOT NULL DEFAULT false;
+ALTER TABLE thread_members ADD COLUMN pinned boolean NOT NULL DEFAULT false;
+
+-- Where others are to be told how far somebody has read: nowhere, most of the time.
+CREATE INDEX thread_members_untold_idx ON thread_members (thread_id, organization_id) WHERE read_seq > told_seq;
+
+ALTER TABLE messages ADD COLUMN edited_at timestamptz;
+-- A message that was deleted keeps its place and loses its text.
+ALTER TABLE messages ADD COLUMN deleted_at timestamptz;
+
+-- Where the texts of a message stand in the events, beside the one that created it: they go with the message.
+CREATE TABLE message_edits (
+    message_id uuid NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
+    seq bigint NOT NULL,
+    organization_id uuid NOT NULL REFERENCES organizations (id) ON DELETE RESTRICT,
+    PRIMARY KEY (message_id, seq)
+);
+CREATE INDEX message_edits_organization_idx ON message_edits (organization_id);
+SELECT protect_tenants('message_edits');
+
+CREATE TABLE message_reactions (
+    message_id uuid NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
+    emoji text NOT NULL,
+    account_id uuid NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    organization_id uuid NOT NULL REFERENCES organizations (id) ON DELETE RESTRICT,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (message_id, emoji, account_id)
+);
+CREATE INDEX message_reactions_account_idx ON message_reactions (account_id);
+CREATE INDEX message_reactions_organization_idx ON message_reactions (organization_id);
+SELECT protect_tenants('message_reactions');

@@ -1,0 +1,291 @@
+//! Writing messages, changing them, and taking them back.
+
+use uuid::Uuid;
+
+use super::{Service, unseen};
+use crate::auth::{self, Caller};
+use crate::base::{AccountId, OrganizationId};
+use crate::chat::error::Error;
+use crate::chat::model::{
+    Actor, Change, Draft, Edit, Event, Message, MessageId, Thread, ThreadId, TurnFailure,
+};
+use crate::chat::store::{self, ReactionCount, Turn, TurnState};
+use crate::chat::turn::AgentTurn;
+use crate::db::{Conn, Scope, Tx};
+use crate::idempotency::{self, Claim, RequestKey};
+use crate::jobs;
+use crate::market::ListingId;
+
+/// How many ways of reacting are told of a message.
+const REACTIONS_TOLD: i64 = 100;
+
+/// What became of a message.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// The message.
+    pub message: Message,
+    /// Whether it had been written before.
+    pub duplicate: bool,
+    /// Whether an agent's answer is still to come.
+    pub awaits_answer: bool,
+}
+
+/// A message after a change.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// The message.
+    pub message: Message,
+    /// The position of the event that says so; 0 when nothing changed.
+    pub seq: i64,
+}
+
+/// A message and how people reacted to it.
+#[derive(Clone, Debug)]
+pub struct SeenMessage {
+    /// The message.
+    pub message: Message,
+    /// The most frequent ways first.
+    pub reactions: Vec<ReactionCount>,
+}
+
+impl Service {
+    /// Writes a message, once for its key. In a thread with an agent the same transaction queues the agent's turn.
+    ///
+    /// Every statement between the lock on the thread and the commit keeps others waiting, so that there are no more of
+    /// them than the write needs: the organisation is asked about before, and a key that was used is found by the
+    /// insert.
+    pub async fn send(&self, caller: &Caller, draft: Draft) -> Result<Sent, Error> {
+        let account = caller.account()?;
+        let organization_id = self.home_of_member(caller, draft.thread_id).await?;
+        let mut tx = self.db.begin(Scope::Organization(organization_id)).await?;
+        // Locks the thread: of two sendings with one key the second waits here, and then finds the first.
+        let thread = self.write_in(&mut tx, organization_id, draft.thread_id, account).await?;
+        let digest = draft.digest();
+        let message = Message {
+            id: self.world.id(),
+            thread_id: thread.id,
+            seq: thread.last_seq,
+            author: Actor::Account(account),
+            client_message_id: Some(draft.client_message_id),
+            reply_to: draft.reply_to,
+            text: draft.text,
+            created_at: self.world.now(),
+            edited_at: None,
+            deleted_at: None,
+        };
+        if let Some(answered) = message.reply_to {
+            let answered = store::message(&mut tx, organization_id, answered).await?;
+            answered.filter(|answered| answered.thread_id == thread.id).ok_or(Error::MessageNotFound)?;
+        }
+        if !store::insert_message(&mut tx, organization_id, &message, Some(digest)).await? {
+            // The transaction is dropped, and with it the position taken.
+            return self.sent_before(tx, &thread, account, draft.client_message_id, digest).await;
+        }
+        self.record(&mut tx, organization_id, Event::created(message.clone())).await?;
+        if let Some(listing_id) = thread.listing_id {
+            self.begin_turn(&mut tx, &thread, &message, listing_id, caller.grant.is_some()).await?;
+        }
+        tx.commit().await?;
+        Ok(Sent { message, duplicate: false, awaits_answer: thread.listing_id.is_some() })
+    }
+
+    /// Reads a message.
+    pub async fn message(&self, caller: &Caller, message_id: MessageId) -> Result<SeenMessage, Error> {
+        let account = caller.account()?;
+        let (home, thread_id) = self.home_of_message(caller, message_id).await?;
+        let mut conn = self.db.conn(Scope::Organization(home)).await?;
+        let message = visible(&mut conn, home, thread_id, account, message_id).await?;
+        let reactions = store::reactions(&mut conn, home, message_id, account, REACTIONS_TOLD).await?;
+        Ok(SeenMessage { message, reactions })
+    }
+
+    /// Gives a message another text. Only its author may: it is signed with a name.
+    pub async fn edit(
+        &self,
+        caller: &Caller,
+        edit: Edit,
+        key: Option<&RequestKey>,
+    ) -> Result<Changed, Error> {
+        let account = caller.account()?;
+        let (home, thread_id) = self.home_of_message(caller, edit.message_id).await?;
+        let mut tx = self.db.begin(Scope::Organization(home)).await?;
+        let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
+            Claim::Replay(seq) => {
+                // As it is now: a text that is kept with a key would outlive the message.
+                let message = visible(&mut tx, home, thread_id, account, edit.message_id).await?;
+                return Ok(Changed { message, seq });
+            }
+            Claim::New(slot) => slot,
+        };
+        let thread = self.write_to_message(&mut tx, home, thread_id, account).await?;
+        let message = store::message(&mut tx, home, edit.message_id).await?.ok_or(Error::MessageNotFound)?;
+        if message.author != Actor::Account(account) {
+            return Err(Error::NotTheAuthor);
+        }
+        if message.deleted_at.is_some() {
+            return Err(Error::MessageDeleted);
+        }
+        if message.text == edit.text {
+            self.keep_answer(tx, caller, key, &0_i64).await?;
+            return Ok(Changed { message, seq: 0 });
+        }
+        let (seq, now) = (thread.last_seq, self.world.now());
+        store::replace_text(&mut tx, home, message.id, &edit.text, now).await?;
+        store::insert_edit(&mut tx, home, message.id, seq).await?;
+        let change =
+            Change::MessageEdited { message_id: message.id, text: edit.text.clone(), deleted: false };
+        self.note(&mut tx, &thread, Actor::Account(account), change).await?;
+        slot.store(&mut tx, &seq).await?;
+        tx.commit().await?;
+        Ok(Changed { message: Message { text: edit.text, edited_at: Some(now), ..message }, seq })
+    }
+
+    /// Takes a message back: its place stays, its texts go, also from the events of the past. Returns the position of
+    /// the event; 0 when it had been deleted before.
+    pub async fn delete(
+        &self,
+        caller: &Caller,
+        message_id: MessageId,
+        key: Option<&RequestKey>,
+    ) -> Result<i64, Error> {
+        let actor = Actor::Account(caller.account()?);
+        let (home, thread_id) = self.home_of_message(caller, message_id).await?;
+        let mut tx = self.db.begin(Scope::Organization(home)).await?;
+        let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
+            Claim::Replay(seq) => return Ok(seq),
+            Claim::New(slot) => slot,
+        };
+        let locked = self.lock(&mut tx, caller, home, thread_id).await;
+        let (thread, manages) = locked.map_err(unseen_message)?;
+        let message = store::message(&mut tx, home, message_id).await?.ok_or(Error::MessageNotFound)?;
+        if message.author != actor && !manages {
+            return Err(Error::NotTheAuthor);
+        }
+        if message.deleted_at.is_some() {
+            self.keep_answer(tx, caller, key, &0_i64).await?;
+            return Ok(0);
+        }
+        self.withdraw(&mut tx, home, message).await?;
+        self.note(&mut tx, &thread, actor, Change::MessageDeleted { message_id }).await?;
+        self.end_turn_of(&mut tx, &thread, message_id).await?;
+        let entry = caller.entry("chat.delete_message").of(home).on("message", message_id);
+        self.outside.auth.audit().record(&mut tx, entry).await?;
+        slot.store(&mut tx, &thread.last_seq).await?;
+        tx.commit().await?;
+        Ok(thread.last_seq)
+    }
+
+    /// Removes every text of a message, and how people reacted to it.
+    async fn withdraw(&self, tx: &mut Tx, home: OrganizationId, message: Message) -> Result<(), Error> {
+        let (message_id, thread_id, seq, now) =
+            (message.id, message.thread_id, message.seq, self.world.now());
+        for edit in store::edit_positions(tx, home, message_id).await? {
+            let change = Change::MessageEdited { message_id, text: String::new(), deleted: true };
+            store::rewrite_event(tx, home, thread_id, edit, &change).await?;
+        }
+        let emptied = Message { text: String::new(), edited_at: None, deleted_at: Some(now), ..message };
+        store::rewrite_event(tx, home, thread_id, seq, &Change::MessageCreated(emptied)).await?;
+        store::delete_reactions(tx, home, message_id).await?;
+        Ok(store::delete_text(tx, home, message_id, now).await?)
+    }
+
+    /// Ends the agent's turn of a message that is no longer there to be answered.
+    async fn end_turn_of(&self, tx: &mut Tx, thread: &Thread, message_id: MessageId) -> Result<(), Error> {
+        let Some(turn) = store::turn(tx, thread.organization_id, message_id).await? else { return Ok(()) };
+        if !store::end_turn(tx, &turn, TurnState::Failed, None, self.world.now()).await? {
+            return Ok(());
+        }
+        let change = Change::AgentTurnFailed { message_id, reason: TurnFailure::MessageDeleted };
+        self.note_also(tx, thread, Actor::Agent(turn.listing_id), change).await
+    }
+
+    /// The organisation and the thread of a message, in an organisation that the caller belongs to.
+    pub(super) async fn home_of_message(
+        &self,
+        caller: &Caller,
+        message_id: MessageId,
+    ) -> Result<(OrganizationId, ThreadId), Error> {
+        let found = {
+            let mut conn = self.db.conn(Scope::System("chat.locate")).await?;
+            store::home_of_message(&mut conn, message_id).await?
+        };
+        let (home, thread_id) = found.ok_or(Error::MessageNotFound)?;
+        let mut conn = self.db.conn(Scope::Organization(home)).await?;
+        auth::access::member(&mut conn, caller, home)
+            .await
+            .map_err(|error| unseen(error, Error::MessageNotFound))?;
+        Ok((home, thread_id))
+    }
+
+    /// Gives out the next position of a message's thread, to somebody who may write in it.
+    pub(super) async fn write_to_message(
+        &self,
+        tx: &mut Tx,
+        home: OrganizationId,
+        thread_id: ThreadId,
+        account: AccountId,
+    ) -> Result<Thread, Error> {
+        self.write_in(tx, home, thread_id, account).await.map_err(unseen_message)
+    }
+
+    async fn begin_turn(
+        &self,
+        tx: &mut Tx,
+        thread: &Thread,
+        message: &Message,
+        listing_id: ListingId,
+        by_program: bool,
+    ) -> Result<(), Error> {
+        let turn = Turn {
+            message_id: message.id,
+            thread_id: thread.id,
+            organization_id: thread.organization_id,
+            listing_id,
+            answer_id: self.world.id(),
+            by_program,
+            state: TurnState::Pending,
+        };
+        store::insert_turn(tx, &turn, message.created_at).await?;
+        let job = AgentTurn { organization_id: thread.organization_id, message_id: message.id };
+        Ok(jobs::push(tx, &self.world, Some(thread.organization_id), &job).await?)
+    }
+
+    /// What became of the message that the key was used for before.
+    async fn sent_before(
+        &self,
+        mut tx: Tx,
+        thread: &Thread,
+        account: AccountId,
+        key: Uuid,
+        digest: [u8; 32],
+    ) -> Result<Sent, Error> {
+        let home = thread.organization_id;
+        let used = store::message_by_key(&mut tx, home, thread.id, account, key).await?;
+        let (message_id, used_for) = used.ok_or(Error::Broken(None))?;
+        if used_for != digest {
+            return Err(idempotency::Error::Reused.into());
+        }
+        let message = store::message(&mut tx, home, message_id).await?.ok_or(Error::MessageNotFound)?;
+        let turn = store::turn(&mut tx, home, message_id).await?;
+        let awaits_answer = turn.is_some_and(|turn| turn.state == TurnState::Pending);
+        Ok(Sent { message, duplicate: true, awaits_answer })
+    }
+}
+
+/// A message of a thread that the account is a member of.
+async fn visible(
+    conn: &mut impl Conn,
+    home: OrganizationId,
+    thread_id: ThreadId,
+    account: AccountId,
+    message_id: MessageId,
+) -> Result<Message, Error> {
+    let member = store::member(conn, home, thread_id, account).await?;
+    member.ok_or(Error::MessageNotFound)?;
+    store::message(conn, home, message_id).await?.ok_or(Error::MessageNotFound)
+}
+
+/// Whoever asked for a message and may not see its thread is told of the message.
+fn unseen_message(error: Error) -> Error {
+    if matches!(error, Error::ThreadNotFound) { Error::MessageNotFound } else { error }
+}

@@ -1,0 +1,73 @@
+//! How people react to messages.
+
+use super::Service;
+use crate::auth::Caller;
+use crate::chat::error::Error;
+use crate::chat::model::member::REACTIONS_MAX;
+use crate::chat::model::{Actor, Change, Reaction};
+use crate::chat::store;
+use crate::db::Scope;
+use crate::idempotency::{self, Claim, RequestKey};
+
+impl Service {
+    /// Notes a reaction. Returns the position of the event; 0 when it was there before.
+    pub async fn add_reaction(
+        &self,
+        caller: &Caller,
+        reaction: Reaction,
+        key: Option<&RequestKey>,
+    ) -> Result<i64, Error> {
+        let account = caller.account()?;
+        let (home, thread_id) = self.home_of_message(caller, reaction.message_id).await?;
+        let mut tx = self.db.begin(Scope::Organization(home)).await?;
+        let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
+            Claim::Replay(seq) => return Ok(seq),
+            Claim::New(slot) => slot,
+        };
+        let thread = self.write_to_message(&mut tx, home, thread_id, account).await?;
+        let message = store::message(&mut tx, home, reaction.message_id).await?;
+        if message.ok_or(Error::MessageNotFound)?.deleted_at.is_some() {
+            return Err(Error::MessageDeleted);
+        }
+        if !store::insert_reaction(&mut tx, home, &reaction, account, self.world.now()).await? {
+            self.keep_answer(tx, caller, key, &0_i64).await?;
+            return Ok(0);
+        }
+        if store::count_reactions(&mut tx, home, reaction.message_id, account).await? > REACTIONS_MAX {
+            return Err(Error::TooManyReactions);
+        }
+        let Reaction { message_id, emoji } = reaction;
+        let change = Change::ReactionAdded { message_id, emoji };
+        self.note(&mut tx, &thread, Actor::Account(account), change).await?;
+        slot.store(&mut tx, &thread.last_seq).await?;
+        tx.commit().await?;
+        Ok(thread.last_seq)
+    }
+
+    /// Forgets a reaction. Returns the position of the event; 0 when it was not there.
+    pub async fn remove_reaction(
+        &self,
+        caller: &Caller,
+        reaction: Reaction,
+        key: Option<&RequestKey>,
+    ) -> Result<i64, Error> {
+        let account = caller.account()?;
+        let (home, thread_id) = self.home_of_message(caller, reaction.message_id).await?;
+        let mut tx = self.db.begin(Scope::Organization(home)).await?;
+        let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
+            Claim::Replay(seq) => return Ok(seq),
+            Claim::New(slot) => slot,
+        };
+        let thread = self.write_to_message(&mut tx, home, thread_id, account).await?;
+        if !store::delete_reaction(&mut tx, home, &reaction, account).await? {
+            self.keep_answer(tx, caller, key, &0_i64).await?;
+            return Ok(0);
+        }
+        let Reaction { message_id, emoji } = reaction;
+        let change = Change::ReactionRemoved { message_id, emoji };
+        self.note(&mut tx, &thread, Actor::Account(account), change).await?;
+        slot.store(&mut tx, &thread.last_seq).await?;
+        tx.commit().await?;
+        Ok(thread.last_seq)
+    }
+}

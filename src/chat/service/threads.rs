@@ -1,0 +1,327 @@
+//! Opening threads, looking at them, and what becomes of them.
+
+use super::{Service, unseen};
+use crate::auth::{self, Caller};
+use crate::base::{AccountId, OrganizationId, Violations, text};
+use crate::chat::error::Error;
+use crate::chat::model::member::{FIRST_MEMBERS_MAX, Preferences, Seat, SeenThread, ThreadRole};
+use crate::chat::model::{Actor, Change, TITLE_CHARS_MAX, Thread, ThreadId, ThreadKind};
+use crate::chat::removal::RemoveThread;
+use crate::chat::store::{self, ThreadsAfter};
+use crate::db::{Conn, Scope, Tx};
+use crate::idempotency::{self, Claim, RequestKey};
+use crate::jobs;
+use crate::market::{self, ListingId};
+
+/// What whoever opens a thread is in it.
+const OPENER: Seat = Seat {
+    role: ThreadRole::Owner,
+    read_seq: 0,
+    unread: 0,
+    preferences: Preferences { muted: false, archived: false, pinned: false },
+};
+
+/// A new thread.
+#[derive(Clone, Debug, Default)]
+pub struct CreateThread {
+    /// The organisation; the caller's personal one when none.
+    pub organization_id: Option<OrganizationId>,
+    /// What kind it is to be; when none, what the rest says.
+    pub kind: Option<ThreadKind>,
+    /// What it is called: one line, at most [`TITLE_CHARS_MAX`] characters.
+    pub title: String,
+    /// The agent that is to answer in it.
+    pub listing_id: Option<ListingId>,
+    /// Who is in it from the start, beside the caller.
+    pub members: Vec<AccountId>,
+}
+
+impl CreateThread {
+    /// Checks what came in, and notes everything that is wrong with it.
+    ///
+    /// # Errors
+    /// All that is wrong, also what was noted before.
+    pub fn check(mut self, mut violations: Violations) -> Result<Self, Violations> {
+        self.title = text::optional_line(&mut violations, "title", &self.title, TITLE_CHARS_MAX);
+        let kind = self.kind();
+        let with_agent = self.listing_id.is_some();
+        violations.check(
+            with_agent == (kind == ThreadKind::Agent),
+            "kind",
+            "must be that of a thread with an agent exactly when listing_id names one",
+        );
+        if kind == ThreadKind::Direct {
+            violations.check(self.members.len() == 1, "member_account_ids", "must name the one other person");
+            violations.check(self.title.is_empty(), "title", "must be empty, for a direct thread has none");
+        }
+        if self.members.len() > FIRST_MEMBERS_MAX {
+            violations.add("member_account_ids", format!("must be at most {FIRST_MEMBERS_MAX}"));
+        }
+        violations.finish().map(|()| self)
+    }
+
+    fn kind(&self) -> ThreadKind {
+        let implied = if self.listing_id.is_some() { ThreadKind::Agent } else { ThreadKind::Group };
+        self.kind.unwrap_or(implied)
+    }
+
+    /// The two that a direct thread is between.
+    fn between(&self, account: AccountId) -> Option<(AccountId, AccountId)> {
+        let other = self.members.first().filter(|_| self.kind() == ThreadKind::Direct)?;
+        Some((account, *other))
+    }
+
+    /// Who is in the thread from the start, each once.
+    fn first_members(&self, account: AccountId) -> Result<Vec<(AccountId, ThreadRole)>, Violations> {
+        let direct = self.kind() == ThreadKind::Direct;
+        let role = if direct { ThreadRole::Owner } else { ThreadRole::Member };
+        let mut members = vec![(account, ThreadRole::Owner)];
+        for (index, member) in self.members.iter().enumerate() {
+            if members.iter().any(|(known, _)| known == member) {
+                let field = format!("member_account_ids[{index}]");
+                return Err(Violations::one(field, "must be neither the caller nor named twice"));
+            }
+            members.push((*member, role));
+        }
+        Ok(members)
+    }
+}
+
+/// What is to change about a thread.
+#[derive(Clone, Debug)]
+pub struct UpdateThread {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// Its title, as it came.
+    pub title: Option<String>,
+    /// What the caller makes of it.
+    pub preferences: PreferenceChange,
+    /// The version that the caller has seen; empty for whichever it is.
+    pub etag: String,
+}
+
+/// Which of one's preferences are to change, and to what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PreferenceChange {
+    /// No notice.
+    pub muted: Option<bool>,
+    /// Put away.
+    pub archived: Option<bool>,
+    /// Above the others.
+    pub pinned: Option<bool>,
+}
+
+impl PreferenceChange {
+    fn over(self, before: Preferences) -> Preferences {
+        Preferences {
+            muted: self.muted.unwrap_or(before.muted),
+            archived: self.archived.unwrap_or(before.archived),
+            pinned: self.pinned.unwrap_or(before.pinned),
+        }
+    }
+}
+
+impl Service {
+    /// Opens a thread, or finds the direct one that is there.
+    pub async fn create_thread(
+        &self,
+        caller: &Caller,
+        command: CreateThread,
+        key: Option<&RequestKey>,
+    ) -> Result<SeenThread, Error> {
+        let account = caller.account()?;
+        let members = command.first_members(account)?;
+        let home = self.organization(caller, command.organization_id).await?;
+        let mut tx = self.db.begin(Scope::Organization(home)).await?;
+        let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
+            Claim::Replay(seen) => return Ok(seen),
+            Claim::New(slot) => slot,
+        };
+        if let Some(listing_id) = command.listing_id {
+            let agent = market::store::installed(&mut tx, home, listing_id).await?;
+            agent.ok_or(Error::AgentNotInstalled)?;
+        }
+        for (member, _) in members.iter().skip(1) {
+            if !auth::access::is_member(&mut tx, home, *member).await? {
+                return Err(Error::MemberNotFound);
+            }
+        }
+        let (thread, between) = (self.new_thread(account, home, &command), command.between(account));
+        let seen = if store::insert_thread(&mut tx, &thread, between).await? {
+            store::insert_members(&mut tx, home, thread.id, &members, thread.created_at).await?;
+            let entry = caller.entry("chat.create_thread").of(home).on("thread", thread.id);
+            self.outside.auth.audit().record(&mut tx, entry.changed(&(), &thread)).await?;
+            SeenThread { thread, seat: OPENER }
+        } else {
+            direct_before(&mut tx, home, account, between).await?
+        };
+        slot.store(&mut tx, &seen).await?;
+        tx.commit().await?;
+        Ok(seen)
+    }
+
+    fn new_thread(&self, account: AccountId, home: OrganizationId, command: &CreateThread) -> Thread {
+        let now = self.world.now();
+        Thread {
+            id: self.world.id(),
+            organization_id: home,
+            created_by: account,
+            kind: command.kind(),
+            title: command.title.clone(),
+            listing_id: command.listing_id,
+            last_seq: 0,
+            epoch: 1,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    /// Reads a thread.
+    pub async fn thread(&self, caller: &Caller, thread_id: ThreadId) -> Result<SeenThread, Error> {
+        let (mut conn, home) = self.session_of(caller, thread_id).await?;
+        seen(&mut conn, home, thread_id, caller.account()?).await
+    }
+
+    /// A page of the caller's threads in an organisation, archived or not.
+    pub async fn threads(
+        &self,
+        caller: &Caller,
+        organization_id: Option<OrganizationId>,
+        archived: bool,
+        after: Option<ThreadsAfter>,
+        limit: i64,
+    ) -> Result<Vec<SeenThread>, Error> {
+        let account = caller.account()?;
+        let home = self.organization(caller, organization_id).await?;
+        let mut conn = self.db.conn(Scope::Organization(home)).await?;
+        Ok(store::threads(&mut conn, home, account, archived, after, limit).await?)
+    }
+
+    /// Changes a thread's title, or what the caller makes of it.
+    pub async fn update_thread(
+        &self,
+        caller: &Caller,
+        command: UpdateThread,
+        key: Option<&RequestKey>,
+    ) -> Result<SeenThread, Error> {
+        let account = caller.account()?;
+        let title = command.title.as_deref().map(checked_title).transpose()?;
+        let (thread_id, home) = (command.thread_id, self.home_of_member(caller, command.thread_id).await?);
+        let mut tx = self.db.begin(Scope::Organization(home)).await?;
+        let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
+            Claim::Replay(seen) => return Ok(seen),
+            Claim::New(slot) => slot,
+        };
+        // Locks the thread, so that nothing comes between what is read and what is written.
+        let managed = match &title {
+            Some(_) => Some(self.manage(&mut tx, caller, home, thread_id).await?),
+            None => None,
+        };
+        let before = seen(&mut tx, home, thread_id, account).await?;
+        check_etag(&command.etag, &before.thread)?;
+        if let Some((thread, title)) = managed.zip(title) {
+            store::rename_thread(&mut tx, home, thread_id, &title).await?;
+            self.note(&mut tx, &thread, Actor::Account(account), Change::ThreadUpdated { title }).await?;
+        }
+        let preferences = command.preferences.over(before.seat.preferences);
+        store::set_preferences(&mut tx, home, thread_id, account, preferences).await?;
+        let after = seen(&mut tx, home, thread_id, account).await?;
+        let entry = caller.entry("chat.update_thread").of(home).on("thread", thread_id);
+        self.outside.auth.audit().record(&mut tx, entry.changed(&before, &after)).await?;
+        slot.store(&mut tx, &after).await?;
+        tx.commit().await?;
+        Ok(after)
+    }
+
+    /// Deletes a thread for everybody. What is left of it a job removes.
+    pub async fn delete_thread(
+        &self,
+        caller: &Caller,
+        thread_id: ThreadId,
+        etag: &str,
+        key: Option<&RequestKey>,
+    ) -> Result<(), Error> {
+        let home = self.home_of_member(caller, thread_id).await?;
+        let mut tx = self.db.begin(Scope::Organization(home)).await?;
+        let slot = match idempotency::claim::<()>(&mut tx, &self.world, caller, key).await? {
+            Claim::Replay(()) => return Ok(()),
+            Claim::New(slot) => slot,
+        };
+        let thread = self.manage(&mut tx, caller, home, thread_id).await?;
+        check_etag(etag, &thread)?;
+        store::close_thread(&mut tx, home, thread_id, self.world.now()).await?;
+        let job = RemoveThread { organization_id: home, thread_id };
+        jobs::push(&mut tx, &self.world, Some(home), &job).await?;
+        let entry = caller.entry("chat.delete_thread").of(home).on("thread", thread_id);
+        self.outside.auth.audit().record(&mut tx, entry.changed(&thread, &())).await?;
+        slot.store(&mut tx, &()).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Locks a thread that the caller manages, and gives out its next position.
+    pub(super) async fn manage(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        home: OrganizationId,
+        thread_id: ThreadId,
+    ) -> Result<Thread, Error> {
+        let (thread, manages) = self.lock(tx, caller, home, thread_id).await?;
+        if !manages {
+            return Err(Error::ManagersOnly);
+        }
+        if thread.kind == ThreadKind::Direct { Err(Error::ThreadIsDirect) } else { Ok(thread) }
+    }
+
+    /// Locks a thread that the caller is a member of, and gives out its next position. Tells whether the caller manages
+    /// it.
+    pub(super) async fn lock(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        home: OrganizationId,
+        thread_id: ThreadId,
+    ) -> Result<(Thread, bool), Error> {
+        let in_organization = auth::access::member(tx, caller, home)
+            .await
+            .map_err(|error| unseen(error, Error::ThreadNotFound))?;
+        let thread = store::advance(tx, home, thread_id, self.world.now()).await?;
+        let thread = thread.ok_or(Error::ThreadNotFound)?;
+        let member = store::member(tx, home, thread_id, caller.account()?).await?;
+        let member = member.ok_or(Error::ThreadNotFound)?;
+        Ok((thread, member.role.manages(in_organization)))
+    }
+}
+
+async fn seen(
+    conn: &mut impl Conn,
+    home: OrganizationId,
+    thread_id: ThreadId,
+    account: AccountId,
+) -> Result<SeenThread, Error> {
+    store::seen_thread(conn, home, thread_id, account).await?.ok_or(Error::ThreadNotFound)
+}
+
+/// The direct thread that two people have already.
+async fn direct_before(
+    conn: &mut impl Conn,
+    home: OrganizationId,
+    account: AccountId,
+    between: Option<(AccountId, AccountId)>,
+) -> Result<SeenThread, Error> {
+    let (one, other) = between.ok_or(Error::Broken(None))?;
+    let found = store::direct_thread(conn, home, one, other).await?.ok_or(Error::ThreadNotFound)?;
+    seen(conn, home, found, account).await
+}
+
+fn checked_title(title: &str) -> Result<String, Violations> {
+    let mut violations = Violations::new();
+    let title = text::optional_line(&mut violations, "thread.title", title, TITLE_CHARS_MAX);
+    violations.finish().map(|()| title)
+}
+
+fn check_etag(etag: &str, thread: &Thread) -> Result<(), Error> {
+    let same = etag.is_empty() || etag == auth::model::etag(thread.version);
+    if same { Ok(()) } else { Err(Error::EtagMismatch) }
+}

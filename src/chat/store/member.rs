@@ -1,0 +1,219 @@
+//! The rows of memberships in threads.
+
+use crate::base::{AccountId, OrganizationId, Timestamp};
+use crate::chat::model::ThreadId;
+use crate::chat::model::member::{Preferences, ReadPosition, ThreadMember, ThreadRole};
+use crate::db::{self, Conn, Tx};
+
+/// Makes accounts members of a thread.
+pub async fn insert_members(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    thread_id: ThreadId,
+    members: &[(AccountId, ThreadRole)],
+    at: Timestamp,
+) -> Result<(), db::Error> {
+    tx.sql(
+        "INSERT INTO thread_members (thread_id, account_id, organization_id, role, read_seq, told_seq, muted,
+                                     archived, pinned, created_at) VALUES $rows",
+    )
+    .rows(members, |statement, (account_id, role)| {
+        let statement = statement.bind(thread_id).bind(*account_id).bind(organization_id).bind(*role);
+        statement.bind(0_i64).bind(0_i64).bind(false).bind(false).bind(false).bind(at)
+    })
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Ends an account's membership of a thread; whether there was one.
+pub async fn delete_member(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    thread_id: ThreadId,
+    account_id: AccountId,
+) -> Result<bool, db::Error> {
+    let gone = tx
+        .sql("DELETE FROM thread_members WHERE organization_id = $1 AND thread_id = $2 AND account_id = $3")
+        .bind(organization_id)
+        .bind(thread_id)
+        .bind(account_id)
+        .execute()
+        .await?;
+    Ok(gone == 1)
+}
+
+/// A member of a thread, if the account is one.
+pub async fn member(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    thread_id: ThreadId,
+    account_id: AccountId,
+) -> Result<Option<ThreadMember>, db::Error> {
+    conn.sql(
+        "SELECT account_id, role, read_seq, created_at FROM thread_members
+         WHERE organization_id IS NOT DISTINCT FROM $1 AND thread_id = $2 AND account_id = $3",
+    )
+    .bind(organization_id)
+    .bind(thread_id)
+    .bind(account_id)
+    .optional()
+    .await
+}
+
+/// A page of a thread's members, in the order of their ids, from behind `after` on.
+pub async fn members(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    thread_id: ThreadId,
+    after: AccountId,
+    limit: i64,
+) -> Result<Vec<ThreadMember>, db::Error> {
+    conn.sql(
+        "SELECT account_id, role, read_seq, created_at FROM thread_members
+         WHERE organization_id IS NOT DISTINCT FROM $1 AND thread_id = $2 AND account_id > $3
+         ORDER BY account_id LIMIT $4",
+    )
+    .bind(organization_id)
+    .bind(thread_id)
+    .bind(after)
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// How many members a thread has, and how many of them are owners.
+pub async fn count_members(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    thread_id: ThreadId,
+) -> Result<(i64, i64), db::Error> {
+    conn.sql(
+        "SELECT count(*), count(CASE WHEN role = 'owner' THEN 1 END) FROM thread_members
+         WHERE organization_id IS NOT DISTINCT FROM $1 AND thread_id = $2",
+    )
+    .bind(organization_id)
+    .bind(thread_id)
+    .one()
+    .await
+}
+
+/// Whoever is a member of a thread longest; one that writes before one that only reads.
+pub async fn longest_member(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    thread_id: ThreadId,
+) -> Result<Option<AccountId>, db::Error> {
+    let row: Option<(AccountId,)> = conn
+        .sql(
+            "SELECT account_id FROM thread_members
+             WHERE organization_id IS NOT DISTINCT FROM $1 AND thread_id = $2
+             ORDER BY CASE WHEN role = 'reader' THEN 1 ELSE 0 END, created_at, account_id LIMIT 1",
+        )
+        .bind(organization_id)
+        .bind(thread_id)
+        .optional()
+        .await?;
+    Ok(row.map(|(account_id,)| account_id))
+}
+
+/// Gives a member another role.
+pub async fn set_role(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    thread_id: ThreadId,
+    account_id: AccountId,
+    role: ThreadRole,
+) -> Result<(), db::Error> {
+    tx.sql(
+        "UPDATE thread_members SET role = $4
+         WHERE organization_id = $1 AND thread_id = $2 AND account_id = $3",
+    )
+    .bind(organization_id)
+    .bind(thread_id)
+    .bind(account_id)
+    .bind(role)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Notes what a member makes of a thread.
+pub async fn set_preferences(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    thread_id: ThreadId,
+    account_id: AccountId,
+    preferences: Preferences,
+) -> Result<(), db::Error> {
+    tx.sql(
+        "UPDATE thread_members SET muted = $4, archived = $5, pinned = $6
+         WHERE organization_id = $1 AND thread_id = $2 AND account_id = $3",
+    )
+    .bind(organization_id)
+    .bind(thread_id)
+    .bind(account_id)
+    .bind(preferences.muted)
+    .bind(preferences.archived)
+    .bind(preferences.pinned)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Moves a member's mark on, never back.
+pub async fn mark_read(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    thread_id: ThreadId,
+    account_id: AccountId,
+    up_to: i64,
+) -> Result<(), db::Error> {
+    tx.sql(
+        "UPDATE thread_members SET read_seq = $4
+         WHERE organization_id = $1 AND thread_id = $2 AND account_id = $3 AND read_seq < $4",
+    )
+    .bind(organization_id)
+    .bind(thread_id)
+    .bind(account_id)
+    .bind(up_to)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Where others are to be told how far somebody has read, at most so many threads. Asked in the platform's own scope.
+pub async fn untold_receipts(
+    conn: &mut impl Conn,
+    limit: i64,
+) -> Result<Vec<(OrganizationId, ThreadId)>, db::Error> {
+    conn.sql(
+        "SELECT DISTINCT organization_id, thread_id FROM thread_members WHERE read_seq > told_seq
+         ORDER BY thread_id LIMIT $1",
+    )
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Takes the marks that others were not told of, at most so many.
+pub async fn take_receipts(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    thread_id: ThreadId,
+    limit: i64,
+) -> Result<Vec<ReadPosition>, db::Error> {
+    tx.sql(
+        "UPDATE thread_members SET told_seq = read_seq
+         WHERE organization_id = $1 AND thread_id = $2 AND account_id IN (
+            SELECT account_id FROM thread_members
+            WHERE thread_id = $2 AND read_seq > told_seq ORDER BY account_id LIMIT $3
+         )
+         RETURNING account_id, read_seq",
+    )
+    .bind(organization_id)
+    .bind(thread_id)
+    .bind(limit)
+    .all()
+    .await
+}
