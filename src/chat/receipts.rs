@@ -2,7 +2,8 @@
 //! is no more news than one of two.
 //!
 //! A mark is a number beside a membership, and so is how much of it was told. Every node looks at fixed intervals
-//! where the two differ. Several may find the same: the thread's lock lets one of them tell, and the others find nothing left.
+//! where the two differ. Several may find the same: the thread's lock lets one of them tell, and the others find
+//! nothing left.
 
 use tokio_util::sync::CancellationToken;
 

@@ -195,8 +195,8 @@ impl Service {
         Ok(auth::access::resolve(&mut conn, caller, named).await?)
     }
 
-    /// Keeps the answer of a call that changed nothing, for repetitions of it. Its transaction is dropped first, and with
-    /// it the position that it took.
+    /// Keeps the answer of a call that changed nothing, for repetitions of it. Its transaction is dropped first, and
+    /// with it the position that it took.
     async fn keep_answer<A: Serialize + DeserializeOwned>(
         &self,
         tx: Tx,

@@ -137,14 +137,14 @@ impl Service {
             Claim::Replay(seen) => return Ok(seen),
             Claim::New(slot) => slot,
         };
-        if let Some(listing_id) = command.listing_id {
-            let agent = market::store::installed(&mut tx, home, listing_id).await?;
-            agent.ok_or(Error::AgentNotInstalled)?;
-        }
         for (member, _) in members.iter().skip(1) {
             if !auth::access::is_member(&mut tx, home, *member).await? {
                 return Err(Error::MemberNotFound);
             }
+        }
+        if let Some(listing_id) = command.listing_id {
+            let agent = market::store::installed(&mut tx, home, listing_id).await?;
+            agent.ok_or(Error::AgentNotInstalled)?;
         }
         let (thread, between) = (self.new_thread(account, home, &command), command.between(account));
         let seen = if store::insert_thread(&mut tx, &thread, between).await? {

@@ -48,6 +48,9 @@ pub struct Party {
     pub organization_id: String,
     pub thread_id: String,
     pub message_id: String,
+    /// A thread and a message that may be deleted: others need the first ones.
+    pub spare_thread_id: String,
+    pub spare_message_id: String,
     pub payment_id: String,
     pub invoice_id: String,
     /// Of an invoice that the platform's staff wrote.
@@ -98,6 +101,8 @@ impl Party {
             organization_id,
             thread_id: String::new(),
             message_id: String::new(),
+            spare_thread_id: String::new(),
+            spare_message_id: String::new(),
             payment_id: String::new(),
             invoice_id: String::new(),
             draft_id: String::new(),
@@ -128,12 +133,7 @@ impl Party {
         party.session_id = t.sign_in(&party.person.email, PASSWORD).await.session_id();
         let install = marketplace::InstallListingRequest { listing_id: GUIDE.to_owned(), ..install(&party) };
         party.person.market().install_listing(install).await.unwrap();
-        let made = party.person.chat().create_thread(create_thread(&party)).await.unwrap();
-        party.thread_id = made.into_inner().thread.unwrap().id;
-        let message =
-            chat::SendMessageRequest { client_message_id: GUIDE.to_owned(), ..send_message(&party) };
-        let sent = party.person.chat().send_message(message).await.unwrap();
-        party.message_id = sent.into_inner().message.unwrap().id;
+        party.talk().await;
         let checkout =
             party.person.payments().create_checkout(create_checkout(&party)).await.unwrap().into_inner();
         (party.payment_id, party.invoice_id) = (checkout.payment_id, checkout.invoice_id);
@@ -146,6 +146,20 @@ impl Party {
         party.pay(t, name).await;
         party.store_a_card(t, name).await;
         party
+    }
+
+    /// Two threads, and two messages in the first.
+    async fn talk(&mut self) {
+        let mut chat = self.person.chat();
+        let request = create_thread(self);
+        for id in [&mut self.spare_thread_id, &mut self.thread_id] {
+            *id = chat.create_thread(request.clone()).await.unwrap().into_inner().thread.unwrap().id;
+        }
+        let message = send_message(self);
+        for (key, id) in [(SUPPORT, &mut self.spare_message_id), (GUIDE, &mut self.message_id)] {
+            let request = chat::SendMessageRequest { client_message_id: key.to_owned(), ..message.clone() };
+            *id = chat.send_message(request).await.unwrap().into_inner().message.unwrap().id;
+        }
     }
 
     /// Money that came: for a payment of theirs, and for nobody's order; and the wish to give some of it back.
@@ -563,11 +577,12 @@ pub const REQUESTS: &[Request] = &[
     }),
     ("/capecontrol.chat.v1.ChatService/CreateThread", |p| group_thread(p).encode_to_vec()),
     ("/capecontrol.chat.v1.ChatService/DeleteMessage", |p| {
-        let message_id = p.message_id.clone();
+        let message_id = p.spare_message_id.clone();
         chat::DeleteMessageRequest { message_id, ..Default::default() }.encode_to_vec()
     }),
     ("/capecontrol.chat.v1.ChatService/DeleteThread", |p| {
-        chat::DeleteThreadRequest { thread_id: p.thread_id.clone(), ..Default::default() }.encode_to_vec()
+        chat::DeleteThreadRequest { thread_id: p.spare_thread_id.clone(), ..Default::default() }
+            .encode_to_vec()
     }),
     ("/capecontrol.chat.v1.ChatService/EditMessage", |p| {
         let (message_id, text) = (p.message_id.clone(), "Better said".to_owned());
