@@ -126,6 +126,9 @@ fn path(setting: Setting, state: State) -> Option<Vec<Value>> {
         (Setting::Expired, State::Idle) => {
             vec![start(), expired(), failed(), json!({ "unfollow": { "thread": "A" } })]
         }
+        (Setting::Expired, State::Offline) => {
+            vec![start(), expired(), failed(), json!({ "network_down": {} })]
+        }
         (Setting::Expired, State::Waiting) => vec![start(), expired(), failed()],
         (Setting::Expired, State::Closing) => [live_path(), vec![go_away("UNAUTHENTICATED", 0)]].concat(),
         (Setting::Early | Setting::Expired, _) => return None,

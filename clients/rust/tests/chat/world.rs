@@ -93,8 +93,10 @@ impl World {
             Command::Open { stream, wishes } => self.open(stream, &wishes),
             Command::Close { .. } => self.link = None,
             Command::SendFrame(word) => {
-                let link = self.link.as_mut().unwrap();
-                link.words.push_back(word);
+                // A stream that is cut takes what is said and tells nobody.
+                if let Some(link) = &mut self.link {
+                    link.words.push_back(word);
+                }
             }
             Command::CallSend(draft) => self.calls.push_back(draft),
             Command::RefreshToken | Command::SignIn { .. } => self.news.push_back(Input::TokenRefreshed),
@@ -286,12 +288,20 @@ impl World {
             26 => self.busy = !self.busy,
             27 | 28 => self.follow(thread(number)),
             29 => self.happens(Input::Unfollow(thread(number))),
+            30 => self.lose_event(),
             _ => {
                 if let Some(input) = self.news.pop_front() {
                     self.happens(input);
                 }
             }
         }
+    }
+
+    /// No network does this. A client has to notice it all the same.
+    fn lose_event(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        let event = link.frames.iter().position(|frame| matches!(frame, Frame::Event { .. }));
+        event.map(|at| link.frames.remove(at));
     }
 
     fn beat(&mut self) {
@@ -307,13 +317,17 @@ impl World {
         self.happens(Input::NetworkUp);
         (0..THREADS).for_each(|number| self.follow(thread(number)));
         let opened = self.opened;
+        let mut asked = false;
         for _ in 0..200 {
             self.settle();
-            if self.watch.machine.state() == State::Live && self.watch.machine.unsettled() == 0 {
+            if self.watch.machine.state() != State::Live || self.watch.machine.unsettled() > 0 {
+                self.now = self.now.max(self.watch.armed.unwrap_or(self.now));
+                self.ring();
+            } else if std::mem::replace(&mut asked, true) {
                 break;
+            } else {
+                self.beat();
             }
-            self.now = self.now.max(self.watch.armed.unwrap_or(self.now));
-            self.ring();
         }
         assert!(self.opened - opened < 10, "{} streams to calm down", self.opened - opened);
     }
