@@ -278,18 +278,8 @@ impl Machine {
         let verdict = verdict::judge(status, go_away.as_ref());
         self.forget_stream(turn.now);
         self.quality.lost(turn.now);
-        let first = self.backoff.is_fresh();
-        let own = self.backoff.fail(turn.random);
-        let asked =
-            go_away.map(|frame| frame.reconnect_after).filter(|wait| *wait > 0).unwrap_or(status.retry_after);
-        let wait = match verdict {
-            _ if asked > 0 => asked,
-            // A token expires in the best of connections. One that does so again at once has to wait like all else.
-            Verdict::Refresh if first => 0,
-            _ => own,
-        };
-        self.asked_until = turn.now.saturating_add(asked);
-        self.reopen_at = turn.now.saturating_add(wait);
+        let said = go_away.map(|frame| frame.reconnect_after).filter(|wait| *wait > 0);
+        self.wait(turn, verdict, said.unwrap_or(status.retry_after));
         match verdict {
             Verdict::Resume => self.proceed(turn),
             Verdict::Refresh => {
@@ -302,6 +292,20 @@ impl Machine {
                 self.enter(turn.now, State::Stopped);
             }
         }
+    }
+
+    /// Sets the time of the next attempt after a failure: when the server asked for, else at random.
+    fn wait(&mut self, turn: &Turn, verdict: Verdict, asked: u64) {
+        let first = self.backoff.is_fresh();
+        let own = self.backoff.fail(turn.random);
+        let wait = match verdict {
+            _ if asked > 0 => asked,
+            // A token expires in the best of connections. One that does so again at once has to wait like all else.
+            Verdict::Refresh if first => 0,
+            _ => own,
+        };
+        self.asked_until = turn.now.saturating_add(asked);
+        self.reopen_at = turn.now.saturating_add(wait);
     }
 
     fn sign_in(&mut self, turn: &mut Turn, reason: String) {

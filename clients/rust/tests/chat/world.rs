@@ -326,6 +326,9 @@ impl World {
             } else if std::mem::replace(&mut asked, true) {
                 break;
             } else {
+                // Nothing but a heartbeat tells of an event that was lost and had no other behind it.
+                self.write(&thread(0), None);
+                self.lose_event();
                 self.beat();
             }
         }
