@@ -253,9 +253,13 @@ impl Machine {
         }
     }
 
-    /// Ends the stream from this side.
+    /// Ends the stream from this side. What GoAway asked for holds all the same.
     fn close(&mut self, turn: &mut Turn) {
         turn.say(Command::Close { stream: self.stream });
+        if let Some(go_away) = self.go_away {
+            self.asked_until = turn.now.saturating_add(go_away.reconnect_after);
+            self.reopen_at = self.reopen_at.max(self.asked_until);
+        }
         self.forget_stream(turn.now);
     }
 
