@@ -1,5 +1,5 @@
-//! Where the client stands in each thread, and what of the stream is applied: an event that is exactly the next. What is
-//! there already is skipped, and anything else means that something was lost, here or on the way. It must not know
+//! Where the client stands in each thread, and what of the stream is applied: an event that is exactly the next. What
+//! is there already is skipped, and anything else means that something was lost, here or on the way. It must not know
 //! messages, time or streams.
 
 use std::collections::BTreeMap;

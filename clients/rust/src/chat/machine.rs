@@ -1,8 +1,9 @@
-//! The machine: which state follows on what happens, and what is to be done. There is one stream at most, and one timer.
+//! The machine: which state follows on what happens, and what is to be done. There is one stream at most, and one
+//! timer. It must not know how its commands are carried out.
 //!
-//! A stream ends in three ways. The server or the network ends it ([`Input::Closed`]), the client gives it up because it
-//! lost something or nothing comes any more, or the application changes what it wants. The first two are failures, and
-//! wait; all of them come back through [`Machine::proceed`], which alone decides what is next.
+//! A stream ends in three ways. The server or the network ends it ([`Input::Closed`]), the client gives it up because
+//! it lost something or nothing comes any more, or the application changes what it wants. The first two are failures,
+//! and wait; all of them come back through [`Machine::proceed`], which alone decides what is next.
 
 mod told;
 

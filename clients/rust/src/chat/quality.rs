@@ -6,9 +6,9 @@
 //! | fair | up to 1 s | up to 3 s | at most 2 | at most 3 |
 //! | poor | more | more | more | more |
 //!
-//! All of the last five minutes, and of the last 32 round trips: from a message to its Ack, and what the server measured
-//! of a pong. A silence of one and a half heartbeat intervals is a missed heartbeat. It gets worse at once, and better
-//! only when it was better for 30 seconds without a break.
+//! All of the last five minutes, and of the last 32 round trips: from a message to its Ack, and what the server
+//! measured of a pong. A silence of one and a half heartbeat intervals is a missed heartbeat. It gets worse at once,
+//! and better only when it was better for 30 seconds without a break. It must not know states or streams.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,5 @@
-//! Every short sequence of inputs, from every state: whatever comes, in whatever order, what must always be true is, and
-//! every change of state is one of the table.
+//! Every short sequence of inputs, from every state: whatever comes, in whatever order, what must always be true is,
+//! and every change of state is one of the table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;

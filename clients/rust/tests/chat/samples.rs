@@ -220,7 +220,11 @@ fn ends() -> Vec<(&'static str, u64, Value)> {
 }
 
 fn frames() -> Vec<(&'static str, Value)> {
-    let nack = |id: &str, code: u32, retryable: bool| json!({ "nack": { "request_id": id, "code": code, "reason": "WHY", "retryable": retryable } });
+    let nack = |request_id: &str, code: u32, retryable: bool| {
+        let refusal =
+            json!({ "request_id": request_id, "code": code, "reason": "WHY", "retryable": retryable });
+        json!({ "nack": refusal })
+    };
     vec![
         ("", json!({ "welcome": { "connection_id": "c", "heartbeat_interval": 15_000 } })),
         ("from the next", json!({ "catch_up": { "thread": "A", "from": 6, "to": 9 } })),

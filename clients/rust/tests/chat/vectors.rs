@@ -98,7 +98,8 @@ fn play(path: &Path, vector: &Value, mut check: impl FnMut(usize, &Played)) {
     }
 }
 
-/// With the variable of `make gen`, what the machine says is written into the vectors: to be read before it is believed.
+/// With the variable of `make gen`, what the machine says is written into the vectors: to be read before it is
+/// believed.
 #[test]
 fn generated_vectors_are_what_the_machine_does() {
     let write = std::env::var_os(VARIABLE).is_some();

@@ -1,5 +1,5 @@
-//! A server in memory and a network that cuts streams at any frame, loses answers, and goes away: whatever happens, and
-//! in whatever order, once everybody calms down each event was delivered once and in order, and each message was written
+//! A server in memory and a network that cuts streams at any frame, loses answers, and goes away: whatever happens, in
+//! whatever order, once everybody calms down each event was delivered once and in order, and each message was written
 //! once and in the order in which it was sent.
 
 use std::collections::{BTreeMap, VecDeque};
