@@ -9,11 +9,13 @@ FROM rust:1.95.0-slim-bookworm@sha256:d7482085ff5b415f84dba5647ae71606650bdef00d
 WORKDIR /build
 
 # The dependencies by themselves, so that this layer is made again only when they change: the crate is empty as yet.
+# The other member of the workspace is not built here, but cargo wants to see it.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src \
+COPY clients/rust/Cargo.toml clients/rust/
+RUN mkdir src clients/rust/src \
     && echo 'fn main() {}' >build.rs \
     && cp build.rs src/main.rs \
-    && touch src/lib.rs \
+    && touch src/lib.rs clients/rust/src/lib.rs \
     && cargo build --release --locked --bin capecontrol
 
 COPY build.rs ./

@@ -26,19 +26,21 @@ demo: ## The main job end to end on an empty folder; DATABASE_URL=… DATABASE_O
 unit: ## The fast loop: unit tests, tidiness, and everything that needs no PostgreSQL
 	cargo test --locked --lib
 	cargo test --locked --test it -- sqlite tidy
+	cargo test --locked --package capecontrol-client
 
 test: ## Every test, on both engines: installs and starts what they need, and stops it again
 	scripts/setup postgres buf envoy documents
-	scripts/postgres run cargo test --locked --no-fail-fast
+	scripts/postgres run cargo test --locked --workspace --no-fail-fast
 
 sim: ## Payments as a whole from seeds, for MINUTES=20, going on where it stopped; ENGINE=postgres; SEED=… plays one again
 	scripts/sim
 
 check: ## Format, lints, contract, dependency rules, generated files, image and workflow files
 	scripts/setup buf deny lint
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked --quiet --test it generated
+	cargo test --locked --quiet --package capecontrol-client generated
 	buf format --diff --exit-code proto
 	buf lint proto
 	buf breaking proto --against proto/released.binpb
@@ -51,11 +53,12 @@ bench: ## What it costs beside bare controls, in one run: a table and a chart in
 	scripts/postgres run --durable cargo bench --locked --bench load -- $(WHAT)
 
 fmt: ## Format the code and the contract
-	cargo fmt
+	cargo fmt --all
 	buf format --write proto
 
 gen: ## Write what is generated again; `make check` fails when that changes anything
 	CAPECONTROL_WRITE_GENERATED=1 cargo test --locked --quiet --test it generated
+	CAPECONTROL_WRITE_GENERATED=1 cargo test --locked --quiet --package capecontrol-client generated
 
 setup: ## Install what tests and checks need: PostgreSQL, buf, Envoy, readers of PDF, cargo-deny, linters
 	scripts/setup

@@ -16,7 +16,7 @@ fn root() -> &'static Path {
 
 #[test]
 fn the_tree_is_tidy() {
-    let folders = ["src", "tests", "benches", "examples", "proto", "migrations", "scripts"];
+    let folders = ["src", "clients", "tests", "benches", "examples", "proto", "migrations", "scripts"];
     let sources: Vec<Source> =
         folders.iter().flat_map(|folder| source::read(root(), folder, &["rs", "proto", "sql", ""])).collect();
     let found: Vec<String> =
@@ -131,6 +131,9 @@ fn models_and_base_are_pure() {
     refuses("src/payments/model.rs", "use crate::{base::Id, db::{Row, Tx}};");
     refuses("src/payments/model.rs", "fn save(tx: &mut db::Tx) {}");
     refuses("src/payments/model.rs", "use super::store;");
+    refuses("clients/rust/src/chat/machine.rs", "use std::time::Instant;");
+    refuses("clients/rust/src/chat/machine/told.rs", "use std::net::TcpStream;");
+    accepts("clients/rust/tests/chat/table.rs", "use std::fs;");
     refuses("src/payments/model.rs", "use crate::payments::service::Command;");
     accepts("src/payments/model.rs", "use crate::db::{self, Json, Row};");
     accepts("src/payments/model.rs", "#[derive(db::Row)]");

@@ -90,6 +90,23 @@ const FLOORS: &[Floor] = &[
         why: "models, documents and base are pure: no clock, no randomness, no I/O, nothing to wait for",
     },
     Floor {
+        words: &[
+            "async",
+            "await",
+            "SystemTime",
+            "Instant",
+            "std::fs",
+            "std::env",
+            "std::io",
+            "std::net",
+            "std::thread",
+            "std::sync",
+        ],
+        within: &["clients/rust/src/chat.rs", "clients/rust/src/chat/"],
+        home: &[],
+        why: "a client's machine is pure: its driver has the clock, the randomness and the connection",
+    },
+    Floor {
         words: &["::store", "::service"],
         within: PURE,
         home: &[],
