@@ -208,7 +208,9 @@ async fn a_server_that_closed_its_connections_is_called_again() {
     let other = db::Db::open(&db::Options::new(&t.url)).await.unwrap();
     let mut conn = other.conn(SCOPE).await.unwrap();
     let (ended,): (i64,) = conn
-        .shared_sql("SELECT count(*) FROM pg_stat_activity WHERE pid IN $list AND pg_terminate_backend(pid, 5000)")
+        .shared_sql(
+            "SELECT count(*) FROM pg_stat_activity WHERE pid IN $list AND pg_terminate_backend(pid, 5000)",
+        )
         .list(servers)
         .one()
         .await
