@@ -39,7 +39,7 @@ impl Nodes {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             };
-            tokio::time::timeout(PATIENCE, connected).await.expect("the node hears others");
+            tokio::time::timeout(PATIENCE, connected).await.unwrap();
         }
         Self { here, there, ada, ada_there }
     }

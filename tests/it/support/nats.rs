@@ -71,7 +71,7 @@ impl NatsServer {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        self.port = tokio::time::timeout(PATIENCE, listens).await.expect("the NATS server listens");
+        self.port = tokio::time::timeout(PATIENCE, listens).await.unwrap();
     }
 }
 
