@@ -280,6 +280,19 @@ impl Bus for Nats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::{ManualClock, SeededRng, Timestamp};
+    use crate::bus::Heard;
+
+    #[tokio::test]
+    async fn what_the_client_dropped_was_missed_and_a_connection_is_noted() {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(0)));
+        let relay = Relay::new(World::new(clock, Arc::new(SeededRng::new(1))), RootKey::new([7; 32]));
+        let (mut listener, connected) = (relay.listen(), Notify::new());
+        told(&relay, &connected, &Event::SlowConsumer(1));
+        assert_eq!(listener.next().await, Some(Heard::Missed));
+        told(&relay, &connected, &Event::Connected);
+        connected.notified().await;
+    }
 
     #[test]
     fn servers_and_logins_are_read_from_the_url() {
