@@ -4,8 +4,9 @@
 //! come out of order: the database is the log, and every listener makes do without the bus, only later. So publishing
 //! never waits and never fails. The bus knows threads by their bare id, and nothing of what is in them.
 //!
-//! Within one process it is a ring in memory ([`local`]). Between nodes it goes through PostgreSQL ([`postgres`]) or NATS
-//! ([`nats`]), which differ in the way alone: what waits, what is dropped and what is taken for true is the same for both.
+//! Within one process it is a ring in memory ([`local`]). Between nodes it goes through PostgreSQL ([`postgres`]) or
+//! NATS ([`nats`]), which differ in the way alone: what waits, what is dropped and what is taken for true is the same
+//! for both.
 
 pub mod local;
 pub mod nats;

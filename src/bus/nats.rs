@@ -1,8 +1,8 @@
 //! Between nodes through NATS: plain subjects, at most once, nothing kept.
 //!
-//! One subject for all signals of a platform. A node serves whether or not NATS can be reached; it says why not, and goes
-//! on trying. Whatever the client drops (a subscription that is read too slowly, a connection that is lost) is heard as
-//! missed.
+//! One subject for all signals of a platform. A node serves whether or not NATS can be reached; it says why not, and
+//! goes on trying. Whatever the client drops (a subscription that is read too slowly, a connection that is lost) is
+//! heard as missed.
 
 use std::borrow::Cow;
 use std::fmt;

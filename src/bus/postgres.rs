@@ -1,8 +1,8 @@
 //! Between nodes through the PostgreSQL server that holds their data: no further server is needed.
 //!
-//! The server takes one lock for every commit that notifies. So signals never ride on the transaction that they tell of:
-//! one task of the node collects what was published meanwhile and sends it at most once in [`BETWEEN`], hints without
-//! their events. It stays light as long as all nodes together notify a few hundred times a second.
+//! The server takes one lock for every commit that notifies. So signals never ride on the transaction that they tell
+//! of: one task of the node collects what was published meanwhile and sends it at most once in [`BETWEEN`], hints
+//! without their events. It stays light as long as all nodes together notify a few hundred times a second.
 
 use std::time::Duration;
 

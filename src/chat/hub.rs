@@ -24,7 +24,7 @@ use crate::db::{self, Db, Scope};
 /// How many threads one statement of the backstop asks for.
 const BACKSTOP_THREADS: usize = 500;
 
-/// How long after word of a loss everything is looked at: more such words come together, and not all of them cost a look.
+/// How long after word of a loss everything is looked at: such words come in swarms, and one look is enough for one.
 const MISSED_PAUSE: Duration = Duration::from_millis(50);
 
 /// The streams of one node.

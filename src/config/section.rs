@@ -129,7 +129,8 @@ fn owner_url(reader: &mut Reader, on_sqlite: bool) -> Option<Option<Secret<Strin
 
 fn bus(reader: &mut Reader, database: Option<&Database>) -> Option<Route> {
     let key = "BUS__URL";
-    let help = "how nodes hear of each other: empty for PostgreSQL's NOTIFY (within the process on SQLite), or nats://…";
+    let help =
+        "how nodes hear of each other: nats://…, or empty for PostgreSQL's NOTIFY, on SQLite for one process";
     let nats = reader.secret(key, "", help, |text| match text {
         "" => Ok(None),
         text => nats::Options::parse(text).map(Some),
@@ -148,8 +149,10 @@ fn bus(reader: &mut Reader, database: Option<&Database>) -> Option<Route> {
     let (nats, prefix, authorities) = (nats?, prefix?, authorities?);
     match nats {
         Some(_) if on_sqlite => {
-            let says = "is for several nodes, and DATABASE__URL names SQLite, from which one node serves: leave it empty";
-            reader.problem(key, says);
+            reader.problem(
+                key,
+                "is for several nodes, and DATABASE__URL names SQLite, from which one node serves: leave it empty",
+            );
             None
         }
         Some(mut options) => {

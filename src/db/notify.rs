@@ -1,8 +1,9 @@
 //! PostgreSQL's NOTIFY and LISTEN: short texts to whoever is connected and listens.
 //!
-//! Nothing is kept of them, and no transaction of the platform's waits for them: COMMIT takes a lock of the whole server
-//! for one that notifies, so that whoever has much to say says it at once, and never in a transaction that others wait
-//! for. Listening takes a connection of its own beside the pool, for one that waits for texts can do nothing else.
+//! Nothing is kept of them, and no transaction of the platform's waits for them: COMMIT takes a lock of the whole
+//! server for one that notifies, so that whoever has much to say says it at once, and never in a transaction that
+//! others wait for. Listening takes a connection of its own beside the pool, for one that waits for texts can do
+//! nothing else.
 //!
 //! A channel is one of the schema: two platforms in one database do not hear each other. Neither rights nor row-level
 //! security keep other roles of the database from reading along.
@@ -40,8 +41,8 @@ pub struct Notifications {
 }
 
 impl Db {
-    /// Sends texts of at most [`TEXT_BYTES_MAX`] to whoever listens to the channel. A channel is a word of small letters
-    /// and `_`, up to 30 characters.
+    /// Sends texts of at most [`TEXT_BYTES_MAX`] to whoever listens to the channel. A channel is a word of small
+    /// letters and `_`, up to 30 characters.
     ///
     /// # Errors
     /// When the server cannot be reached, or the engine is SQLite.
