@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subscriber};
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use percent_encoding::percent_decode_str;
 use tokio::sync::Notify;
@@ -33,6 +34,9 @@ const UNREAD_MAX: usize = 4_096;
 
 /// How long a server may be silent: two pings without an answer are the end of a connection.
 const PING_EVERY: Duration = Duration::from_secs(10);
+
+/// How long the server may take to say that nobody answers.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long the last packets may take to leave.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
@@ -166,6 +170,8 @@ impl Nats {
         let client = ConnectOptions::new()
             .name("capecontrol")
             .no_echo()
+            .custom_inbox_prefix(format!("{}.inbox", self.options.prefix))
+            .request_timeout(Some(ANSWER_WITHIN))
             .client_capacity(SENDING_MAX)
             .subscription_capacity(UNREAD_MAX)
             .ping_interval(PING_EVERY)
@@ -227,10 +233,10 @@ impl Nats {
     async fn follow(&self, client: &Client) {
         loop {
             self.connected.notified().await;
-            // The subscription has left by then: what is said from now on is heard.
-            if client.flush().await.is_ok() {
-                self.relay.connected();
-            }
+            // The server says at once that nobody answers there, and has read the subscription by then: what is said
+            // from now on is heard.
+            let _nobody = client.request(format!("{}.nobody", self.options.prefix), Bytes::new()).await;
+            self.relay.connected();
         }
     }
 }
