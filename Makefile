@@ -29,7 +29,7 @@ unit: ## The fast loop: unit tests, tidiness, and everything that needs no Postg
 	cargo test --locked --package capecontrol-client
 
 test: ## Every test, on both engines: installs and starts what they need, and stops it again
-	scripts/setup postgres buf envoy documents
+	scripts/setup postgres nats buf envoy documents
 	scripts/postgres run cargo test --locked --workspace --no-fail-fast
 
 sim: ## Payments as a whole from seeds, for MINUTES=20, going on where it stopped; ENGINE=postgres; SEED=… plays one again
@@ -60,7 +60,7 @@ gen: ## Write what is generated again; `make check` fails when that changes anyt
 	CAPECONTROL_WRITE_GENERATED=1 cargo test --locked --quiet --test it generated
 	CAPECONTROL_WRITE_GENERATED=1 cargo test --locked --quiet --package capecontrol-client generated
 
-setup: ## Install what tests and checks need: PostgreSQL, buf, Envoy, readers of PDF, cargo-deny, linters
+setup: ## Install what tests and checks need: PostgreSQL, NATS, buf, Envoy, readers of PDF, cargo-deny, linters
 	scripts/setup
 
 image-stages: ## What the Dockerfile's build does, without Docker: a release build, which takes minutes

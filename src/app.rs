@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::base::World;
-use crate::bus::local::Local;
+use crate::bus::{self, Bus};
 use crate::config::Config;
 use crate::db::{self, Db};
 use crate::jobs::{Registry, Worker};
@@ -125,6 +125,8 @@ pub struct App {
     pub db: Db,
     /// Accounts and organisations.
     pub auth: Arc<auth::Service>,
+    /// Carries hints between streams and nodes.
+    pub bus: Arc<dyn Bus>,
     /// Conversations.
     pub chat: Arc<chat::Service>,
     /// Money.
@@ -205,9 +207,10 @@ impl App {
         let provider = Arc::new(Http::new(&options)?);
         let payments = till(db.clone(), world.clone(), &options, provider.clone(), &auth, &root)?;
         auth.ask_before_closing(payments.clone());
+        let bus = bus::open(&config.bus, &db, &world, &root);
         let outside = chat::Outside {
             auth: Arc::clone(&auth),
-            bus: Arc::new(Local::default()),
+            bus: Arc::clone(&bus),
             provider: Arc::new(ai::local::Local::new()),
             tools: tools::toolbox(&db, &payments),
             drain: drain.clone(),
@@ -236,6 +239,7 @@ impl App {
         Ok(Self {
             db,
             auth,
+            bus,
             chat,
             payments,
             market,
@@ -311,6 +315,7 @@ impl App {
             worker: self.workers[0].clone(),
             postman: Arc::clone(&self.postman),
             ledger: self.payments.ledger().clone(),
+            bus: Arc::clone(&self.bus),
         };
         let operations = crate::http::operations(counted, self.platform());
         self.tasks.spawn(server::serve(
@@ -319,6 +324,11 @@ impl App {
             options.clone(),
             operations_stop.clone(),
         ));
+        // Calls that are drained still have something to say to other nodes.
+        self.tasks.spawn({
+            let (bus, stop) = (Arc::clone(&self.bus), operations_stop.clone());
+            async move { bus.run(stop).await }
+        });
         self.start_tasks(&stop);
         let last_words = self.close_before(drain_max, &stop);
         let finished = async {

@@ -19,7 +19,7 @@ use crate::auth::model::Registration;
 use crate::base::Secret;
 use crate::base::net::Network;
 use crate::keyring::RootKey;
-use crate::{audit, chat, jobs, mail, payments, rpc};
+use crate::{audit, bus, chat, jobs, mail, payments, rpc};
 use source::Reader;
 
 /// All settings.
@@ -33,6 +33,8 @@ pub struct Config {
     pub ops_listen: SocketAddr,
     /// The database.
     pub database: Database,
+    /// Over what nodes hear of each other.
+    pub bus: bus::Route,
     /// The root key; `None` has one made in the data folder.
     pub root_key: Option<RootKey>,
     /// Accounts and passwords.

@@ -16,6 +16,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::auth;
+use crate::bus::Bus;
 use crate::jobs::Worker;
 use crate::mail::Postman;
 use crate::payments::Ledger;
@@ -56,6 +57,8 @@ pub struct Counted {
     pub postman: Arc<Postman>,
     /// The books.
     pub ledger: Ledger,
+    /// Signals between nodes.
+    pub bus: Arc<dyn Bus>,
 }
 
 /// What operators' tools ask for, on a port of its own.
@@ -98,8 +101,9 @@ async fn jwks(State(platform): State<Platform>) -> Response {
 }
 
 async fn encode_metrics(State(counted): State<Counted>) -> Response {
-    let Counted { metrics, worker, postman, ledger } = counted;
+    let Counted { metrics, worker, postman, ledger, bus } = counted;
     metrics.set_letters(&postman.tally());
+    metrics.set_bus(&bus.tally());
     // The queue and the ledger are read when they are asked for. Without the database, or while everybody waits for it,
     // the other counters are worth having still, and then most of all.
     let (census, standing) = tokio::join!(

@@ -11,13 +11,19 @@ const RING_SIGNALS: usize = 4_096;
 
 /// Carries signals within the process.
 #[derive(Debug)]
-pub struct Local(broadcast::Sender<Signal>);
+pub struct Local(broadcast::Sender<Heard>);
 
 impl Local {
     /// A bus without listeners.
     #[must_use]
     pub fn new() -> Self {
         Self(broadcast::Sender::new(RING_SIGNALS))
+    }
+
+    /// Has every listener hear this.
+    pub(super) fn tell(&self, heard: Heard) {
+        // The error says that nobody listens, which is nobody's loss.
+        let _unheard = self.0.send(heard);
     }
 }
 
@@ -29,8 +35,7 @@ impl Default for Local {
 
 impl Bus for Local {
     fn publish(&self, signal: Signal) {
-        // The error says that nobody listens, which is nobody's loss.
-        let _unheard = self.0.send(signal);
+        self.tell(Heard::Signal(signal));
     }
 
     fn listen(&self) -> Box<dyn Listener> {
@@ -38,13 +43,13 @@ impl Bus for Local {
     }
 }
 
-struct Ring(broadcast::Receiver<Signal>);
+struct Ring(broadcast::Receiver<Heard>);
 
 #[async_trait]
 impl Listener for Ring {
     async fn next(&mut self) -> Option<Heard> {
         match self.0.recv().await {
-            Ok(signal) => Some(Heard::Signal(signal)),
+            Ok(heard) => Some(heard),
             Err(RecvError::Lagged(_)) => Some(Heard::Missed),
             Err(RecvError::Closed) => None,
         }

@@ -24,6 +24,9 @@ use crate::db::{self, Db, Scope};
 /// How many threads one statement of the backstop asks for.
 const BACKSTOP_THREADS: usize = 500;
 
+/// How long after word of a loss everything is looked at: such words come in swarms, and one look is enough for one.
+const MISSED_PAUSE: Duration = Duration::from_millis(50);
+
 /// The streams of one node.
 pub struct Hub {
     bus: Arc<dyn Bus>,
@@ -321,7 +324,7 @@ impl Hub {
                 tracing::warn!(error = %error.chain(), "the positions of followed threads cannot be read");
             }
             tokio::select! {
-                () = missed.notified() => {}
+                () = missed.notified() => tokio::time::sleep(MISSED_PAUSE).await,
                 () = tokio::time::sleep(backstop) => {}
             }
         }

@@ -13,8 +13,9 @@ use crate::auth::hashing;
 use crate::auth::model::Registration;
 use crate::base::net::Network;
 use crate::base::{Rate, Secret};
+use crate::bus::{Route, nats};
 use crate::keyring::RootKey;
-use crate::mail::{Route, Sender};
+use crate::mail::{self, Sender};
 use crate::payments::doctor::reachable;
 use crate::payments::payfast::{SIMULATOR_MERCHANT_ID, SIMULATOR_MERCHANT_KEY, SIMULATOR_PASSPHRASE};
 use crate::payments::{Mode, Supplier};
@@ -28,6 +29,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
         reader.take("OPS__LISTEN", "127.0.0.1:9090", "address for metrics and diagnostics", address);
     let data = data_dir.clone().unwrap_or_default();
     let database = database(reader, &data);
+    let bus = bus(reader, database.as_ref());
     let root_key = root_key(reader, database.as_ref());
     let auth = auth(reader, server.as_ref());
     let supplier = supplier(reader);
@@ -40,6 +42,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
         server: server?,
         ops_listen: ops_listen?,
         database: database?,
+        bus: bus?,
         root_key: root_key?,
         auth: auth?,
         supplier: supplier?,
@@ -122,6 +125,44 @@ fn owner_url(reader: &mut Reader, on_sqlite: bool) -> Option<Option<Secret<Strin
             _ => Err("must begin with postgres://".to_owned()),
         }
     })
+}
+
+fn bus(reader: &mut Reader, database: Option<&Database>) -> Option<Route> {
+    let key = "BUS__URL";
+    let help =
+        "how nodes hear of each other: nats://…, or empty for PostgreSQL's NOTIFY, on SQLite for one process";
+    let nats = reader.secret(key, "", help, |text| match text {
+        "" => Ok(None),
+        text => nats::Options::parse(text).map(Some),
+    });
+    let help = "what the subject on NATS begins with; every platform has its own";
+    let prefix = reader.take("BUS__PREFIX", "capecontrol", help, nats::Options::parse_prefix);
+    let help = "certificates (PEM) that may sign the NATS server's, instead of the system's";
+    let authorities = reader.take("BUS__CA_FILE", "", help, |file| match file {
+        "" => Ok(None),
+        file => match std::fs::read(file) {
+            Ok(_) => Ok(Some(PathBuf::from(file))),
+            Err(error) => Err(format!("{file} cannot be read: {error}")),
+        },
+    });
+    let on_sqlite = database?.url.expose().starts_with("sqlite://");
+    let (nats, prefix, authorities) = (nats?, prefix?, authorities?);
+    match nats {
+        Some(_) if on_sqlite => {
+            reader.problem(
+                key,
+                "is for several nodes, and DATABASE__URL names SQLite, from which one node serves: leave it empty",
+            );
+            None
+        }
+        Some(mut options) => {
+            options.prefix = prefix;
+            options.authorities = authorities;
+            Some(Route::Nats(options))
+        }
+        None if on_sqlite => Some(Route::Local),
+        None => Some(Route::Postgres),
+    }
 }
 
 #[expect(clippy::option_option, reason = "the outer one is 'wrong', the inner 'not given'")]
@@ -368,7 +409,7 @@ fn mail(reader: &mut Reader, data: &std::path::Path) -> Option<Mail> {
     let default = format!("file://{}", data.join("mail").display());
     let help =
         "file://<folder> for .eml files, smtps://user:password@host:465 or smtp://user:password@host:587";
-    let route = reader.secret("MAIL__URL", &default, help, Route::parse);
+    let route = reader.secret("MAIL__URL", &default, help, mail::Route::parse);
     let from = reader.take("MAIL__FROM", DEFAULT_SENDER, "sender of letters", |text| {
         Sender::parse(text).map_err(|error| error.to_string())
     });
@@ -382,7 +423,7 @@ fn mail(reader: &mut Reader, data: &std::path::Path) -> Option<Mail> {
         },
     );
     let (mut route, from) = (route?, from?);
-    if let Route::Smtp(options) = &mut route {
+    if let mail::Route::Smtp(options) = &mut route {
         options.authorities = authorities?;
         if from.is_local() {
             reader.problem("MAIL__FROM", "must be an address of yours when letters are sent");
@@ -456,6 +497,7 @@ fn passphrase(text: &str) -> Result<Secret<String>, String> {
 
 #[cfg(test)]
 mod tests {
+    use crate::bus::Route;
     use crate::config::{Config, Sources};
     use crate::payments::Mode;
 
@@ -599,6 +641,27 @@ mod tests {
         assert!(read(&[url]).unwrap_err().contains("SECURITY__ROOT_KEY"));
         let key = ("CAPECONTROL_SECURITY__ROOT_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
         assert!(!read(&[url, key]).unwrap().database.migrate);
+    }
+
+    #[test]
+    fn nodes_hear_of_each_other_over_their_database_unless_nats_is_named() {
+        assert!(matches!(read(&[]).unwrap().bus, Route::Local));
+        let postgres = [
+            ("CAPECONTROL_DATABASE__URL", "postgres://localhost/x"),
+            ("CAPECONTROL_SECURITY__ROOT_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+        ];
+        assert!(matches!(read(&postgres).unwrap().bus, Route::Postgres));
+        let url = ("CAPECONTROL_BUS__URL", "nats://hunter2@nats.example");
+        let prefix = ("CAPECONTROL_BUS__PREFIX", "cape.test");
+        let config = read(&[postgres.as_slice(), &[url, prefix]].concat()).unwrap();
+        assert!(matches!(&config.bus, Route::Nats(options) if options.prefix == "cape.test"));
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert!(read(&[url]).unwrap_err().contains("leave it empty"));
+        for (key, value) in
+            [("BUS__URL", "amqp://x"), ("BUS__PREFIX", "a.*"), ("BUS__CA_FILE", "/nowhere/ca.pem")]
+        {
+            assert!(read(&[(&format!("CAPECONTROL_{key}"), value)]).unwrap_err().contains(key));
+        }
     }
 
     #[test]

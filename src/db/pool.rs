@@ -72,6 +72,11 @@ impl<L: Link> Pool<L> {
         Arc::new(Self { options, permits, line: Line::new(waiting_max), wait_max, idle: Mutex::default() })
     }
 
+    /// What connections are opened with, for one that is not of the pool.
+    pub(super) const fn options(&self) -> &L::Options {
+        &self.options
+    }
+
     /// Lends a connection, in the order of asking.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use crate::bus;
 use crate::mail::{Circuit, Tally};
 use crate::payments::service::Standing;
 
@@ -43,7 +44,7 @@ struct InState {
     state: &'static str,
 }
 
-/// The label of what became of a letter.
+/// The label of what became of a letter or a signal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     outcome: &'static str,
@@ -70,6 +71,7 @@ struct Inner {
     circuit: Family<InState, Gauge<i64, AtomicI64>>,
     forwarding: Counter,
     ledger: LedgerGauges,
+    bus: BusCounters,
 }
 
 /// What is told of the faults of a ledger that was never verified.
@@ -113,6 +115,33 @@ impl LedgerGauges {
     }
 }
 
+/// What went between this node and others.
+#[derive(Default)]
+struct BusCounters {
+    signals: Family<Outcome, Counter>,
+    missed: Counter,
+    connections: Counter,
+}
+
+impl BusCounters {
+    fn register(registry: &mut Registry) -> Self {
+        let counters = Self::default();
+        let Self { signals, missed, connections } = &counters;
+        registry.register("bus_signals", "Signals between this node and others, by outcome", signals.clone());
+        registry.register(
+            "bus_missed",
+            "Times that signals were lost, so that all was looked at",
+            missed.clone(),
+        );
+        registry.register(
+            "bus_connections",
+            "Connections that were made to hear other nodes: the first, and one after each that was lost",
+            connections.clone(),
+        );
+        counters
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("capecontrol");
@@ -141,6 +170,7 @@ impl Default for Metrics {
             forwarding.clone(),
         );
         let ledger = LedgerGauges::register(&mut registry);
+        let bus = BusCounters::register(&mut registry);
         Self(Arc::new(Inner {
             registry,
             calls,
@@ -152,6 +182,7 @@ impl Default for Metrics {
             circuit,
             forwarding,
             ledger,
+            bus,
         }))
     }
 }
@@ -212,6 +243,21 @@ impl Metrics {
         {
             self.0.circuit.get_or_create(&InState { state }).set(i64::from(circuit == tally.circuit));
         }
+    }
+
+    /// Notes what went between this node and others.
+    pub fn set_bus(&self, tally: &bus::Tally) {
+        let BusCounters { signals, missed, connections } = &self.0.bus;
+        for (outcome, count) in [
+            ("published", tally.published),
+            ("received", tally.received),
+            ("dropped", tally.dropped),
+            ("refused", tally.refused),
+        ] {
+            signals.get_or_create(&Outcome { outcome }).inner().store(count, Ordering::Relaxed);
+        }
+        missed.inner().store(tally.missed, Ordering::Relaxed);
+        connections.inner().store(tally.connections, Ordering::Relaxed);
     }
 
     /// Notes how the ledger stands.

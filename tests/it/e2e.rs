@@ -11,6 +11,7 @@ mod invoices;
 mod limits;
 mod market;
 mod methods;
+mod nodes;
 mod organizations;
 mod passwords;
 pub mod payments;

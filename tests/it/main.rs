@@ -8,6 +8,7 @@
     reason = "a test that cannot go on stops; clippy's own leave for tests does not reach their helpers"
 )]
 
+mod bus;
 mod commands;
 mod coverage;
 mod deploy;

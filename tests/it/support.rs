@@ -4,11 +4,13 @@ pub mod app;
 pub mod edge;
 pub mod grpc_web;
 pub mod intruder;
+pub mod nats;
 pub mod postgres;
 pub mod smtp;
 
 pub use app::{App, Person};
 pub use edge::Edge;
+pub use nats::NatsServer;
 
 use std::sync::Arc;
 

@@ -436,7 +436,8 @@ on_both! {
         assert_eq!((replayed.subject_id, replayed.organization_id), whose);
         let forged = seen.written.iter().filter(|event| event.reason.as_deref() == Some("ASSERTION_INVALID"));
         let subjects: Vec<_> = forged.map(|event| (event.subject_id, event.organization_id)).collect();
-        assert_eq!(subjects, [whose, (None, None)]);
+        // They happened in the same instant: which comes first is chance.
+        assert!(subjects.len() == 2 && subjects.contains(&whose) && subjects.contains(&(None, None)), "{subjects:?}");
         assert_eq!(seen.count(method, "ASSERTION_INVALID"), 2);
         seen.of_call(method, "INVALID_ARGUMENT", 1);
     }

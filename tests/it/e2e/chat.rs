@@ -1,7 +1,7 @@
 //! Conversations over real sockets. Every scenario of a stream runs over each kind of stream: Subscribe, Subscribe as a
 //! browser reads it, and Converse.
 
-mod agents;
+pub mod agents;
 mod ends;
 
 use std::time::Duration;
@@ -22,10 +22,10 @@ use crate::support::{App, Person, grpc_web, on_both};
 const SUBSCRIBE: &str = "/capecontrol.chat.v1.ChatService/Subscribe";
 const NO_THREAD: &str = "0198c0de-dead-7000-8000-000000000000";
 /// A test that waits longer has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     Subscribe,
     Browser,
     Converse,
@@ -34,14 +34,14 @@ enum Kind {
 const KINDS: [Kind; 3] = [Kind::Subscribe, Kind::Browser, Kind::Converse];
 
 /// The client's end of a stream.
-enum Client {
+pub enum Client {
     Subscribe(Streaming<wire::SubscribeResponse>),
     Browser(Box<grpc_web::Answer>),
     Converse(Streaming<wire::ConverseResponse>, mpsc::UnboundedSender<wire::ConverseRequest>),
 }
 
 impl Client {
-    async fn open(
+    pub async fn open(
         t: &App,
         who: &Person,
         kind: Kind,
@@ -80,7 +80,7 @@ impl Client {
         words.send(wire::ConverseRequest { frame: Some(frame) }).unwrap();
     }
 
-    async fn next(&mut self) -> Result<Option<Frame>, Status> {
+    pub async fn next(&mut self) -> Result<Option<Frame>, Status> {
         let frame = tokio::time::timeout(PATIENCE, self.read()).await.unwrap()?;
         Ok(frame.map(|frame| frame.frame.unwrap()))
     }
@@ -99,7 +99,7 @@ impl Client {
         }
     }
 
-    async fn event(&mut self) -> wire::Event {
+    pub async fn event(&mut self) -> wire::Event {
         loop {
             if let Frame::Event(event) = self.next().await.unwrap().unwrap() {
                 return event;
@@ -107,7 +107,7 @@ impl Client {
         }
     }
 
-    async fn live(&mut self) -> i64 {
+    pub async fn live(&mut self) -> i64 {
         loop {
             if let Frame::Live(live) = self.next().await.unwrap().unwrap() {
                 return live.seq;
@@ -137,7 +137,7 @@ impl Client {
     }
 }
 
-fn from(thread_id: &str, after_seq: i64) -> wire::ThreadCursor {
+pub fn from(thread_id: &str, after_seq: i64) -> wire::ThreadCursor {
     wire::ThreadCursor { thread_id: thread_id.to_owned(), after_seq, ..Default::default() }
 }
 
@@ -156,7 +156,7 @@ fn message(thread_id: &str, text: &str) -> wire::SendMessageRequest {
     }
 }
 
-async fn open_thread(who: &Person, listing_id: &str) -> wire::Thread {
+pub async fn open_thread(who: &Person, listing_id: &str) -> wire::Thread {
     let request = wire::CreateThreadRequest {
         title: "Talk".to_owned(),
         listing_id: listing_id.to_owned(),
@@ -166,7 +166,7 @@ async fn open_thread(who: &Person, listing_id: &str) -> wire::Thread {
     who.chat().create_thread(request).await.unwrap().into_inner().thread.unwrap()
 }
 
-async fn send(who: &Person, thread_id: &str, text: &str) -> wire::Message {
+pub async fn send(who: &Person, thread_id: &str, text: &str) -> wire::Message {
     who.chat().send_message(message(thread_id, text)).await.unwrap().into_inner().message.unwrap()
 }
 

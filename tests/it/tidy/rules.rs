@@ -130,7 +130,7 @@ pub const MODULES: &[(&str, &[&str])] = &[
     ("db", &["base"]),
     ("keyring", &["base", "db"]),
     ("jobs", &["base", "db"]),
-    ("bus", &["base", "db"]),
+    ("bus", &["base", "db", "keyring"]),
     ("chain", &["base", "db"]),
     ("mail", &["base", "db", "keyring", "jobs"]),
     ("idempotency", &["base", "db"]),

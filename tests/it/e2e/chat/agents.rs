@@ -14,7 +14,7 @@ use super::{Client, KINDS, Kind, from, key, open_thread, send};
 use crate::support::{App, Person, on_both};
 
 /// An agent of the catalogue, installed.
-async fn agent(t: &App, who: &Person) -> String {
+pub async fn agent(t: &App, who: &Person) -> String {
     let mut market = MarketplaceServiceClient::new(t.channel());
     let listings = market.list_listings(ListListingsRequest::default()).await.unwrap().into_inner().listings;
     let guide = listings.into_iter().find(|listing| listing.slug == "guide").unwrap();
