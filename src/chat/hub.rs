@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
 use super::model::backlog::{Backlog, Limits, News};
-use super::model::frame::Delta;
+use super::model::frame::Fleeting;
 use super::model::{ConnectionId, Event, ThreadId};
 use super::store;
 use crate::auth::model::key::KeyUse;
@@ -290,11 +290,11 @@ impl Hub {
         Signal::Hint(Hint { thread: event.thread_id.uuid(), seq: event.seq, inline: inline.map(Arc::from) })
     }
 
-    /// Sends a piece of an answer in the making to everybody who follows its thread.
-    pub fn pass(&self, delta: &Delta) {
-        if let Ok(body) = serde_json::to_vec(delta) {
+    /// Sends what is stored nowhere to everybody who follows its thread.
+    pub fn pass(&self, fleeting: &Fleeting) {
+        if let Ok(body) = serde_json::to_vec(fleeting) {
             let body = Arc::from(body);
-            self.bus.publish(Signal::Passing(Passing { thread: delta.thread_id.uuid(), body }));
+            self.bus.publish(Signal::Passing(Passing { thread: fleeting.thread_id().uuid(), body }));
         }
     }
 
@@ -358,11 +358,23 @@ impl Hub {
                 if followers.is_empty() {
                     return;
                 }
-                if let Ok(delta) = serde_json::from_slice::<Delta>(&passing.body) {
-                    let delta = Arc::new(delta);
-                    for inbox in followers {
-                        inbox.leave(|backlog| backlog.delta(&delta));
+                match serde_json::from_slice(&passing.body) {
+                    Ok(Fleeting::Delta(delta)) => {
+                        let delta = Arc::new(delta);
+                        for inbox in followers {
+                            inbox.leave(|backlog| backlog.delta(&delta));
+                        }
                     }
+                    Ok(Fleeting::Typing(typing)) => {
+                        // Nobody is told of their own writing.
+                        for inbox in
+                            followers.iter().filter(|inbox| inbox.holder.account != typing.account_id)
+                        {
+                            inbox.leave(|backlog| backlog.typing(typing));
+                        }
+                    }
+                    // What this version cannot read it does without.
+                    Err(_) => {}
                 }
             }
         }

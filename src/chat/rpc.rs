@@ -256,6 +256,16 @@ impl wire::chat_service_server::ChatService for Rpc {
         Ok(Response::new(wire::MarkReadResponse { read_seq }))
     }
 
+    async fn set_typing(
+        &self,
+        request: Request<wire::SetTypingRequest>,
+    ) -> Result<Response<wire::SetTypingResponse>, Status> {
+        let (caller, request) = rpc::open(request)?;
+        let thread_id = read::only_id("thread_id", &request.thread_id)?;
+        self.service.set_typing(&caller, thread_id, request.typing).await?;
+        Ok(Response::new(wire::SetTypingResponse {}))
+    }
+
     async fn list_events(
         &self,
         request: Request<wire::ListEventsRequest>,

@@ -158,6 +158,7 @@ impl chat::chat_service_server::ChatService for Chat {
         add_reaction: AddReactionRequest => AddReactionResponse,
         remove_reaction: RemoveReactionRequest => RemoveReactionResponse,
         mark_read: MarkReadRequest => MarkReadResponse,
+        set_typing: SetTypingRequest => SetTypingResponse,
         list_events: ListEventsRequest => ListEventsResponse,
     }
 

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::frame::Delta;
+use super::frame::{Delta, Typing};
 use super::{Event, ThreadId};
 
 /// A merged delta is not made longer than this, in bytes.
@@ -33,6 +33,8 @@ pub enum News {
     Head(ThreadId, i64),
     /// A piece of an answer in the making.
     Delta(Arc<Delta>),
+    /// Somebody is writing.
+    Typing(Typing),
     /// The caller may no longer see the thread.
     Lost(ThreadId),
 }
@@ -42,7 +44,7 @@ impl News {
         match self {
             Self::Event(event) => event.weight(),
             Self::Delta(delta) => delta.text.len().saturating_add(FRAME_BYTES),
-            Self::Head(..) | Self::Lost(_) => FRAME_BYTES,
+            Self::Typing(_) | Self::Head(..) | Self::Lost(_) => FRAME_BYTES,
         }
     }
 }
@@ -74,7 +76,7 @@ impl Backlog {
     pub fn event(&mut self, event: Arc<Event>) {
         let news = News::Event(event);
         if !self.fits(&news) {
-            self.drop_deltas();
+            self.drop_fleeting();
         }
         if !self.fits(&news) {
             self.spill();
@@ -109,6 +111,24 @@ impl Backlog {
         }
     }
 
+    /// Hears that somebody is writing; instead of what was heard of them before, dropped when there is no room.
+    pub fn typing(&mut self, typing: Typing) {
+        let earlier = self.queue.iter_mut().find_map(|news| match news {
+            News::Typing(of) if (of.thread_id, of.account_id) == (typing.thread_id, typing.account_id) => {
+                Some(of)
+            }
+            _ => None,
+        });
+        if let Some(earlier) = earlier {
+            *earlier = typing;
+            return;
+        }
+        let news = News::Typing(typing);
+        if self.fits(&news) {
+            self.push(news);
+        }
+    }
+
     /// Hears that the caller may no longer see a thread.
     pub fn lost(&mut self, thread_id: ThreadId) {
         if !self.lost.contains(&thread_id) {
@@ -137,8 +157,8 @@ impl Backlog {
         self.queue.push_back(news);
     }
 
-    fn drop_deltas(&mut self) {
-        self.queue.retain(|news| !matches!(news, News::Delta(_)));
+    fn drop_fleeting(&mut self) {
+        self.queue.retain(|news| !matches!(news, News::Delta(_) | News::Typing(_)));
         self.bytes = self.queue.iter().map(News::weight).sum();
     }
 
@@ -222,5 +242,22 @@ mod tests {
         }
         assert_eq!(drain(&mut backlog), [News::Delta(delta(0, "one two three"))]);
         assert_eq!(backlog.load(), (0, 0));
+    }
+
+    #[test]
+    fn of_somebodys_writing_only_the_last_is_kept_and_it_goes_before_events_do() {
+        let mut backlog = Backlog::new(Limits { frames: 2, bytes: 1 << 20 });
+        let typing = |typing| Typing { thread_id: thread(), account_id: Id::from_uuid(Uuid::nil()), typing };
+        backlog.typing(typing(true));
+        backlog.typing(typing(false));
+        assert_eq!(backlog.load().0, 1);
+        assert_eq!(backlog.take(), Some(News::Typing(typing(false))));
+        backlog.typing(typing(true));
+        backlog.event(event(1, 1));
+        backlog.event(event(2, 1));
+        backlog.typing(typing(true));
+        assert_eq!(backlog.take(), Some(News::Event(event(1, 1))));
+        assert_eq!(backlog.take(), Some(News::Event(event(2, 1))));
+        assert_eq!(backlog.take(), None);
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::feed::{Cursor, Notice};
 use super::{ConnectionId, Draft, Edit, MessageId, Reaction, ThreadId};
-use crate::base::{Timestamp, Violations, text};
+use crate::base::{AccountId, Timestamp, Violations, text};
 
 /// How many threads one stream may follow.
 pub const THREADS_MAX: usize = 100;
@@ -89,6 +89,8 @@ pub enum ClientBody {
     RemoveReaction(Reaction),
     /// Read up to there.
     MarkRead(ThreadId, i64),
+    /// Writing, or not any more.
+    Typing(ThreadId, bool),
 }
 
 impl ClientBody {
@@ -101,7 +103,8 @@ impl ClientBody {
             | Self::Delete(_)
             | Self::AddReaction(_)
             | Self::RemoveReaction(_)
-            | Self::MarkRead(..) => true,
+            | Self::MarkRead(..)
+            | Self::Typing(..) => true,
             Self::Hello(_) | Self::Subscribe(_) | Self::Unsubscribe(_) | Self::Ack(_) | Self::Pong(_) => {
                 false
             }
@@ -134,6 +137,8 @@ pub enum Frame {
     Notice(Notice),
     /// A piece of an answer in the making.
     Delta(std::sync::Arc<Delta>),
+    /// Somebody is writing.
+    Typing(Typing),
     /// A client's frame was carried out.
     Ack(Ack),
     /// A client's frame was refused.
@@ -235,6 +240,41 @@ pub enum GoAway {
     Detached,
     /// Something failed.
     Failed,
+}
+
+/// For how long it is shown that somebody is writing. Clients say it again sooner.
+pub const TYPING_SHOWN: Duration = Duration::from_secs(6);
+
+/// What is passed on and stored nowhere. The names go from node to node: they never change their meaning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fleeting {
+    /// A piece of an answer.
+    Delta(Delta),
+    /// Somebody is writing.
+    Typing(Typing),
+}
+
+impl Fleeting {
+    /// The thread that it happens in.
+    #[must_use]
+    pub const fn thread_id(&self) -> ThreadId {
+        match self {
+            Self::Delta(delta) => delta.thread_id,
+            Self::Typing(typing) => typing.thread_id,
+        }
+    }
+}
+
+/// Somebody is writing, or has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Typing {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// Who.
+    pub account_id: AccountId,
+    /// Whether they are writing.
+    pub typing: bool,
 }
 
 /// A piece of an answer that an agent is writing.

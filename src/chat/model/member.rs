@@ -11,6 +11,8 @@ use crate::db;
 pub const MEMBERS_MAX: i64 = 1_000;
 /// How many members beside the caller a thread may be opened with.
 pub const FIRST_MEMBERS_MAX: usize = 100;
+/// In how large a thread it is told who is writing. In a larger one somebody always is.
+pub const TYPING_MEMBERS_MAX: i64 = 100;
 /// How far unread messages are counted.
 pub const UNREAD_MAX: i64 = 100;
 /// How many ways of reacting to one message an account may use.

@@ -74,6 +74,8 @@ pub(super) fn word(frame: wire::ClientFrame) -> Inbound {
         Some(Frame::RemoveReaction(reaction)) => {
             self::reaction(&mut violations, &reaction).map(ClientBody::RemoveReaction)
         }
+        Some(Frame::Typing(notice)) => text::id(&mut violations, "typing.thread_id", &notice.thread_id)
+            .map(|thread_id| ClientBody::Typing(thread_id, notice.typing)),
         Some(Frame::MarkRead(mark)) => text::id(&mut violations, "mark_read.thread_id", &mark.thread_id)
             .map(|thread_id| ClientBody::MarkRead(thread_id, mark.seq)),
         None => {

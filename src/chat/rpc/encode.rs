@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::auth::model::etag;
 use crate::base::{AccountId, Code};
 use crate::chat::model::feed::Notice;
-use crate::chat::model::frame::{Ack, Delta, Frame, GoAway, Nack, THREADS_MAX};
+use crate::chat::model::frame::{Ack, Delta, Frame, GoAway, Nack, THREADS_MAX, TYPING_SHOWN, Typing};
 use crate::chat::model::member::{ReadPosition, SeenThread, ThreadMember, ThreadRole};
 use crate::chat::model::tools::{Outcome, Problem, ToolUse};
 use crate::chat::model::{Actor, Change, Event, Message, TEXT_CHARS_MAX, ThreadKind, TurnFailure};
@@ -192,6 +192,7 @@ pub(super) fn frame(frame: Frame) -> wire::ServerFrame {
         }),
         Frame::Notice(notice) => self::notice(notice),
         Frame::Delta(delta) => Wire::Ephemeral(ephemeral(&delta)),
+        Frame::Typing(typing) => Wire::Ephemeral(self::typing(typing)),
         Frame::Ack(ack) => Wire::Ack(self::ack(ack)),
         Frame::Nack(nack) => Wire::Nack(self::nack(nack)),
         Frame::Heartbeat { at, nonce, heads, round_trip } => Wire::Heartbeat(wire::Heartbeat {
@@ -227,6 +228,15 @@ fn notice(notice: Notice) -> wire::server_frame::Frame {
             Wire::Live(wire::Live { thread_id: thread_id.to_string(), seq, epoch })
         }
     }
+}
+
+fn typing(typing: Typing) -> wire::Ephemeral {
+    let shown = if typing.typing { TYPING_SHOWN } else { Duration::ZERO };
+    let passing = wire::ephemeral::Passing::Typing(wire::Typing {
+        account_id: typing.account_id.to_string(),
+        expire_after: Some(encode::duration(shown)),
+    });
+    wire::Ephemeral { thread_id: typing.thread_id.to_string(), passing: Some(passing) }
 }
 
 fn ephemeral(delta: &Delta) -> wire::Ephemeral {

@@ -4,7 +4,8 @@ use super::Service;
 use crate::auth::{self, Caller};
 use crate::base::{AccountId, Violations};
 use crate::chat::error::Error;
-use crate::chat::model::member::{MEMBERS_MAX, ThreadMember, ThreadRole};
+use crate::chat::model::frame::{Fleeting, Typing};
+use crate::chat::model::member::{MEMBERS_MAX, TYPING_MEMBERS_MAX, ThreadMember, ThreadRole};
 use crate::chat::model::{Actor, Change, Thread, ThreadId, ThreadKind};
 use crate::chat::store;
 use crate::db::{Scope, Tx};
@@ -142,6 +143,21 @@ impl Service {
         let role = ThreadRole::Owner;
         store::set_role(tx, home, thread_id, account_id, role).await?;
         self.note_also(tx, thread, actor, Change::MemberRoleChanged { account_id, role }).await
+    }
+
+    /// Tells whoever follows a thread that the caller is writing in it, or has stopped.
+    pub async fn set_typing(&self, caller: &Caller, thread_id: ThreadId, typing: bool) -> Result<(), Error> {
+        let account_id = caller.account()?;
+        let (mut conn, home) = self.session_of(caller, thread_id).await?;
+        let member = store::member(&mut conn, home, thread_id, account_id).await?;
+        if member.ok_or(Error::ThreadNotFound)?.role == ThreadRole::Reader {
+            return Err(Error::ReadOnly);
+        }
+        let (members, _) = store::count_members(&mut conn, home, thread_id).await?;
+        if members <= TYPING_MEMBERS_MAX {
+            self.hub.pass(&Fleeting::Typing(Typing { thread_id, account_id, typing }));
+        }
+        Ok(())
     }
 
     /// Notes how far the caller has read, and has the others told soon. Returns the mark, which never goes back.

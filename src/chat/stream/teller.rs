@@ -184,7 +184,10 @@ impl Teller {
             News::Delta(delta) if self.feed.is_live(delta.thread_id) => {
                 self.ready.push_back(Frame::Delta(delta));
             }
-            News::Delta(_) => {}
+            News::Typing(typing) if self.feed.is_live(typing.thread_id) => {
+                self.ready.push_back(Frame::Typing(typing));
+            }
+            News::Delta(_) | News::Typing(_) => {}
             News::Lost(thread_id) => {
                 self.registration.forget(thread_id);
                 if self.feed.forget(thread_id) {
@@ -297,6 +300,10 @@ impl Teller {
                 let message_id = reaction.message_id;
                 let seq = self.service.remove_reaction(&self.caller, reaction, None).await?;
                 Ok(Some(Ack::of_message(message_id, seq)))
+            }
+            ClientBody::Typing(thread_id, typing) => {
+                self.service.set_typing(&self.caller, thread_id, typing).await?;
+                Ok(None)
             }
             ClientBody::MarkRead(thread_id, up_to) => {
                 let mark = self.service.mark_read(&self.caller, thread_id, up_to).await?;

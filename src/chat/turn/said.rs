@@ -4,7 +4,7 @@ use futures_util::StreamExt as _;
 use tokio::time::{Instant, sleep_until};
 
 use crate::ai::{self, Chunk, Finish, Prompt, ToolCall};
-use crate::chat::model::frame::Delta;
+use crate::chat::model::frame::{Delta, Fleeting};
 use crate::chat::service::Service;
 use crate::chat::store::Turn;
 
@@ -114,14 +114,14 @@ impl<'a> Said<'a> {
 
     fn pass(&mut self) {
         let Some(piece) = self.text.get(self.passed..).filter(|piece| !piece.is_empty()) else { return };
-        self.service.hub().pass(&Delta {
+        self.service.hub().pass(&Fleeting::Delta(Delta {
             thread_id: self.turn.thread_id,
             message_id: self.turn.answer_id,
             reply_to: self.turn.message_id,
             attempt: self.attempt,
             offset: self.passed,
             text: piece.to_owned(),
-        });
+        }));
         self.passed = self.text.len();
     }
 }

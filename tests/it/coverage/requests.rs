@@ -625,6 +625,9 @@ pub const REQUESTS: &[Request] = &[
         let reply_to_message_id = p.message_id.clone();
         chat::SendMessageRequest { reply_to_message_id, ..send_message(p) }.encode_to_vec()
     }),
+    ("/capecontrol.chat.v1.ChatService/SetTyping", |p| {
+        chat::SetTypingRequest { thread_id: p.thread_id.clone(), typing: true }.encode_to_vec()
+    }),
     ("/capecontrol.chat.v1.ChatService/Subscribe", |p| {
         chat::SubscribeRequest { threads: vec![cursor(p)] }.encode_to_vec()
     }),
@@ -987,6 +990,9 @@ pub const FRAMES: &[Say] = &[
     }),
     ("remove_reaction", Names::Message, |message_id| {
         chat::client_frame::Frame::RemoveReaction(reaction(message_id))
+    }),
+    ("typing", Names::Thread, |thread_id| {
+        chat::client_frame::Frame::Typing(chat::TypingNotice { thread_id, typing: true })
     }),
     ("mark_read", Names::Thread, |thread_id| {
         chat::client_frame::Frame::MarkRead(chat::ThreadPosition { thread_id, seq: 1 })

@@ -13,6 +13,7 @@ use capecontrol::auth::service::{Login, Register, Transport};
 use capecontrol::auth::{self, Caller, Origin};
 use capecontrol::base::{Id, Secret};
 use capecontrol::bus::{Bus, Hint, Listener, Signal, local::Local};
+use capecontrol::chat::model::frame::{Delta, Fleeting};
 use capecontrol::chat::model::{Draft, Event, Thread, ThreadId};
 use capecontrol::chat::service::{CreateThread, ListEvents, Sent};
 use capecontrol::chat::{self, Options, Outside, Service, turn};
@@ -204,9 +205,13 @@ pub struct Lossy {
 
 impl Lossy {
     /// What was passed on without being stored.
-    pub fn passed(&self) -> Vec<chat::model::frame::Delta> {
+    pub fn passed(&self) -> Vec<Delta> {
         let passed = self.passed.lock().unwrap();
-        passed.iter().map(|body| serde_json::from_slice(body).unwrap()).collect()
+        let deltas = passed.iter().filter_map(|body| match serde_json::from_slice(body).unwrap() {
+            Fleeting::Delta(delta) => Some(delta),
+            Fleeting::Typing(_) => None,
+        });
+        deltas.collect()
     }
 }
 

@@ -8,11 +8,12 @@ use capecontrol::auth::Caller;
 use capecontrol::auth::error::{SESSION_REVOKED, TOKEN_EXPIRED};
 use capecontrol::base::{Fault as _, fault};
 use capecontrol::chat::error::{
-    HELLO_EXPECTED, MESSAGE_DELETED, SERVER_DRAINING, SLOW_CONSUMER, TOO_MANY_STREAMS,
+    HELLO_EXPECTED, MESSAGE_DELETED, SERVER_DRAINING, SLOW_CONSUMER, THREAD_READ_ONLY, TOO_MANY_STREAMS,
 };
 use capecontrol::chat::model::backlog::Limits;
 use capecontrol::chat::model::feed::Notice;
 use capecontrol::chat::model::frame::{ClientBody, ClientFrame, Frame, GoAway, Wish};
+use capecontrol::chat::model::member::{TYPING_MEMBERS_MAX, ThreadRole};
 use capecontrol::chat::model::{Change, Edit, Event, Reaction, ThreadId};
 use capecontrol::chat::service::CreateThread;
 use capecontrol::chat::stream::{Frames, Inbound};
@@ -22,7 +23,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
 use super::bench::{Node, draft, eventually, installed, join, no_thread, quick};
-use crate::support::{Fixture, on_both};
+use crate::support::{Fixture, insert_account, on_both};
 
 const KINDS: [Kind; 2] = [Kind::Subscribe, Kind::Converse];
 /// A test that waits longer has failed.
@@ -516,6 +517,59 @@ on_both! {
             _ => None,
         };
         assert_eq!(client.until(nack).await, &MESSAGE_DELETED);
+    }
+
+    async fn others_are_told_who_is_writing(t: Fixture) {
+        let node = Node::start(&t, quick()).await;
+        let (ada, ben) = (node.somebody("ada@example.com").await, node.somebody("ben@example.com").await);
+        join(&t, &ben, &ada).await;
+        let command = CreateThread { members: vec![ben.account().unwrap()], ..CreateThread::default() };
+        let thread = node.chat.create_thread(&ada, command, None).await.unwrap().thread;
+        let typing = |frame: &Frame| match frame {
+            Frame::Typing(typing) => Some((typing.account_id, typing.typing)),
+            _ => None,
+        };
+        for kind in KINDS {
+            let mut bens = Client::open(&node, &ben, kind, vec![from(thread.id, 0)]).await.unwrap();
+            let mut adas = Client::open(&node, &ada, Kind::Converse, vec![from(thread.id, 0)]).await.unwrap();
+            bens.live().await;
+            adas.live().await;
+            node.chat.set_typing(&ada, thread.id, true).await.unwrap();
+            assert_eq!(bens.until(typing).await, (ada.account().unwrap(), true));
+            adas.say(ClientBody::Typing(thread.id, false));
+            assert_eq!(bens.until(typing).await, (ada.account().unwrap(), false));
+            // Ada, who is not told of her own writing, is told of Ben's first.
+            node.chat.set_typing(&ben, thread.id, true).await.unwrap();
+            assert_eq!(adas.until(typing).await, (ben.account().unwrap(), true));
+        }
+        let zoe = node.somebody("zoe@example.com").await;
+        let error = node.chat.set_typing(&zoe, thread.id, true).await.unwrap_err();
+        assert_eq!(error.reason(), &fault::NOT_FOUND);
+        let (who, role) = (ben.account().unwrap(), ThreadRole::Reader);
+        node.chat.add_thread_member(&ada, thread.id, who, role, None).await.unwrap();
+        let error = node.chat.set_typing(&ben, thread.id, true).await.unwrap_err();
+        assert_eq!(error.reason(), &THREAD_READ_ONLY);
+    }
+
+    async fn in_a_large_thread_nobody_is_told_who_is_writing(t: Fixture) {
+        let node = Node::start(&t, quick()).await;
+        let (ada, ben) = (node.somebody("ada@example.com").await, node.somebody("ben@example.com").await);
+        join(&t, &ben, &ada).await;
+        let thread = node.thread(&ada, None).await;
+        let mut members = vec![(ben.account().unwrap(), ThreadRole::Member)];
+        for number in 1..TYPING_MEMBERS_MAX {
+            let (account, _) = insert_account(&t.db, &t.world, &format!("{number}@example.com")).await;
+            members.push((account, ThreadRole::Member));
+        }
+        let mut tx = t.db.begin(Scope::Organization(thread.organization_id)).await.unwrap();
+        store::insert_members(&mut tx, thread.organization_id, thread.id, &members, t.world.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut client = Client::open(&node, &ben, Kind::Subscribe, vec![from(thread.id, 0)]).await.unwrap();
+        client.live().await;
+        node.chat.set_typing(&ada, thread.id, true).await.unwrap();
+        node.send(&ada, thread.id, "hello").await;
+        let frame = client.until(|frame| matches!(frame, Frame::Typing(_) | Frame::Notice(_)).then(|| frame.clone()));
+        assert!(matches!(frame.await, Frame::Notice(Notice::Event(_))), "the message, and nothing before it");
     }
 
     async fn whoever_is_removed_hears_no_more(t: Fixture) {
