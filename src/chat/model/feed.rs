@@ -54,6 +54,8 @@ pub enum Notice {
         to: i64,
         /// Whether the client's position was of no use.
         reset: bool,
+        /// The epoch to keep with the positions that follow.
+        epoch: i64,
     },
     /// An event, exactly the next of its thread.
     Event(Arc<Event>),
@@ -174,7 +176,8 @@ impl Feed {
         };
         if sent < last_seq || useless {
             let (from, to) = (sent.saturating_add(1), last_seq);
-            self.notices.push_back(Notice::CatchUp { thread_id: wish.thread_id, from, to, reset: useless });
+            let (thread_id, reset) = (wish.thread_id, useless);
+            self.notices.push_back(Notice::CatchUp { thread_id, from, to, reset, epoch });
         }
         let cursor = Cursor { sent, known: last_seq, acked: 0, epoch, live: false, announced: true };
         self.cursors.insert(wish.thread_id, cursor);
@@ -202,8 +205,8 @@ impl Feed {
         cursor.live = false;
         if cursor.known.saturating_sub(cursor.sent) > LAG_QUIET {
             cursor.announced = true;
-            let (from, to) = (cursor.sent.saturating_add(1), cursor.known);
-            self.notices.push_back(Notice::CatchUp { thread_id, from, to, reset: false });
+            let (from, to, epoch) = (cursor.sent.saturating_add(1), cursor.known, cursor.epoch);
+            self.notices.push_back(Notice::CatchUp { thread_id, from, to, reset: false, epoch });
         }
         self.behind.push_back(thread_id);
     }

@@ -217,11 +217,12 @@ pub(super) fn frame(frame: Frame) -> wire::ServerFrame {
 fn notice(notice: Notice) -> wire::server_frame::Frame {
     use wire::server_frame::Frame as Wire;
     match notice {
-        Notice::CatchUp { thread_id, from, to, reset } => Wire::CatchUp(wire::CatchUp {
+        Notice::CatchUp { thread_id, from, to, reset, epoch } => Wire::CatchUp(wire::CatchUp {
             thread_id: thread_id.to_string(),
             from_seq: from,
             to_seq: to,
             reset,
+            epoch,
         }),
         Notice::Event(event) => Wire::Event(self::event(Arc::unwrap_or_clone(event))),
         Notice::Live { thread_id, seq, epoch } => {

@@ -113,15 +113,17 @@ impl Cursors {
     }
 
     /// Events of the past follow. [`Heard::Apply`] means that what there is of the thread is to be forgotten.
-    pub fn catch_up(&mut self, thread: &ThreadId, from: i64, reset: bool) -> Heard {
+    pub fn catch_up(&mut self, thread: &ThreadId, from: i64, reset: bool, epoch: i64) -> Heard {
         let Some(cursor) = self.threads.get_mut(thread) else { return Heard::Unknown };
         let before = from.saturating_sub(1);
-        match cursor.start {
+        cursor.start = match cursor.start {
             Start::After { seq, .. } if !reset && before > seq => return Heard::Lost,
-            Start::After { .. } if !reset => {}
-            // The epoch comes with Live. Until then a position of it can only be trusted.
-            _ => cursor.start = Start::After { seq: before, epoch: 0 },
-        }
+            // A stream that is cut before Live goes on from here, and must not go on in another epoch.
+            Start::After { seq, epoch: have } if !reset => {
+                Start::After { seq, epoch: if epoch == 0 { have } else { epoch } }
+            }
+            _ => Start::After { seq: before, epoch },
+        };
         cursor.live = false;
         if reset && !cursor.muted { Heard::Apply } else { Heard::Noted }
     }

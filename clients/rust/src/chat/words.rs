@@ -163,6 +163,8 @@ pub enum Frame {
         to: i64,
         /// Whether the position was of no use.
         reset: bool,
+        /// The epoch to keep with the positions that follow; 0 when it is not told.
+        epoch: i64,
     },
     /// A change of a thread.
     Event {

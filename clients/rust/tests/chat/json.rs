@@ -123,6 +123,7 @@ fn frame(value: &Value) -> Frame {
             from: fields.int("from"),
             to: fields.int("to"),
             reset: fields.flag("reset"),
+            epoch: fields.int("epoch"),
         },
         "event" => Frame::Event { thread: fields.thread(), seq: fields.int("seq"), own: own(&mut fields) },
         "live" => Frame::Live { thread: fields.thread(), seq: fields.int("seq"), epoch: fields.int("epoch") },

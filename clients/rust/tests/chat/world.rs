@@ -142,7 +142,8 @@ impl World {
         let sent = if reset { 0 } else { seq };
         let thread = || wish.thread.clone();
         if sent < last || reset {
-            link.frames.push_back(Frame::CatchUp { thread: thread(), from: sent + 1, to: last, reset });
+            let (from, to, epoch) = (sent + 1, last, log.epoch);
+            link.frames.push_back(Frame::CatchUp { thread: thread(), from, to, reset, epoch });
         }
         for seq in sent + 1..=last {
             link.frames.push_back(event(&wish.thread, seq, log));

@@ -177,7 +177,7 @@ on_both! {
             let welcome = client.next().await.unwrap().unwrap();
             assert!(matches!(welcome, Frame::Welcome { .. }), "{welcome:?}");
             let catch_up = client.next().await.unwrap().unwrap();
-            let expected = Notice::CatchUp { thread_id, from: 7, to: 9, reset: false };
+            let expected = Notice::CatchUp { thread_id, from: 7, to: 9, reset: false, epoch: 1 };
             assert_eq!(catch_up, Frame::Notice(expected));
             assert_eq!(client.positions(9).await, [7, 8, 9]);
             assert_eq!(client.live().await, 9);

@@ -43,7 +43,9 @@ impl Machine {
 
     fn told(&mut self, turn: &mut Turn, frame: Frame) {
         match frame {
-            Frame::CatchUp { thread, from, reset, .. } => self.catch_up(turn, thread, from, reset),
+            Frame::CatchUp { thread, from, reset, epoch, .. } => {
+                self.catch_up(turn, thread, from, reset, epoch);
+            }
             Frame::Event { thread, seq, own } => self.event(turn, thread, seq, own),
             Frame::Live { thread, seq, epoch } => match self.cursors.live(&thread, seq, epoch) {
                 Heard::Lost => self.abandon(turn),
@@ -58,8 +60,8 @@ impl Machine {
         }
     }
 
-    fn catch_up(&mut self, turn: &mut Turn, thread: ThreadId, from: i64, reset: bool) {
-        match self.cursors.catch_up(&thread, from, reset) {
+    fn catch_up(&mut self, turn: &mut Turn, thread: ThreadId, from: i64, reset: bool, epoch: i64) {
+        match self.cursors.catch_up(&thread, from, reset, epoch) {
             Heard::Lost => self.abandon(turn),
             heard => {
                 if heard == Heard::Apply {
