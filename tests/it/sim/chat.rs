@@ -319,7 +319,7 @@ fn a_position_of_another_life_starts_anew() {
     ] {
         let mut feed = Feed::new();
         feed.follow(&wish, 1, EPOCH);
-        let catch_up = Notice::CatchUp { thread_id, from: 1, to: 1, reset: true, epoch: 2 };
+        let catch_up = Notice::CatchUp { thread_id, from: 1, to: 1, reset: true, epoch: EPOCH };
         assert_eq!(feed.step(), Step::Tell(catch_up));
     }
 }
