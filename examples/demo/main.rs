@@ -1,6 +1,6 @@
 //! The main job, end to end, on an empty data folder and free ports: register, sign in, buy the Pro plan through
 //! PayFast's simulator, find a payment whose notification was lost and give it back, install an agent, and talk to it
-//! over a bidirectional stream while a browser watches by gRPC-Web.
+//! over a bidirectional stream while a browser watches by gRPC-Web, and resume a stream that was cut.
 //!
 //! Every step goes over a real socket and is checked; the program ends with 0 only if all of them held.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a demonstration talks to whoever runs it")]
@@ -12,6 +12,7 @@ mod browser;
 mod customer;
 mod payment;
 mod platform;
+mod resume;
 
 use std::process::ExitCode;
 
@@ -58,5 +59,6 @@ async fn run() -> Result<(), Failure> {
     let payment = payment::buy_pro(&platform, &customer).await?;
     books::open_no_question(&platform, &customer, &payment).await?;
     agent::converse(&platform, &customer).await?;
+    resume::miss_nothing(&customer).await?;
     platform.stop().await
 }
