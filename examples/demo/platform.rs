@@ -52,7 +52,7 @@ impl Platform {
     }
 
     pub(crate) async fn stop(self) -> Result<(), Failure> {
-        step(12, "Drain and stop");
+        step(13, "Drain and stop");
         self.stop.cancel();
         tokio::time::timeout(PATIENCE, self.serving).await???;
         verify(true, "the platform stopped in good order")
