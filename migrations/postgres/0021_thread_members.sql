@@ -22,6 +22,9 @@ ALTER TABLE thread_members ADD COLUMN muted boolean NOT NULL DEFAULT false;
 ALTER TABLE thread_members ADD COLUMN archived boolean NOT NULL DEFAULT false;
 ALTER TABLE thread_members ADD COLUMN pinned boolean NOT NULL DEFAULT false;
 
+UPDATE thread_members SET
+    read_seq = (SELECT t.last_seq FROM threads AS t WHERE t.id = thread_members.thread_id),
+    told_seq = (SELECT t.last_seq FROM threads AS t WHERE t.id = thread_members.thread_id);
 -- Where others are to be told how far somebody has read: nowhere, most of the time.
 CREATE INDEX thread_members_untold_idx ON thread_members (thread_id, organization_id) WHERE read_seq > told_seq;
 
@@ -48,5 +51,6 @@ CREATE TABLE message_reactions (
     PRIMARY KEY (message_id, emoji, account_id)
 );
 CREATE INDEX message_reactions_account_idx ON message_reactions (account_id);
+CREATE INDEX message_reactions_message_idx ON message_reactions (message_id, account_id);
 CREATE INDEX message_reactions_organization_idx ON message_reactions (organization_id);
 SELECT protect_tenants('message_reactions');

@@ -25,6 +25,9 @@ ALTER TABLE thread_members ADD COLUMN archived INTEGER NOT NULL DEFAULT 0
 ALTER TABLE thread_members ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0
     CONSTRAINT thread_members_pinned_check CHECK (pinned IN (0, 1));
 
+UPDATE thread_members SET
+    read_seq = (SELECT t.last_seq FROM threads AS t WHERE t.id = thread_members.thread_id),
+    told_seq = (SELECT t.last_seq FROM threads AS t WHERE t.id = thread_members.thread_id);
 -- Where others are to be told how far somebody has read: nowhere, most of the time.
 CREATE INDEX thread_members_untold_idx ON thread_members (thread_id, organization_id) WHERE read_seq > told_seq;
 
@@ -50,4 +53,5 @@ CREATE TABLE message_reactions (
     PRIMARY KEY (message_id, emoji, account_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX message_reactions_account_idx ON message_reactions (account_id);
+CREATE INDEX message_reactions_message_idx ON message_reactions (message_id, account_id);
 CREATE INDEX message_reactions_organization_idx ON message_reactions (organization_id);

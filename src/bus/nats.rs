@@ -236,6 +236,8 @@ impl Nats {
             // The server says at once that nobody answers there, and has read the subscription by then: what is said
             // from now on is heard.
             let _nobody = client.request(format!("{}.nobody", self.options.prefix), Bytes::new()).await;
+            // What the client still had to send when the connection was lost, the others have not heard.
+            self.relay.lost();
             self.relay.connected();
         }
     }
@@ -266,6 +268,7 @@ impl Bus for Nats {
     async fn run(&self, stop: CancellationToken) {
         while let Some(client) = stop.run_until_cancelled(self.connect()).await {
             if stop.run_until_cancelled(self.carry(&client)).await.is_some() {
+                let _stopped = stop.run_until_cancelled(tokio::time::sleep(self.relay.pause(1))).await;
                 continue;
             }
             // Whoever listens elsewhere would hear of it two seconds later otherwise.

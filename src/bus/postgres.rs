@@ -22,6 +22,9 @@ use crate::keyring::RootKey;
 /// The channel of the platform's nodes.
 const CHANNEL: &str = "capecontrol_bus";
 
+/// How long the last one may take: a drain does not wait for a server that says nothing.
+const LAST_MAX: Duration = Duration::from_secs(1);
+
 /// How long after one notification the next one goes out.
 const BETWEEN: Duration = Duration::from_millis(10);
 
@@ -51,7 +54,8 @@ impl Postgres {
             ticks.tick().await
         };
         while stop.run_until_cancelled(due()).await.is_some() {
-            let Err(error) = self.notify().await else {
+            let Some(sent) = stop.run_until_cancelled(self.notify()).await else { break };
+            let Err(error) = sent else {
                 failures = 0;
                 continue;
             };
@@ -62,7 +66,7 @@ impl Postgres {
             let _stopped = stop.run_until_cancelled(tokio::time::sleep(self.relay.pause(failures))).await;
         }
         // Whoever listens elsewhere would hear of it two seconds later otherwise.
-        let _last = self.notify().await;
+        let _last = tokio::time::timeout(LAST_MAX, self.notify()).await;
     }
 
     async fn notify(&self) -> Result<(), db::Error> {

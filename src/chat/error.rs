@@ -44,6 +44,9 @@ pub enum Error {
     /// See [`MESSAGE_DELETED`].
     #[error("The message was deleted.")]
     MessageDeleted,
+    /// See [`TOO_MANY_EDITS`].
+    #[error("The message was edited as often as it may.")]
+    TooManyEdits,
     /// See [`TOO_MANY_REACTIONS`].
     #[error("You have reacted to this message in as many ways as you may.")]
     TooManyReactions,
@@ -165,6 +168,12 @@ pub static MESSAGE_DELETED: Reason = Reason::new(
     "MESSAGE_DELETED",
     "The message was deleted and cannot be changed.",
 );
+/// The message was edited too often.
+pub static TOO_MANY_EDITS: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "TOO_MANY_EDITS",
+    "A message is edited at most 100 times; write a new one, or delete it.",
+);
 /// The account reacted to the message in too many ways.
 pub static TOO_MANY_REACTIONS: Reason = Reason::new(
     Code::FailedPrecondition,
@@ -182,6 +191,7 @@ pub static REASONS: &[&Reason] = &[
     &TOO_MANY_THREAD_MEMBERS,
     &NOT_THE_AUTHOR,
     &MESSAGE_DELETED,
+    &TOO_MANY_EDITS,
     &TOO_MANY_REACTIONS,
     &HELLO_EXPECTED,
     &FRAME_UNREADABLE,
@@ -206,6 +216,7 @@ impl Fault for Error {
             Self::TooManyMembers => &TOO_MANY_THREAD_MEMBERS,
             Self::NotTheAuthor => &NOT_THE_AUTHOR,
             Self::MessageDeleted => &MESSAGE_DELETED,
+            Self::TooManyEdits => &TOO_MANY_EDITS,
             Self::TooManyReactions => &TOO_MANY_REACTIONS,
             Self::EtagMismatch => &fault::ETAG_MISMATCH,
             Self::AgentNotInstalled => &AGENT_NOT_INSTALLED,

@@ -255,6 +255,11 @@ impl Hub {
         locked(&self.desk).streams.values().cloned().collect()
     }
 
+    /// Says that somebody may have lost what they follow.
+    pub fn doubt(&self) {
+        self.doubt.notify_one();
+    }
+
     /// Waits until somebody may have lost what they follow.
     pub async fn doubted(&self) {
         self.doubt.notified().await;
@@ -344,7 +349,7 @@ impl Hub {
                     hint.inline.as_deref().and_then(|body| serde_json::from_slice(body).ok()).map(Arc::new);
                 if event.as_deref().is_some_and(Event::ends_membership) {
                     // A hint may be an old one, so that it is not believed: the memberships are looked at.
-                    self.doubt.notify_one();
+                    self.doubt();
                 }
                 for inbox in followers {
                     inbox.leave(|backlog| match &event {

@@ -23,6 +23,8 @@ use member::{ReadPosition, ThreadRole};
 pub const TEXT_CHARS_MAX: usize = 16_000;
 /// The longest title of a thread, in characters.
 pub const TITLE_CHARS_MAX: usize = 200;
+/// U+200D, zero width joiner.
+const JOINER: char = '\u{200d}';
 /// The longest reaction, in characters: some emoji are made of ten.
 pub const EMOJI_CHARS_MAX: usize = 16;
 
@@ -338,7 +340,10 @@ impl Reaction {
     pub fn parse(violations: &mut Violations, message_id: &str, emoji: &str) -> Option<Self> {
         let message_id = text::id(violations, "message_id", message_id);
         let bounded = !emoji.is_empty() && emoji.chars().nth(EMOJI_CHARS_MAX).is_none();
-        let seen = emoji.chars().all(|letter| !letter.is_whitespace() && !letter.is_control());
+        // Joined emoji have a joiner between their parts.
+        let hidden = |letter: char| text::is_hidden(letter) && letter != JOINER;
+        let seen = emoji.chars().any(|letter| letter != JOINER)
+            && emoji.chars().all(|letter| !letter.is_whitespace() && !hidden(letter));
         let says = format!("must be 1 to {EMOJI_CHARS_MAX} characters without spaces and control characters");
         violations.check(bounded && seen, "emoji", says);
         let emoji = (bounded && seen).then(|| emoji.to_owned());

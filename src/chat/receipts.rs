@@ -5,7 +5,10 @@
 //! where the two differ. Several may find the same: the thread's lock lets one of them tell, and the others find
 //! nothing left.
 
+use std::sync::{Mutex, PoisonError};
+
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::error::Error;
 use super::model::member::ReadPosition;
@@ -15,10 +18,32 @@ use super::store;
 use crate::base::OrganizationId;
 use crate::db::Scope;
 
+/// Before all threads.
+const FIRST: ThreadId = ThreadId::from_uuid(Uuid::nil());
 /// How many marks one event tells.
 const POSITIONS_MAX: i64 = 200;
 /// How many threads one look finds. What is left waits for the next.
 const THREADS_MAX: i64 = 500;
+
+/// Where the next look begins.
+#[derive(Debug)]
+pub(super) struct Place(Mutex<ThreadId>);
+
+impl Default for Place {
+    fn default() -> Self {
+        Self(Mutex::new(FIRST))
+    }
+}
+
+impl Place {
+    fn get(&self) -> ThreadId {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, after: ThreadId) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = after;
+    }
+}
 
 impl Service {
     /// Looks at fixed intervals, until `stop`.
@@ -38,14 +63,21 @@ impl Service {
     /// Tells how far people have read since it was last told.
     ///
     /// # Errors
-    /// What the database refuses; what was told until then stays told.
+    /// When it cannot be found out where. A thread in which it cannot be told waits for the next look.
     pub async fn tell_receipts(&self) -> Result<(), Error> {
+        let after = self.receipts_place().get();
         let untold = {
             let mut conn = self.db().conn(Scope::System("chat.receipts")).await?;
-            store::untold_receipts(&mut conn, THREADS_MAX).await?
+            store::untold_receipts(&mut conn, after, THREADS_MAX).await?
         };
+        // The next look goes on behind these, so that a crowd of old threads does not keep the newest waiting for ever.
+        let full = untold.len() >= usize::try_from(THREADS_MAX).unwrap_or(usize::MAX);
+        let last = untold.last().filter(|_| full).map(|(_, thread_id)| *thread_id);
+        self.receipts_place().set(last.unwrap_or(FIRST));
         for (home, thread_id) in untold {
-            self.tell_receipts_of(home, thread_id).await?;
+            if let Err(error) = self.tell_receipts_of(home, thread_id).await {
+                tracing::debug!(%error, thread = %thread_id, "how far people have read cannot be told");
+            }
         }
         Ok(())
     }

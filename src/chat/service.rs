@@ -22,18 +22,22 @@ use super::homes::Homes;
 use super::hub::{Holder, Hub, Registration};
 use super::model::feed::{Feed, Read};
 use super::model::frame::Wish;
+use super::model::member::ThreadRole;
 use super::model::{Actor, Change, Event, Message, Thread, ThreadId};
-use super::store;
 use super::stream::{self, Frames, Words};
+use super::{receipts, store};
 use crate::ai::{Provider, Toolbox};
 use crate::auth::{self, Caller};
 use crate::base::{AccountId, OrganizationId, World};
 use crate::bus::Bus;
-use crate::db::{Conn as _, Db, Scope, Session, Tx};
+use crate::db::{Conn, Db, Scope, Session, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
 
 pub use messages::{Changed, SeenMessage, Sent};
-pub use threads::{CreateThread, PreferenceChange, UpdateThread};
+pub use threads::{CreateThread, UpdateThread};
+
+/// Where something is at home is looked up for whoever asks: what they may see of it is asked next.
+const LOCATE: Scope = Scope::System("chat.locate");
 
 /// What this domain needs beside the database.
 pub struct Outside {
@@ -58,6 +62,7 @@ pub struct Service {
     options: Options,
     hub: Arc<Hub>,
     homes: Homes,
+    receipts: receipts::Place,
     outside: Outside,
 }
 
@@ -80,7 +85,15 @@ impl Service {
     /// The domain over these.
     pub fn new(db: Db, world: World, options: Options, outside: Outside) -> Self {
         let hub = Hub::new(Arc::clone(&outside.bus), options.backlog, options.streams_per_account_max);
-        Self { db, world, options, hub: Arc::new(hub), homes: Homes::default(), outside }
+        Self {
+            db,
+            world,
+            options,
+            hub: Arc::new(hub),
+            homes: Homes::default(),
+            receipts: receipts::Place::default(),
+            outside,
+        }
     }
 
     /// Carries news to the streams, looks whether their callers may go on, and tells how far people have read, until
@@ -218,12 +231,33 @@ impl Service {
         Ok(())
     }
 
+    /// Has it looked, after the commit, who may still see what they follow.
+    fn doubt_after(&self, tx: &mut Tx) {
+        let hub = Arc::clone(&self.hub);
+        tx.after_commit(move || hub.doubt());
+    }
+
+    /// Where a thread is at home, if there is one.
+    async fn locate_thread(&self, thread_id: ThreadId) -> Result<Option<OrganizationId>, Error> {
+        match self.home(thread_id).await {
+            Ok(home) => Ok(Some(home)),
+            Err(Error::ThreadNotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Begins a change of what is at home there. What does not exist is at home nowhere: that is said only after the
+    /// request's key was looked at, so that every repetition gets the answer of the first call.
+    async fn begin_in(&self, home: Option<OrganizationId>) -> Result<Tx, Error> {
+        Ok(self.db.begin(home.map_or(LOCATE, Scope::Organization)).await?)
+    }
+
     /// The organisation of a thread, whoever asks.
     async fn home(&self, thread_id: ThreadId) -> Result<OrganizationId, Error> {
         if let Some(home) = self.homes.recall(thread_id) {
             return Ok(home);
         }
-        let mut conn = self.db.conn(Scope::System("chat.locate")).await?;
+        let mut conn = self.db.conn(LOCATE).await?;
         let home = store::organization_of_thread(&mut conn, thread_id).await?.ok_or(Error::ThreadNotFound)?;
         self.homes.remember(thread_id, home);
         Ok(home)
@@ -250,7 +284,8 @@ impl Service {
         Ok((conn, home))
     }
 
-    /// Gives out the next position of a thread to a caller who may write in it, and locks the thread.
+    /// Gives out the next position of a thread to a caller who may write in it, and locks the thread. Whether they may is
+    /// asked under the lock: whoever ends a membership, or makes a reader of somebody, takes it too.
     async fn write_in(
         &self,
         tx: &mut Tx,
@@ -258,12 +293,10 @@ impl Service {
         thread_id: ThreadId,
         account: AccountId,
     ) -> Result<Thread, Error> {
-        let now = self.world.now();
-        if let Some(thread) = store::advance_for_writer(tx, organization_id, thread_id, account, now).await? {
-            return Ok(thread);
-        }
+        let thread = store::advance(tx, organization_id, thread_id, self.world.now()).await?;
         let member = store::member(tx, organization_id, thread_id, account).await?;
-        Err(if member.is_some() { Error::ReadOnly } else { Error::ThreadNotFound })
+        let (thread, member) = thread.zip(member).ok_or(Error::ThreadNotFound)?;
+        if member.role == ThreadRole::Reader { Err(Error::ReadOnly) } else { Ok(thread) }
     }
 
     /// Writes that `actor` changed a thread, at the position that was just given out.
@@ -287,6 +320,10 @@ impl Service {
     /// The organisation of a thread, which the caller belongs to.
     async fn home_of_member(&self, caller: &Caller, thread_id: ThreadId) -> Result<OrganizationId, Error> {
         Ok(self.session_of(caller, thread_id).await?.1)
+    }
+
+    pub(super) const fn receipts_place(&self) -> &receipts::Place {
+        &self.receipts
     }
 
     pub(super) const fn db(&self) -> &Db {
@@ -325,6 +362,20 @@ impl Service {
     pub(super) fn reconnect_after(&self) -> Duration {
         let spread = u64::try_from(self.options.reconnect_spread.as_millis()).unwrap_or(u64::MAX);
         Duration::from_millis(self.world.below(spread))
+    }
+}
+
+/// The organisation where something is at home, if the caller belongs to it.
+async fn admitted(
+    conn: &mut impl Conn,
+    caller: &Caller,
+    home: Option<OrganizationId>,
+    instead: Error,
+) -> Result<OrganizationId, Error> {
+    let Some(home) = home else { return Err(instead) };
+    match auth::access::member(conn, caller, home).await {
+        Ok(_) => Ok(home),
+        Err(error) => Err(unseen(error, instead)),
     }
 }
 

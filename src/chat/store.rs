@@ -13,13 +13,13 @@ mod thread;
 mod tool;
 mod turn;
 
-pub use event::{events_after, events_before, insert_event, rewrite_event};
+pub use event::{events_after, events_before, insert_event, rewrite_edits, rewrite_event};
 pub use member::{
     count_members, delete_member, insert_members, longest_member, mark_read, member, members,
     set_preferences, set_role, take_receipts, untold_receipts,
 };
 pub use message::{
-    delete_text, edit_positions, home_of_message, insert_edit, insert_message, message, message_by_key,
+    count_edits, delete_text, home_of_message, insert_edit, insert_message, message, message_by_key,
     newest_messages, replace_text,
 };
 pub use reaction::{
@@ -29,7 +29,7 @@ pub use thread::{
     ThreadsAfter, close_thread, direct_thread, insert_thread, organization_of_thread, remove_some,
     rename_thread, seen_thread, thread_of_member, threads,
 };
-pub use tool::{end_call, insert_round, rounds, rounds_entered};
+pub use tool::{empty_rounds, end_call, insert_round, rounds, rounds_entered};
 pub use turn::{Turn, TurnState, answered, end_turn, insert_turn, lock_turn, turn};
 
 use uuid::Uuid;
@@ -135,34 +135,6 @@ pub async fn advance_quietly(
         .optional()
         .await?;
     Ok(row.map(|(last_seq,)| last_seq))
-}
-
-/// Gives out the next position of a thread as [`advance`] does, to an account that may write in it. Nothing when it may
-/// not: one statement, so that no membership ends between the question and the lock.
-pub async fn advance_for_writer(
-    tx: &mut Tx,
-    organization_id: OrganizationId,
-    thread_id: ThreadId,
-    account_id: AccountId,
-    at: Timestamp,
-) -> Result<Option<Thread>, db::Error> {
-    let row: Option<ThreadRow> = tx
-        .sql(
-            "UPDATE threads SET last_seq = last_seq + 1, updated_at = $3
-             WHERE id = $2 AND organization_id IS NOT DISTINCT FROM $1
-                AND EXISTS (
-                    SELECT 1 FROM thread_members WHERE thread_id = $2 AND account_id = $4 AND role <> 'reader'
-                )
-             RETURNING id, organization_id, created_by, kind, title, listing_id, last_seq, epoch, version, created_at,
-                updated_at",
-        )
-        .bind(organization_id)
-        .bind(thread_id)
-        .bind(at)
-        .bind(account_id)
-        .optional()
-        .await?;
-    Ok(row.map(Thread::from))
 }
 
 /// How far each of the threads named has come.

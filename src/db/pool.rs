@@ -14,6 +14,9 @@ use tokio::time::Instant;
 use super::Error;
 use super::line::Line;
 
+/// How long a connection that is asked whether it lives may take.
+const RESTORE_MAX: Duration = Duration::from_secs(10);
+
 /// A connection of one engine.
 pub(super) trait Link: Sized + Send + 'static {
     /// What it is opened with.
@@ -133,13 +136,15 @@ impl<L: Link> Lent<L> {
     /// Takes the connection back as it is.
     pub(super) fn give_back(self) {
         let Self { link, opened, pool, permit } = self;
+        let mut idle = pool.idle();
+        // Asked under the lock: whoever closes the pool takes the idle ones afterwards.
         if !pool.permits.is_closed() && opened.elapsed() <= L::AGE_MAX {
-            let mut idle = pool.idle();
             if idle.first().is_some_and(|coldest| coldest.since.elapsed() > L::IDLE_MAX) {
                 idle.remove(0);
             }
             idle.push(Idle { link, opened, since: Instant::now() });
         }
+        drop(idle);
         // Last, so that whoever waits for it finds the connection.
         drop(permit);
     }
@@ -152,7 +157,9 @@ impl<L: Link> Lent<L> {
     /// Ends what is open on the connection and takes it back. One that cannot be restored is closed, and the idle ones
     /// with it: what broke this one has most likely broken them too, and the next callers get new ones.
     pub(super) async fn recover(mut self, in_transaction: bool) {
-        if self.link.restore(in_transaction).await {
+        // A peer that vanished does not even refuse.
+        let restored = tokio::time::timeout(RESTORE_MAX, self.link.restore(in_transaction)).await;
+        if restored.unwrap_or(false) {
             self.give_back();
         } else {
             tracing::warn!("a database connection was of no more use and was closed");

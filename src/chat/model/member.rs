@@ -13,8 +13,10 @@ pub const MEMBERS_MAX: i64 = 1_000;
 pub const FIRST_MEMBERS_MAX: usize = 100;
 /// In how large a thread it is told who is writing. In a larger one somebody always is.
 pub const TYPING_MEMBERS_MAX: i64 = 100;
-/// How far unread messages are counted.
+/// How many of the newest messages are looked at to count what is unread.
 pub const UNREAD_MAX: i64 = 100;
+/// How many times a message may be edited.
+pub const EDITS_MAX: i64 = 100;
 /// How many ways of reacting to one message an account may use.
 pub const REACTIONS_MAX: i64 = 20;
 
@@ -74,6 +76,17 @@ pub struct Preferences {
     pub pinned: bool,
 }
 
+/// Which of one's preferences are to change, and to what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PreferenceChange {
+    /// No notice.
+    pub muted: Option<bool>,
+    /// Put away.
+    pub archived: Option<bool>,
+    /// Above the others.
+    pub pinned: Option<bool>,
+}
+
 /// The caller's place in a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seat {
@@ -81,7 +94,7 @@ pub struct Seat {
     pub role: ThreadRole,
     /// The last event that the caller has read.
     pub read_seq: i64,
-    /// How many messages of others came after that, counted up to [`UNREAD_MAX`].
+    /// How many of the messages that came after that are others', of the newest [`UNREAD_MAX`].
     pub unread: i64,
     /// What the caller makes of it.
     pub preferences: Preferences,

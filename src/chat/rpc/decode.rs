@@ -3,9 +3,9 @@
 use crate::base::{Violations, text};
 use crate::chat::error::Error;
 use crate::chat::model::frame::{ClientBody, ClientFrame, REQUEST_ID_CHARS_MAX, Wish};
-use crate::chat::model::member::ThreadRole;
+use crate::chat::model::member::{PreferenceChange, ThreadRole};
 use crate::chat::model::{self, Draft, Edit, Reaction, ThreadKind};
-use crate::chat::service::{PreferenceChange, UpdateThread};
+use crate::chat::service::UpdateThread;
 use crate::chat::stream::Inbound;
 use crate::proto::capecontrol::chat::v1 as wire;
 use crate::rpc::decode as read;

@@ -33,12 +33,13 @@ impl Service {
         role: ThreadRole,
         key: Option<&RequestKey>,
     ) -> Result<ThreadMember, Error> {
-        let home = self.home_of_member(caller, thread_id).await?;
-        let mut tx = self.db.begin(Scope::Organization(home)).await?;
+        let home = self.locate_thread(thread_id).await?;
+        let mut tx = self.begin_in(home).await?;
         let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
             Claim::Replay(member) => return Ok(member),
             Claim::New(slot) => slot,
         };
+        let home = home.ok_or(Error::ThreadNotFound)?;
         let thread = self.manage(&mut tx, caller, home, thread_id).await?;
         if !auth::access::is_member(&mut tx, home, account_id).await? {
             return Err(Error::MemberNotFound);
@@ -105,12 +106,13 @@ impl Service {
     ) -> Result<(), Error> {
         let account = caller.account()?;
         let leaving = account_id.unwrap_or(account);
-        let home = self.home_of_member(caller, thread_id).await?;
-        let mut tx = self.db.begin(Scope::Organization(home)).await?;
+        let home = self.locate_thread(thread_id).await?;
+        let mut tx = self.begin_in(home).await?;
         let slot = match idempotency::claim::<()>(&mut tx, &self.world, caller, key).await? {
             Claim::Replay(()) => return Ok(()),
             Claim::New(slot) => slot,
         };
+        let home = home.ok_or(Error::ThreadNotFound)?;
         let (thread, manages) = self.lock(&mut tx, caller, home, thread_id).await?;
         if !manages && leaving != account {
             return Err(Error::ManagersOnly);
@@ -123,7 +125,11 @@ impl Service {
         store::delete_member(&mut tx, home, thread_id, leaving).await?;
         let actor = Actor::Account(account);
         self.note(&mut tx, &thread, actor, Change::MemberRemoved { account_id: leaving }).await?;
-        if before.role == ThreadRole::Owner {
+        let (members, owners) = store::count_members(&mut tx, home, thread_id).await?;
+        if members == 0 {
+            // Nobody is left to see it, or to delete it.
+            self.close(&mut tx, &thread).await?;
+        } else if owners == 0 {
             self.find_owner(&mut tx, &thread, actor).await?;
         }
         let entry = caller.entry("chat.remove_thread_member").of(home).on("thread", thread_id);
@@ -132,13 +138,9 @@ impl Service {
         Ok(tx.commit().await?)
     }
 
-    /// Has a thread that has members and no owner get one.
+    /// Gives a thread that has no owner one.
     async fn find_owner(&self, tx: &mut Tx, thread: &Thread, actor: Actor) -> Result<(), Error> {
         let (home, thread_id) = (thread.organization_id, thread.id);
-        let (_, owners) = store::count_members(tx, home, thread_id).await?;
-        if owners > 0 {
-            return Ok(());
-        }
         let Some(account_id) = store::longest_member(tx, home, thread_id).await? else { return Ok(()) };
         let role = ThreadRole::Owner;
         store::set_role(tx, home, thread_id, account_id, role).await?;

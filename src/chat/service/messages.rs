@@ -2,12 +2,13 @@
 
 use uuid::Uuid;
 
-use super::{Service, unseen};
-use crate::auth::{self, Caller};
+use super::{LOCATE, Service, admitted};
+use crate::auth::Caller;
 use crate::base::{AccountId, OrganizationId};
 use crate::chat::error::Error;
+use crate::chat::model::member::EDITS_MAX;
 use crate::chat::model::{
-    Actor, Change, Draft, Edit, Event, Message, MessageId, Thread, ThreadId, TurnFailure,
+    Actor, Change, Draft, Edit, Event, Message, MessageId, Thread, ThreadId, ThreadKind, TurnFailure,
 };
 use crate::chat::store::{self, ReactionCount, Turn, TurnState};
 use crate::chat::turn::AgentTurn;
@@ -18,6 +19,9 @@ use crate::market::ListingId;
 
 /// How many ways of reacting are told of a message.
 const REACTIONS_TOLD: i64 = 100;
+
+/// Where a message is at home.
+type Place = (OrganizationId, ThreadId);
 
 /// What became of a message.
 #[derive(Clone, Debug)]
@@ -92,9 +96,10 @@ impl Service {
     /// Reads a message.
     pub async fn message(&self, caller: &Caller, message_id: MessageId) -> Result<SeenMessage, Error> {
         let account = caller.account()?;
-        let (home, thread_id) = self.home_of_message(caller, message_id).await?;
+        let place = self.locate_message(message_id).await?;
+        let home = place.ok_or(Error::MessageNotFound)?.0;
         let mut conn = self.db.conn(Scope::Organization(home)).await?;
-        let message = visible(&mut conn, home, thread_id, account, message_id).await?;
+        let message = visible(&mut conn, caller, place, message_id).await?;
         let reactions = store::reactions(&mut conn, home, message_id, account, REACTIONS_TOLD).await?;
         Ok(SeenMessage { message, reactions })
     }
@@ -107,17 +112,18 @@ impl Service {
         key: Option<&RequestKey>,
     ) -> Result<Changed, Error> {
         let account = caller.account()?;
-        let (home, thread_id) = self.home_of_message(caller, edit.message_id).await?;
-        let mut tx = self.db.begin(Scope::Organization(home)).await?;
+        let place = self.locate_message(edit.message_id).await?;
+        let mut tx = self.begin_in(place.map(|(home, _)| home)).await?;
         let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
             Claim::Replay(seq) => {
                 // As it is now: a text that is kept with a key would outlive the message.
-                let message = visible(&mut tx, home, thread_id, account, edit.message_id).await?;
+                let message = visible(&mut tx, caller, place, edit.message_id).await?;
                 return Ok(Changed { message, seq });
             }
             Claim::New(slot) => slot,
         };
-        let thread = self.write_to_message(&mut tx, home, thread_id, account).await?;
+        let thread = self.write_to_message(&mut tx, caller, place).await?;
+        let home = thread.organization_id;
         let message = store::message(&mut tx, home, edit.message_id).await?.ok_or(Error::MessageNotFound)?;
         if message.author != Actor::Account(account) {
             return Err(Error::NotTheAuthor);
@@ -128,6 +134,9 @@ impl Service {
         if message.text == edit.text {
             self.keep_answer(tx, caller, key, &0_i64).await?;
             return Ok(Changed { message, seq: 0 });
+        }
+        if store::count_edits(&mut tx, home, message.id).await? >= EDITS_MAX {
+            return Err(Error::TooManyEdits);
         }
         let (seq, now) = (thread.last_seq, self.world.now());
         store::replace_text(&mut tx, home, message.id, &edit.text, now).await?;
@@ -149,16 +158,18 @@ impl Service {
         key: Option<&RequestKey>,
     ) -> Result<i64, Error> {
         let actor = Actor::Account(caller.account()?);
-        let (home, thread_id) = self.home_of_message(caller, message_id).await?;
-        let mut tx = self.db.begin(Scope::Organization(home)).await?;
+        let place = self.locate_message(message_id).await?;
+        let mut tx = self.begin_in(place.map(|(home, _)| home)).await?;
         let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
             Claim::Replay(seq) => return Ok(seq),
             Claim::New(slot) => slot,
         };
+        let (home, thread_id) = place.ok_or(Error::MessageNotFound)?;
         let locked = self.lock(&mut tx, caller, home, thread_id).await;
         let (thread, manages) = locked.map_err(unseen_message)?;
         let message = store::message(&mut tx, home, message_id).await?.ok_or(Error::MessageNotFound)?;
-        if message.author != actor && !manages {
+        // Between two people nobody manages the other's words.
+        if message.author != actor && (!manages || thread.kind == ThreadKind::Direct) {
             return Err(Error::NotTheAuthor);
         }
         if message.deleted_at.is_some() {
@@ -179,13 +190,12 @@ impl Service {
     async fn withdraw(&self, tx: &mut Tx, home: OrganizationId, message: Message) -> Result<(), Error> {
         let (message_id, thread_id, seq, now) =
             (message.id, message.thread_id, message.seq, self.world.now());
-        for edit in store::edit_positions(tx, home, message_id).await? {
-            let change = Change::MessageEdited { message_id, text: String::new(), deleted: true };
-            store::rewrite_event(tx, home, thread_id, edit, &change).await?;
-        }
+        let change = Change::MessageEdited { message_id, text: String::new(), deleted: true };
+        store::rewrite_edits(tx, home, (thread_id, message_id), &change).await?;
         let emptied = Message { text: String::new(), edited_at: None, deleted_at: Some(now), ..message };
         store::rewrite_event(tx, home, thread_id, seq, &Change::MessageCreated(emptied)).await?;
         store::delete_reactions(tx, home, message_id).await?;
+        store::empty_rounds(tx, home, message_id).await?;
         Ok(store::delete_text(tx, home, message_id, now).await?)
     }
 
@@ -199,33 +209,22 @@ impl Service {
         self.note_also(tx, thread, Actor::Agent(turn.listing_id), change).await
     }
 
-    /// The organisation and the thread of a message, in an organisation that the caller belongs to.
-    pub(super) async fn home_of_message(
-        &self,
-        caller: &Caller,
-        message_id: MessageId,
-    ) -> Result<(OrganizationId, ThreadId), Error> {
-        let found = {
-            let mut conn = self.db.conn(Scope::System("chat.locate")).await?;
-            store::home_of_message(&mut conn, message_id).await?
-        };
-        let (home, thread_id) = found.ok_or(Error::MessageNotFound)?;
-        let mut conn = self.db.conn(Scope::Organization(home)).await?;
-        auth::access::member(&mut conn, caller, home)
-            .await
-            .map_err(|error| unseen(error, Error::MessageNotFound))?;
-        Ok((home, thread_id))
+    /// Where a message is at home, if there is one.
+    pub(super) async fn locate_message(&self, message_id: MessageId) -> Result<Option<Place>, Error> {
+        let mut conn = self.db.conn(LOCATE).await?;
+        Ok(store::home_of_message(&mut conn, message_id).await?)
     }
 
     /// Gives out the next position of a message's thread, to somebody who may write in it.
     pub(super) async fn write_to_message(
         &self,
         tx: &mut Tx,
-        home: OrganizationId,
-        thread_id: ThreadId,
-        account: AccountId,
+        caller: &Caller,
+        place: Option<Place>,
     ) -> Result<Thread, Error> {
-        self.write_in(tx, home, thread_id, account).await.map_err(unseen_message)
+        let home = admitted(tx, caller, place.map(|(home, _)| home), Error::MessageNotFound).await?;
+        let (_, thread_id) = place.ok_or(Error::MessageNotFound)?;
+        self.write_in(tx, home, thread_id, caller.account()?).await.map_err(unseen_message)
     }
 
     async fn begin_turn(
@@ -262,25 +261,27 @@ impl Service {
         let home = thread.organization_id;
         let used = store::message_by_key(&mut tx, home, thread.id, account, key).await?;
         let (message_id, used_for) = used.ok_or(Error::Broken(None))?;
-        if used_for != digest {
+        let message = store::message(&mut tx, home, message_id).await?.ok_or(Error::MessageNotFound)?;
+        // What the key of a deleted message was used for is not known any more.
+        if used_for != digest && message.deleted_at.is_none() {
             return Err(idempotency::Error::Reused.into());
         }
-        let message = store::message(&mut tx, home, message_id).await?.ok_or(Error::MessageNotFound)?;
         let turn = store::turn(&mut tx, home, message_id).await?;
         let awaits_answer = turn.is_some_and(|turn| turn.state == TurnState::Pending);
         Ok(Sent { message, duplicate: true, awaits_answer })
     }
 }
 
-/// A message of a thread that the account is a member of.
+/// A message that the caller may see.
 async fn visible(
     conn: &mut impl Conn,
-    home: OrganizationId,
-    thread_id: ThreadId,
-    account: AccountId,
+    caller: &Caller,
+    place: Option<Place>,
     message_id: MessageId,
 ) -> Result<Message, Error> {
-    let member = store::member(conn, home, thread_id, account).await?;
+    let home = admitted(conn, caller, place.map(|(home, _)| home), Error::MessageNotFound).await?;
+    let (_, thread_id) = place.ok_or(Error::MessageNotFound)?;
+    let member = store::member(conn, home, thread_id, caller.account()?).await?;
     member.ok_or(Error::MessageNotFound)?;
     store::message(conn, home, message_id).await?.ok_or(Error::MessageNotFound)
 }

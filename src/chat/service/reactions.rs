@@ -6,7 +6,6 @@ use crate::chat::error::Error;
 use crate::chat::model::member::REACTIONS_MAX;
 use crate::chat::model::{Actor, Change, Reaction};
 use crate::chat::store;
-use crate::db::Scope;
 use crate::idempotency::{self, Claim, RequestKey};
 
 impl Service {
@@ -18,13 +17,14 @@ impl Service {
         key: Option<&RequestKey>,
     ) -> Result<i64, Error> {
         let account = caller.account()?;
-        let (home, thread_id) = self.home_of_message(caller, reaction.message_id).await?;
-        let mut tx = self.db.begin(Scope::Organization(home)).await?;
+        let place = self.locate_message(reaction.message_id).await?;
+        let mut tx = self.begin_in(place.map(|(home, _)| home)).await?;
         let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
             Claim::Replay(seq) => return Ok(seq),
             Claim::New(slot) => slot,
         };
-        let thread = self.write_to_message(&mut tx, home, thread_id, account).await?;
+        let thread = self.write_to_message(&mut tx, caller, place).await?;
+        let home = thread.organization_id;
         let message = store::message(&mut tx, home, reaction.message_id).await?;
         if message.ok_or(Error::MessageNotFound)?.deleted_at.is_some() {
             return Err(Error::MessageDeleted);
@@ -52,13 +52,14 @@ impl Service {
         key: Option<&RequestKey>,
     ) -> Result<i64, Error> {
         let account = caller.account()?;
-        let (home, thread_id) = self.home_of_message(caller, reaction.message_id).await?;
-        let mut tx = self.db.begin(Scope::Organization(home)).await?;
+        let place = self.locate_message(reaction.message_id).await?;
+        let mut tx = self.begin_in(place.map(|(home, _)| home)).await?;
         let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
             Claim::Replay(seq) => return Ok(seq),
             Claim::New(slot) => slot,
         };
-        let thread = self.write_to_message(&mut tx, home, thread_id, account).await?;
+        let thread = self.write_to_message(&mut tx, caller, place).await?;
+        let home = thread.organization_id;
         if !store::delete_reaction(&mut tx, home, &reaction, account).await? {
             self.keep_answer(tx, caller, key, &0_i64).await?;
             return Ok(0);

@@ -1,10 +1,12 @@
 //! Opening threads, looking at them, and what becomes of them.
 
-use super::{Service, unseen};
+use super::{Service, admitted, unseen};
 use crate::auth::{self, Caller};
 use crate::base::{AccountId, OrganizationId, Violations, text};
 use crate::chat::error::Error;
-use crate::chat::model::member::{FIRST_MEMBERS_MAX, Preferences, Seat, SeenThread, ThreadRole};
+use crate::chat::model::member::{
+    FIRST_MEMBERS_MAX, PreferenceChange, Preferences, Seat, SeenThread, ThreadRole,
+};
 use crate::chat::model::{Actor, Change, TITLE_CHARS_MAX, Thread, ThreadId, ThreadKind};
 use crate::chat::removal::RemoveThread;
 use crate::chat::store::{self, ThreadsAfter};
@@ -100,27 +102,6 @@ pub struct UpdateThread {
     pub etag: String,
 }
 
-/// Which of one's preferences are to change, and to what.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PreferenceChange {
-    /// No notice.
-    pub muted: Option<bool>,
-    /// Put away.
-    pub archived: Option<bool>,
-    /// Above the others.
-    pub pinned: Option<bool>,
-}
-
-impl PreferenceChange {
-    fn over(self, before: Preferences) -> Preferences {
-        Preferences {
-            muted: self.muted.unwrap_or(before.muted),
-            archived: self.archived.unwrap_or(before.archived),
-            pinned: self.pinned.unwrap_or(before.pinned),
-        }
-    }
-}
-
 impl Service {
     /// Opens a thread, or finds the direct one that is there.
     pub async fn create_thread(
@@ -207,12 +188,14 @@ impl Service {
     ) -> Result<SeenThread, Error> {
         let account = caller.account()?;
         let title = command.title.as_deref().map(checked_title).transpose()?;
-        let (thread_id, home) = (command.thread_id, self.home_of_member(caller, command.thread_id).await?);
-        let mut tx = self.db.begin(Scope::Organization(home)).await?;
+        let thread_id = command.thread_id;
+        let home = self.locate_thread(thread_id).await?;
+        let mut tx = self.begin_in(home).await?;
         let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
             Claim::Replay(seen) => return Ok(seen),
             Claim::New(slot) => slot,
         };
+        let home = admitted(&mut tx, caller, home, Error::ThreadNotFound).await?;
         // Locks the thread, so that nothing comes between what is read and what is written.
         let managed = match &title {
             Some(_) => Some(self.manage(&mut tx, caller, home, thread_id).await?),
@@ -224,8 +207,7 @@ impl Service {
             store::rename_thread(&mut tx, home, thread_id, &title).await?;
             self.note(&mut tx, &thread, Actor::Account(account), Change::ThreadUpdated { title }).await?;
         }
-        let preferences = command.preferences.over(before.seat.preferences);
-        store::set_preferences(&mut tx, home, thread_id, account, preferences).await?;
+        store::set_preferences(&mut tx, home, thread_id, account, command.preferences).await?;
         let after = seen(&mut tx, home, thread_id, account).await?;
         let entry = caller.entry("chat.update_thread").of(home).on("thread", thread_id);
         self.outside.auth.audit().record(&mut tx, entry.changed(&before, &after)).await?;
@@ -242,21 +224,29 @@ impl Service {
         etag: &str,
         key: Option<&RequestKey>,
     ) -> Result<(), Error> {
-        let home = self.home_of_member(caller, thread_id).await?;
-        let mut tx = self.db.begin(Scope::Organization(home)).await?;
+        let home = self.locate_thread(thread_id).await?;
+        let mut tx = self.begin_in(home).await?;
         let slot = match idempotency::claim::<()>(&mut tx, &self.world, caller, key).await? {
             Claim::Replay(()) => return Ok(()),
             Claim::New(slot) => slot,
         };
+        let home = home.ok_or(Error::ThreadNotFound)?;
         let thread = self.manage(&mut tx, caller, home, thread_id).await?;
         check_etag(etag, &thread)?;
-        store::close_thread(&mut tx, home, thread_id, self.world.now()).await?;
-        let job = RemoveThread { organization_id: home, thread_id };
-        jobs::push(&mut tx, &self.world, Some(home), &job).await?;
+        self.close(&mut tx, &thread).await?;
         let entry = caller.entry("chat.delete_thread").of(home).on("thread", thread_id);
         self.outside.auth.audit().record(&mut tx, entry.changed(&thread, &())).await?;
         slot.store(&mut tx, &()).await?;
+        self.doubt_after(&mut tx);
         Ok(tx.commit().await?)
+    }
+
+    /// Takes a thread away from everybody, and has what is left of it removed.
+    pub(super) async fn close(&self, tx: &mut Tx, thread: &Thread) -> Result<(), Error> {
+        let (organization_id, thread_id) = (thread.organization_id, thread.id);
+        store::close_thread(tx, organization_id, thread_id, self.world.now()).await?;
+        let job = RemoveThread { organization_id, thread_id };
+        Ok(jobs::push(tx, &self.world, Some(organization_id), &job).await?)
     }
 
     /// Locks a thread that the caller manages, and gives out its next position.

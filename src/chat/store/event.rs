@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::{ActorKind, actor, parts};
 use crate::base::{OrganizationId, Timestamp};
-use crate::chat::model::{Change, Event, ThreadId};
+use crate::chat::model::{Change, Event, MessageId, ThreadId};
 use crate::db::{self, Conn, Json, Tx};
 
 /// Writes an event at the position that [`super::advance`] gave.
@@ -45,6 +45,26 @@ pub async fn rewrite_event(
     .bind(organization_id)
     .bind(thread_id)
     .bind(seq)
+    .bind(Json(change.clone()))
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Writes another change over all events that hold later texts of a message.
+pub async fn rewrite_edits(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    (thread_id, message_id): (ThreadId, MessageId),
+    change: &Change,
+) -> Result<(), db::Error> {
+    tx.sql(
+        "UPDATE thread_events SET payload = $4 WHERE organization_id = $1 AND thread_id = $2
+            AND seq IN (SELECT seq FROM message_edits WHERE message_id = $3)",
+    )
+    .bind(organization_id)
+    .bind(thread_id)
+    .bind(message_id)
     .bind(Json(change.clone()))
     .execute()
     .await?;

@@ -2,7 +2,7 @@
 
 use crate::base::{AccountId, OrganizationId, Timestamp};
 use crate::chat::model::ThreadId;
-use crate::chat::model::member::{Preferences, ReadPosition, ThreadMember, ThreadRole};
+use crate::chat::model::member::{PreferenceChange, ReadPosition, ThreadMember, ThreadRole};
 use crate::db::{self, Conn, Tx};
 
 /// Makes accounts members of a thread.
@@ -82,15 +82,17 @@ pub async fn members(
     .await
 }
 
-/// How many members a thread has, and how many of them are owners.
+/// How many members a thread has, and how many of them are owners. Whoever left the organisation owns nothing in it.
 pub async fn count_members(
     conn: &mut impl Conn,
     organization_id: OrganizationId,
     thread_id: ThreadId,
 ) -> Result<(i64, i64), db::Error> {
     conn.sql(
-        "SELECT count(*), count(CASE WHEN role = 'owner' THEN 1 END) FROM thread_members
-         WHERE organization_id IS NOT DISTINCT FROM $1 AND thread_id = $2",
+        "SELECT count(*), count(CASE WHEN m.role = 'owner' AND s.account_id IS NOT NULL THEN 1 END)
+         FROM thread_members AS m LEFT JOIN memberships AS s
+            ON s.organization_id = m.organization_id AND s.account_id = m.account_id
+         WHERE m.organization_id IS NOT DISTINCT FROM $1 AND m.thread_id = $2",
     )
     .bind(organization_id)
     .bind(thread_id)
@@ -98,7 +100,7 @@ pub async fn count_members(
     .await
 }
 
-/// Whoever is a member of a thread longest; one that writes before one that only reads.
+/// Whoever is a member of a thread longest, and of the organisation still; one that writes before one that only reads.
 pub async fn longest_member(
     conn: &mut impl Conn,
     organization_id: OrganizationId,
@@ -106,9 +108,10 @@ pub async fn longest_member(
 ) -> Result<Option<AccountId>, db::Error> {
     let row: Option<(AccountId,)> = conn
         .sql(
-            "SELECT account_id FROM thread_members
-             WHERE organization_id IS NOT DISTINCT FROM $1 AND thread_id = $2
-             ORDER BY CASE WHEN role = 'reader' THEN 1 ELSE 0 END, created_at, account_id LIMIT 1",
+            "SELECT m.account_id FROM thread_members AS m JOIN memberships AS s
+                ON s.organization_id = m.organization_id AND s.account_id = m.account_id
+             WHERE m.organization_id IS NOT DISTINCT FROM $1 AND m.thread_id = $2
+             ORDER BY CASE WHEN m.role = 'reader' THEN 1 ELSE 0 END, m.created_at, m.account_id LIMIT 1",
         )
         .bind(organization_id)
         .bind(thread_id)
@@ -138,30 +141,32 @@ pub async fn set_role(
     Ok(())
 }
 
-/// Notes what a member makes of a thread.
+/// Notes what of a thread a member now takes otherwise.
 pub async fn set_preferences(
     tx: &mut Tx,
     organization_id: OrganizationId,
     thread_id: ThreadId,
     account_id: AccountId,
-    preferences: Preferences,
+    change: PreferenceChange,
 ) -> Result<(), db::Error> {
     tx.sql(
-        "UPDATE thread_members SET muted = $4, archived = $5, pinned = $6
+        "UPDATE thread_members SET muted = coalesce($4, muted), archived = coalesce($5, archived),
+            pinned = coalesce($6, pinned)
          WHERE organization_id = $1 AND thread_id = $2 AND account_id = $3",
     )
     .bind(organization_id)
     .bind(thread_id)
     .bind(account_id)
-    .bind(preferences.muted)
-    .bind(preferences.archived)
-    .bind(preferences.pinned)
+    .bind(change.muted)
+    .bind(change.archived)
+    .bind(change.pinned)
     .execute()
     .await?;
     Ok(())
 }
 
-/// Moves a member's mark on, never back.
+/// Moves a member's mark on, never back. Over what is no message, such as the news that others have read, it moves
+/// unsaid: people who only read each other's marks would tell each other so for ever.
 pub async fn mark_read(
     tx: &mut Tx,
     organization_id: OrganizationId,
@@ -170,7 +175,11 @@ pub async fn mark_read(
     up_to: i64,
 ) -> Result<(), db::Error> {
     tx.sql(
-        "UPDATE thread_members SET read_seq = $4
+        "UPDATE thread_members SET read_seq = $4, told_seq = CASE
+            WHEN told_seq = read_seq AND NOT EXISTS (
+                SELECT 1 FROM messages AS m
+                WHERE m.thread_id = $2 AND m.seq > thread_members.read_seq AND m.seq <= $4
+            ) THEN $4 ELSE told_seq END
          WHERE organization_id = $1 AND thread_id = $2 AND account_id = $3 AND read_seq < $4",
     )
     .bind(organization_id)
@@ -182,15 +191,18 @@ pub async fn mark_read(
     Ok(())
 }
 
-/// Where others are to be told how far somebody has read, at most so many threads. Asked in the platform's own scope.
+/// Where others are to be told how far somebody has read, at most so many threads from behind `after` on. Asked in the
+/// platform's own scope.
 pub async fn untold_receipts(
     conn: &mut impl Conn,
+    after: ThreadId,
     limit: i64,
 ) -> Result<Vec<(OrganizationId, ThreadId)>, db::Error> {
     conn.sql(
-        "SELECT DISTINCT organization_id, thread_id FROM thread_members WHERE read_seq > told_seq
-         ORDER BY thread_id LIMIT $1",
+        "SELECT DISTINCT organization_id, thread_id FROM thread_members
+         WHERE read_seq > told_seq AND thread_id > $1 ORDER BY thread_id LIMIT $2",
     )
+    .bind(after)
     .bind(limit)
     .all()
     .await

@@ -147,34 +147,42 @@ pub async fn insert_edit(
     Ok(())
 }
 
-/// The positions of the events that hold later texts of a message.
-pub async fn edit_positions(
+/// How many times a message was edited.
+pub async fn count_edits(
     conn: &mut impl Conn,
     organization_id: OrganizationId,
     message_id: MessageId,
-) -> Result<Vec<i64>, db::Error> {
-    let rows: Vec<(i64,)> = conn
-        .sql("SELECT seq FROM message_edits WHERE organization_id = $1 AND message_id = $2 ORDER BY seq")
+) -> Result<i64, db::Error> {
+    let (count,): (i64,) = conn
+        .sql(
+            "SELECT count(*) FROM message_edits
+             WHERE organization_id IS NOT DISTINCT FROM $1 AND message_id = $2",
+        )
         .bind(organization_id)
         .bind(message_id)
-        .all()
+        .one()
         .await?;
-    Ok(rows.into_iter().map(|(seq,)| seq).collect())
+    Ok(count)
 }
 
-/// Takes the text of a message away.
+/// Takes the text of a message away, and with it the digest of the first one: of a short text it would tell what it was.
 pub async fn delete_text(
     tx: &mut Tx,
     organization_id: OrganizationId,
     message_id: MessageId,
     at: Timestamp,
 ) -> Result<(), db::Error> {
-    tx.sql("UPDATE messages SET text = '', deleted_at = $3 WHERE organization_id = $1 AND id = $2")
-        .bind(organization_id)
-        .bind(message_id)
-        .bind(at)
-        .execute()
-        .await?;
+    tx.sql(
+        "UPDATE messages SET text = '', deleted_at = $3,
+            body_hash = CASE WHEN body_hash IS NULL THEN NULL ELSE $4 END
+         WHERE organization_id = $1 AND id = $2",
+    )
+    .bind(organization_id)
+    .bind(message_id)
+    .bind(at)
+    .bind(vec![0_u8; 32])
+    .execute()
+    .await?;
     Ok(())
 }
 

@@ -100,10 +100,9 @@ pub async fn seen_thread(
             "SELECT t.id, t.organization_id, t.created_by, t.kind, t.title, t.listing_id, t.last_seq, t.epoch,
                     t.version, t.created_at, t.updated_at, m.role, m.read_seq, m.muted, m.archived, m.pinned,
                     (SELECT count(*) FROM (
-                        SELECT 1 FROM messages u WHERE u.thread_id = t.id AND u.seq > m.read_seq
-                            AND u.author_id <> m.account_id AND u.deleted_at IS NULL
-                        LIMIT $4
-                    ) AS news) AS unread
+                        SELECT u.author_id, u.deleted_at FROM messages u
+                        WHERE u.thread_id = t.id AND u.seq > m.read_seq ORDER BY u.seq DESC LIMIT $4
+                    ) AS news WHERE news.author_id <> $3 AND news.deleted_at IS NULL) AS unread
              FROM threads t JOIN thread_members m ON m.thread_id = t.id AND m.account_id = $3
              WHERE t.id = $2 AND t.organization_id IS NOT DISTINCT FROM $1",
         )
@@ -144,10 +143,9 @@ pub async fn threads(
         .sql(
             "SELECT page.*,
                     (SELECT count(*) FROM (
-                        SELECT 1 FROM messages u WHERE u.thread_id = page.id AND u.seq > page.read_seq
-                            AND u.author_id <> $2 AND u.deleted_at IS NULL
-                        LIMIT $7
-                    ) AS news) AS unread
+                        SELECT u.author_id, u.deleted_at FROM messages u
+                        WHERE u.thread_id = page.id AND u.seq > page.read_seq ORDER BY u.seq DESC LIMIT $7
+                    ) AS news WHERE news.author_id <> $2 AND news.deleted_at IS NULL) AS unread
              FROM (
                 SELECT t.id, t.organization_id, t.created_by, t.kind, t.title, t.listing_id, t.last_seq, t.epoch,
                        t.version, t.created_at, t.updated_at, m.role, m.read_seq, m.muted, m.archived, m.pinned
@@ -209,7 +207,8 @@ pub async fn close_thread(
 }
 
 /// Removes some of what was said in a thread that was deleted: events, messages and what hangs on them. Whether there
-/// was something.
+/// was something. The newest go first: a message takes its answers with it, which come after it, and a stream that is
+/// still reading finds an end rather than a hole.
 pub async fn remove_some(
     tx: &mut Tx,
     organization_id: OrganizationId,
@@ -219,7 +218,7 @@ pub async fn remove_some(
     let events = tx
         .sql(
             "DELETE FROM thread_events WHERE organization_id = $1 AND thread_id = $2 AND seq IN (
-                SELECT seq FROM thread_events WHERE thread_id = $2 ORDER BY seq LIMIT $3
+                SELECT seq FROM thread_events WHERE thread_id = $2 ORDER BY seq DESC LIMIT $3
              )",
         )
         .bind(organization_id)
@@ -230,7 +229,7 @@ pub async fn remove_some(
     let messages = tx
         .sql(
             "DELETE FROM messages WHERE organization_id = $1 AND id IN (
-                SELECT id FROM messages WHERE thread_id = $2 ORDER BY seq LIMIT $3
+                SELECT id FROM messages WHERE thread_id = $2 ORDER BY seq DESC LIMIT $3
              )",
         )
         .bind(organization_id)

@@ -63,6 +63,25 @@ async fn insert_call(
     Ok(())
 }
 
+/// Forgets what the model said on the way to the answer that this message is, or that it got.
+pub async fn empty_rounds(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    message_id: MessageId,
+) -> Result<(), db::Error> {
+    tx.sql(
+        "UPDATE agent_rounds SET text = '' WHERE organization_id = $1 AND message_id IN (
+            SELECT message_id FROM agent_turns WHERE message_id = $2
+            UNION ALL SELECT message_id FROM agent_turns WHERE answer_id = $2
+         )",
+    )
+    .bind(organization_id)
+    .bind(message_id)
+    .execute()
+    .await?;
+    Ok(())
+}
+
 /// Notes what came of a call that has not ended; whether it was this call that ended it.
 pub async fn end_call(
     tx: &mut Tx,

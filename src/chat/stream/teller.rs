@@ -1,6 +1,6 @@
 //! What a stream says next: answers to its client first, then news, then the past, and a heartbeat when all is quiet.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::chat::hub::Registration;
 use crate::chat::model::backlog::News;
 use crate::chat::model::feed::{Feed, Notice, Read, Step};
 use crate::chat::model::frame::{Ack, ClientBody, ClientFrame, Frame, Nack, THREADS_MAX, Wish};
-use crate::chat::model::{Change, Draft, MessageId, ThreadId};
+use crate::chat::model::{Actor, Change, Draft, MessageId, ThreadId};
 use crate::chat::service::Service;
 
 /// Decides what a stream says next. Most streams are idle most of the time: what waits for the database is in boxes, so
@@ -35,7 +35,7 @@ pub(super) struct Teller {
     /// Answers to the client's frames, and what may be lost. A few at most: it is emptied before anything else is done.
     ready: VecDeque<Frame>,
     /// Messages of this stream that an agent is to answer.
-    awaited: HashSet<MessageId>,
+    awaited: HashMap<MessageId, ThreadId>,
     /// When something was last said.
     said_at: Instant,
     /// Rings when nothing was said for long. Set again only when it rings, so that a busy stream leaves the timer
@@ -70,7 +70,7 @@ impl Teller {
             words,
             welcomed: false,
             ready: VecDeque::new(),
-            awaited: HashSet::new(),
+            awaited: HashMap::new(),
             said_at: Instant::now(),
             silence: Box::pin(sleep_until(Instant::now())),
             nonce: 0,
@@ -189,8 +189,7 @@ impl Teller {
             }
             News::Delta(_) | News::Typing(_) => {}
             News::Lost(thread_id) => {
-                self.registration.forget(thread_id);
-                if self.feed.forget(thread_id) {
+                if self.forget(thread_id) {
                     self.ready.push_back(Frame::Detached(thread_id));
                     if self.feed.is_empty() {
                         return Err(Error::ThreadNotFound);
@@ -201,12 +200,21 @@ impl Teller {
         Ok(())
     }
 
+    /// Stops following a thread, and waiting for answers in it; whether it was followed.
+    fn forget(&mut self, thread_id: ThreadId) -> bool {
+        self.registration.forget(thread_id);
+        self.awaited.retain(|_, of| *of != thread_id);
+        self.feed.forget(thread_id)
+    }
+
     fn tell(&mut self, notice: Notice) -> Frame {
         if let Notice::Event(event) = &notice {
             self.registration.told(event.thread_id, event.seq);
             if !self.awaited.is_empty() {
                 let answered = match &event.change {
-                    Change::MessageCreated(message) => message.reply_to,
+                    Change::MessageCreated(message) if matches!(message.author, Actor::Agent(_)) => {
+                        message.reply_to
+                    }
                     Change::AgentTurnFailed { message_id, .. } => Some(*message_id),
                     _ => None,
                 };
@@ -272,8 +280,7 @@ impl Teller {
                 Ok(Some(Ack::of_thread(wish.thread_id, 0)))
             }
             ClientBody::Unsubscribe(thread_id) => {
-                self.registration.forget(thread_id);
-                self.feed.forget(thread_id);
+                self.forget(thread_id);
                 Ok(Some(Ack::of_thread(thread_id, 0)))
             }
             ClientBody::Ack(positions) => self.acknowledge(&positions).map(|()| None),
@@ -323,7 +330,7 @@ impl Teller {
         let (thread_id, client_message_id) = (draft.thread_id, draft.client_message_id);
         let sent = self.service.send(&self.caller, draft).await?;
         if sent.awaits_answer && self.feed.follows(thread_id) {
-            self.awaited.insert(sent.message.id);
+            self.awaited.insert(sent.message.id, thread_id);
         }
         Ok(Ack {
             message_id: Some(sent.message.id),

@@ -58,11 +58,12 @@ pub struct Party {
     /// Of one that they issued, and of what was taken off it.
     pub issued_invoice_id: String,
     pub credit_note_id: String,
-    /// An organisation that the person made, with a friend in it, who is in the person's own too.
+    /// An organisation that the person made, with a friend in it.
     pub team_id: String,
     pub friend_id: String,
-    /// A thread of the two.
+    /// A thread with somebody who belongs to the person's own organisation.
     pub group_thread_id: String,
+    pub mate_id: String,
     pub invitation_id: String,
     /// Of an invitation to somebody else's organisation.
     pub invitation_token: String,
@@ -111,6 +112,7 @@ impl Party {
             team_id: String::new(),
             friend_id: String::new(),
             group_thread_id: String::new(),
+            mate_id: String::new(),
             invitation_id: String::new(),
             invitation_token: String::new(),
             service_account_id: String::new(),
@@ -253,6 +255,8 @@ impl Party {
         self.team_id = made.id;
         let (friend, _) = insert_account(&t.db, &t.world, &format!("friend-of-{name}@example.org")).await;
         self.friend_id = friend.to_string();
+        let (mate, _) = insert_account(&t.db, &t.world, &format!("mate-of-{name}@example.org")).await;
+        self.mate_id = mate.to_string();
         let host = t.world.id();
         let invitation = Invitation {
             id: t.world.id(),
@@ -267,9 +271,9 @@ impl Party {
         let hash = Sha256::digest(self.invitation_token.as_bytes()).into();
         let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
         let team = self.team_id.parse().unwrap();
-        for organization in [team, self.person.organization_id] {
-            let role = OrganizationRole::Member;
-            store::member::insert(&mut tx, organization, friend, role, t.world.now()).await.unwrap();
+        let (mate, role) = (self.mate_id.parse().unwrap(), OrganizationRole::Member);
+        for (organization, who) in [(team, friend), (self.person.organization_id, mate)] {
+            store::member::insert(&mut tx, organization, who, role, t.world.now()).await.unwrap();
         }
         store::organization::insert(&mut tx, host, friend, "Host", t.world.now()).await.unwrap();
         store::invitation::insert(&mut tx, &invitation, hash).await.unwrap();
@@ -571,7 +575,7 @@ pub const REQUESTS: &[Request] = &[
         chat::AddReactionRequest { message_id, emoji, ..Default::default() }.encode_to_vec()
     }),
     ("/capecontrol.chat.v1.ChatService/AddThreadMember", |p| {
-        let (thread_id, account_id) = (p.group_thread_id.clone(), p.friend_id.clone());
+        let (thread_id, account_id) = (p.group_thread_id.clone(), p.mate_id.clone());
         let role = chat::ThreadRole::Reader.into();
         chat::AddThreadMemberRequest { thread_id, account_id, role, ..Default::default() }.encode_to_vec()
     }),
@@ -600,7 +604,7 @@ pub const REQUESTS: &[Request] = &[
         chat::RemoveReactionRequest { message_id, emoji, ..Default::default() }.encode_to_vec()
     }),
     ("/capecontrol.chat.v1.ChatService/RemoveThreadMember", |p| {
-        let (thread_id, account_id) = (p.group_thread_id.clone(), p.friend_id.clone());
+        let (thread_id, account_id) = (p.group_thread_id.clone(), p.mate_id.clone());
         chat::RemoveThreadMemberRequest { thread_id, account_id, ..Default::default() }.encode_to_vec()
     }),
     ("/capecontrol.chat.v1.ChatService/UpdateThread", |p| {
@@ -897,7 +901,7 @@ fn create_thread(party: &Party) -> chat::CreateThreadRequest {
 
 /// A thread in which an agent answers two people.
 fn group_thread(party: &Party) -> chat::CreateThreadRequest {
-    chat::CreateThreadRequest { member_account_ids: vec![party.friend_id.clone()], ..create_thread(party) }
+    chat::CreateThreadRequest { member_account_ids: vec![party.mate_id.clone()], ..create_thread(party) }
 }
 
 fn send_message(party: &Party) -> chat::SendMessageRequest {

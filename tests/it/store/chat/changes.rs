@@ -3,8 +3,8 @@
 use capecontrol::auth::Caller;
 use capecontrol::base::{Fault as _, fault};
 use capecontrol::chat::Error;
-use capecontrol::chat::error::{MESSAGE_DELETED, NOT_THE_AUTHOR, TOO_MANY_REACTIONS};
-use capecontrol::chat::model::member::{REACTIONS_MAX, ThreadRole};
+use capecontrol::chat::error::{MESSAGE_DELETED, NOT_THE_AUTHOR, TOO_MANY_EDITS, TOO_MANY_REACTIONS};
+use capecontrol::chat::model::member::{EDITS_MAX, REACTIONS_MAX, ThreadRole};
 use capecontrol::chat::model::{Change, Draft, Edit, MessageId, Reaction, ThreadId, TurnFailure};
 use capecontrol::chat::service::CreateThread;
 use capecontrol::idempotency::RequestKey;
@@ -137,6 +137,26 @@ on_both! {
         assert_eq!(reason(s.react(&s.ada, message, "one more").await), TOO_MANY_REACTIONS.name);
         let zoe = s.node.somebody("zoe@example.com").await;
         assert_eq!(reason(s.react(&zoe, message, "👍").await), fault::NOT_FOUND.name);
+    }
+
+    async fn a_message_is_edited_so_often_and_its_texts_all_go(t: Fixture) {
+        let s = Scene::start(&t).await;
+        let message = s.say(&s.ada, "secret 0").await;
+        for number in 1..=EDITS_MAX {
+            s.edit(&s.ada, message, &format!("secret {number}")).await.unwrap();
+        }
+        assert_eq!(reason(s.edit(&s.ada, message, "secret too").await), TOO_MANY_EDITS.name);
+        s.node.chat.delete(&s.ada, message, None).await.unwrap();
+        assert!(!s.told().await.contains("secret"));
+    }
+
+    async fn the_key_of_a_deleted_message_writes_nothing_new(t: Fixture) {
+        let s = Scene::start(&t).await;
+        let sent = draft(s.thread, "once");
+        let message = s.node.chat.send(&s.ada, sent.clone()).await.unwrap().message.id;
+        s.node.chat.delete(&s.ada, message, None).await.unwrap();
+        let again = s.node.chat.send(&s.ada, sent).await.unwrap();
+        assert!(again.duplicate && again.message.text.is_empty());
     }
 
     async fn an_answer_names_a_message_of_its_thread(t: Fixture) {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use capecontrol::auth::Caller;
 use capecontrol::base::{AccountId, Fault as _, Id, fault};
 use capecontrol::chat::error::{LAST_THREAD_OWNER, THREAD_IS_DIRECT, THREAD_MANAGERS_ONLY, THREAD_READ_ONLY};
-use capecontrol::chat::model::member::{SeenThread, ThreadRole};
-use capecontrol::chat::model::{Change, Thread, ThreadId, ThreadKind};
-use capecontrol::chat::service::{CreateThread, PreferenceChange, UpdateThread};
+use capecontrol::chat::model::member::{PreferenceChange, SeenThread, ThreadRole};
+use capecontrol::chat::model::{Change, Draft, Thread, ThreadId, ThreadKind};
+use capecontrol::chat::service::{CreateThread, UpdateThread};
 use capecontrol::chat::{Error, store};
 use capecontrol::db::{Conn as _, Scope};
 
@@ -78,6 +78,16 @@ fn account(caller: &Caller) -> AccountId {
 
 fn reason<T: std::fmt::Debug>(outcome: Result<T, Error>) -> &'static str {
     outcome.unwrap_err().reason().name
+}
+
+/// How many events and messages are stored of a thread.
+async fn left_of(t: &Fixture, thread_id: ThreadId) -> (i64, i64) {
+    let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
+    let count = conn.sql(
+        "SELECT (SELECT count(*) FROM thread_events WHERE thread_id = $1),
+                (SELECT count(*) FROM messages WHERE thread_id = $1)",
+    );
+    count.bind(thread_id).one().await.unwrap()
 }
 
 fn title(thread_id: ThreadId, title: &str) -> UpdateThread {
@@ -192,6 +202,69 @@ on_both! {
         }
     }
 
+    async fn a_thread_that_everybody_left_is_removed(t: Fixture) {
+        let s = Scene::start(&t).await;
+        let thread = s.thread(&[]).await;
+        let mut reply_to = None;
+        // Each answers the one before: removing the first must not pull a chain of any length behind it.
+        for number in 0..1_100 {
+            let answer = Draft { reply_to, ..draft(thread.id, &format!("{number}")) };
+            reply_to = Some(s.node.chat.send(&s.ada, answer).await.unwrap().message.id);
+        }
+        s.remove(&s.ada, thread.id, &s.ada).await.unwrap();
+        s.node.worker(&t).run_due().await.unwrap();
+        assert_eq!(left_of(&t, thread.id).await, (0, 0));
+    }
+
+    async fn nobody_writes_behind_the_end_of_their_membership(t: Fixture) {
+        let s = Scene::start(&t).await;
+        for _ in 0..10 {
+            let thread = s.thread(&[&s.ben]).await;
+            let (removed, sent) =
+                tokio::join!(s.remove(&s.ada, thread.id, &s.ben), s.node.chat.send(&s.ben, draft(thread.id, "late")));
+            removed.unwrap();
+            let changes = s.changes(&s.ada, thread.id).await;
+            let end = changes.iter().position(|change| matches!(change, Change::MemberRemoved { .. })).unwrap();
+            assert_eq!(end, changes.len() - 1, "{changes:?}");
+            assert_eq!(sent.is_ok(), changes.len() == 2);
+        }
+    }
+
+    async fn who_left_the_organisation_owns_no_thread_of_it(t: Fixture) {
+        let s = Scene::start(&t).await;
+        let thread = s.thread(&[&s.ben, &s.cid]).await;
+        s.admit(&s.ada, thread.id, &s.ben, ThreadRole::Owner).await.unwrap();
+        let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
+        tx.sql("DELETE FROM memberships WHERE organization_id = $1 AND account_id = $2")
+            .bind(thread.organization_id)
+            .bind(account(&s.ben))
+            .execute()
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        s.remove(&s.ada, thread.id, &s.ada).await.unwrap();
+        let nobody = Id::from_uuid(uuid::Uuid::nil());
+        let members = s.node.chat.thread_members(&s.cid, thread.id, nobody, 100).await.unwrap();
+        let cids = members.iter().find(|member| member.account_id == account(&s.cid)).unwrap();
+        assert_eq!(cids.role, ThreadRole::Owner, "Ben is one too, and cannot see it");
+    }
+
+    async fn two_people_change_what_they_make_of_a_thread_at_once(t: Fixture) {
+        let s = Scene::start(&t).await;
+        let thread = s.thread(&[]).await;
+        let change = |preferences| UpdateThread { title: None, preferences, ..title(thread.id, "") };
+        let muted = change(PreferenceChange { muted: Some(true), ..PreferenceChange::default() });
+        let pinned = change(PreferenceChange { pinned: Some(true), ..PreferenceChange::default() });
+        let (one, two) = tokio::join!(
+            s.node.chat.update_thread(&s.ada, muted, None),
+            s.node.chat.update_thread(&s.ada, pinned, None)
+        );
+        one.unwrap();
+        two.unwrap();
+        let seen = s.node.chat.thread(&s.ada, thread.id).await.unwrap().seat.preferences;
+        assert!(seen.muted && seen.pinned);
+    }
+
     async fn a_deleted_thread_is_gone_for_everybody_and_then_from_the_tables(t: Fixture) {
         let s = Scene::start(&t).await;
         let thread = s.thread(&[&s.ben]).await;
@@ -210,16 +283,6 @@ on_both! {
         assert_eq!(next, None, "not even the platform writes in it");
         drop(tx);
         s.node.worker(&t).run_due().await.unwrap();
-        let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
-        let left: (i64, i64) = conn
-            .sql(
-                "SELECT (SELECT count(*) FROM thread_events WHERE thread_id = $1),
-                        (SELECT count(*) FROM messages WHERE thread_id = $1)",
-            )
-            .bind(thread.id)
-            .one()
-            .await
-            .unwrap();
-        assert_eq!(left, (0, 0));
+        assert_eq!(left_of(&t, thread.id).await, (0, 0));
     }
 }

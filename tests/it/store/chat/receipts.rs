@@ -56,6 +56,15 @@ on_both! {
         assert_eq!(seen.thread.last_seq, 6);
         node.chat.tell_receipts().await.unwrap();
         assert_eq!(node.events(&ada, thread.id).await.len(), 6, "nothing is told twice");
+        // Whoever reads that others have read is no news, or two open windows would write to each other for ever.
+        for reader in [&ada, &cid] {
+            assert_eq!(node.chat.mark_read(reader, thread.id, 6).await.unwrap(), 6);
+        }
+        node.chat.tell_receipts().await.unwrap();
+        let events = node.events(&ada, thread.id).await;
+        assert_eq!(events.len(), 7, "Ada had not read the messages yet, and Cid had");
+        let Change::ReceiptsMoved { positions } = &events[6].change else { panic!("{events:?}") };
+        assert_eq!(*positions, [position(&ada, 6)]);
     }
 
     async fn whoever_is_alone_tells_nobody(t: Fixture) {
