@@ -231,13 +231,16 @@ impl Nats {
 
     /// Says for every connection that was made what was missed before it.
     async fn follow(&self, client: &Client) {
+        let mut first = true;
         loop {
             self.connected.notified().await;
             // The server says at once that nobody answers there, and has read the subscription by then: what is said
             // from now on is heard.
             let _nobody = client.request(format!("{}.nobody", self.options.prefix), Bytes::new()).await;
-            // What the client still had to send when the connection was lost, the others have not heard.
-            self.relay.lost();
+            // What the client still had to send when a connection was lost, the others have not heard.
+            if !std::mem::replace(&mut first, false) {
+                self.relay.lost();
+            }
             self.relay.connected();
         }
     }

@@ -284,8 +284,8 @@ impl Service {
         Ok((conn, home))
     }
 
-    /// Gives out the next position of a thread to a caller who may write in it, and locks the thread. Whether they may is
-    /// asked under the lock: whoever ends a membership, or makes a reader of somebody, takes it too.
+    /// Gives out the next position of a thread to a caller who may write in it, and locks the thread. Whether they may
+    /// is asked under the lock: whoever ends a membership, or makes a reader of somebody, takes it too.
     async fn write_in(
         &self,
         tx: &mut Tx,

@@ -165,21 +165,25 @@ pub async fn count_edits(
     Ok(count)
 }
 
-/// Takes the text of a message away, and with it the digest of the first one: of a short text it would tell what it was.
+/// Takes the text of a message away, and with it the digest of the first one: of a short text it would tell what it
+/// was.
 pub async fn delete_text(
     tx: &mut Tx,
     organization_id: OrganizationId,
     message_id: MessageId,
     at: Timestamp,
 ) -> Result<(), db::Error> {
+    tx.sql("UPDATE messages SET text = '', deleted_at = $3 WHERE organization_id = $1 AND id = $2")
+        .bind(organization_id)
+        .bind(message_id)
+        .bind(at)
+        .execute()
+        .await?;
     tx.sql(
-        "UPDATE messages SET text = '', deleted_at = $3,
-            body_hash = CASE WHEN body_hash IS NULL THEN NULL ELSE $4 END
-         WHERE organization_id = $1 AND id = $2",
+        "UPDATE messages SET body_hash = $3 WHERE organization_id = $1 AND id = $2 AND body_hash IS NOT NULL",
     )
     .bind(organization_id)
     .bind(message_id)
-    .bind(at)
     .bind(vec![0_u8; 32])
     .execute()
     .await?;
