@@ -4,8 +4,9 @@ use super::Service;
 use crate::auth::Caller;
 use crate::chat::error::Error;
 use crate::chat::model::member::REACTIONS_MAX;
-use crate::chat::model::{Actor, Change, Reaction};
+use crate::chat::model::{Actor, Change, Reaction, Thread};
 use crate::chat::store;
+use crate::db::Tx;
 use crate::idempotency::{self, Claim, RequestKey};
 
 impl Service {
@@ -16,32 +17,7 @@ impl Service {
         reaction: Reaction,
         key: Option<&RequestKey>,
     ) -> Result<i64, Error> {
-        let account = caller.account()?;
-        let place = self.locate_message(reaction.message_id).await?;
-        let mut tx = self.begin_in(place.map(|(home, _)| home)).await?;
-        let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
-            Claim::Replay(seq) => return Ok(seq),
-            Claim::New(slot) => slot,
-        };
-        let thread = self.write_to_message(&mut tx, caller, place).await?;
-        let home = thread.organization_id;
-        let message = store::message(&mut tx, home, reaction.message_id).await?;
-        if message.ok_or(Error::MessageNotFound)?.deleted_at.is_some() {
-            return Err(Error::MessageDeleted);
-        }
-        if !store::insert_reaction(&mut tx, home, &reaction, account, self.world.now()).await? {
-            self.keep_answer(tx, caller, key, &0_i64).await?;
-            return Ok(0);
-        }
-        if store::count_reactions(&mut tx, home, reaction.message_id, account).await? > REACTIONS_MAX {
-            return Err(Error::TooManyReactions);
-        }
-        let Reaction { message_id, emoji } = reaction;
-        let change = Change::ReactionAdded { message_id, emoji };
-        self.note(&mut tx, &thread, Actor::Account(account), change).await?;
-        slot.store(&mut tx, &thread.last_seq).await?;
-        tx.commit().await?;
-        Ok(thread.last_seq)
+        self.react(caller, reaction, true, key).await
     }
 
     /// Forgets a reaction. Returns the position of the event; 0 when it was not there.
@@ -51,7 +27,16 @@ impl Service {
         reaction: Reaction,
         key: Option<&RequestKey>,
     ) -> Result<i64, Error> {
-        let account = caller.account()?;
+        self.react(caller, reaction, false, key).await
+    }
+
+    async fn react(
+        &self,
+        caller: &Caller,
+        reaction: Reaction,
+        wanted: bool,
+        key: Option<&RequestKey>,
+    ) -> Result<i64, Error> {
         let place = self.locate_message(reaction.message_id).await?;
         let mut tx = self.begin_in(place.map(|(home, _)| home)).await?;
         let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
@@ -59,16 +44,46 @@ impl Service {
             Claim::New(slot) => slot,
         };
         let thread = self.write_to_message(&mut tx, caller, place).await?;
-        let home = thread.organization_id;
-        if !store::delete_reaction(&mut tx, home, &reaction, account).await? {
+        let changed = if wanted {
+            self.note_reaction(&mut tx, caller, &thread, &reaction).await?
+        } else {
+            store::delete_reaction(&mut tx, thread.organization_id, &reaction, caller.account()?).await?
+        };
+        if !changed {
             self.keep_answer(tx, caller, key, &0_i64).await?;
             return Ok(0);
         }
         let Reaction { message_id, emoji } = reaction;
-        let change = Change::ReactionRemoved { message_id, emoji };
-        self.note(&mut tx, &thread, Actor::Account(account), change).await?;
+        let change = if wanted {
+            Change::ReactionAdded { message_id, emoji }
+        } else {
+            Change::ReactionRemoved { message_id, emoji }
+        };
+        self.note(&mut tx, &thread, Actor::Account(caller.account()?), change).await?;
         slot.store(&mut tx, &thread.last_seq).await?;
         tx.commit().await?;
         Ok(thread.last_seq)
+    }
+
+    /// Whether the reaction is new.
+    async fn note_reaction(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        thread: &Thread,
+        reaction: &Reaction,
+    ) -> Result<bool, Error> {
+        let (home, account) = (thread.organization_id, caller.account()?);
+        let message = store::message(tx, home, reaction.message_id).await?;
+        if message.ok_or(Error::MessageNotFound)?.deleted_at.is_some() {
+            return Err(Error::MessageDeleted);
+        }
+        if !store::insert_reaction(tx, home, reaction, account, self.world.now()).await? {
+            return Ok(false);
+        }
+        if store::count_reactions(tx, home, reaction.message_id, account).await? > REACTIONS_MAX {
+            return Err(Error::TooManyReactions);
+        }
+        Ok(true)
     }
 }
