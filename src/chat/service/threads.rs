@@ -118,8 +118,9 @@ impl Service {
             Claim::Replay(seen) => return Ok(seen),
             Claim::New(slot) => slot,
         };
-        for (member, _) in members.iter().skip(1) {
-            if !auth::access::is_member(&mut tx, home, *member).await? {
+        if !command.members.is_empty() {
+            let pairs: Vec<_> = command.members.iter().map(|member| (home, *member)).collect();
+            if auth::store::memberships_among(&mut tx, &pairs).await?.len() < pairs.len() {
                 return Err(Error::MemberNotFound);
             }
         }
@@ -195,11 +196,13 @@ impl Service {
             Claim::Replay(seen) => return Ok(seen),
             Claim::New(slot) => slot,
         };
-        let home = admitted(&mut tx, caller, home, Error::ThreadNotFound).await?;
-        // Locks the thread, so that nothing comes between what is read and what is written.
-        let managed = match &title {
-            Some(_) => Some(self.manage(&mut tx, caller, home, thread_id).await?),
-            None => None,
+        let home = home.ok_or(Error::ThreadNotFound)?;
+        let managed = if title.is_some() {
+            // Locks the thread, so that nothing comes between what is read and what is written.
+            Some(self.manage(&mut tx, caller, home, thread_id).await?)
+        } else {
+            admitted(&mut tx, caller, Some(home), Error::ThreadNotFound).await?;
+            None
         };
         let before = seen(&mut tx, home, thread_id, account).await?;
         check_etag(&command.etag, &before.thread)?;

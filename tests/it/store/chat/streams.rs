@@ -14,7 +14,7 @@ use capecontrol::chat::model::backlog::Limits;
 use capecontrol::chat::model::feed::Notice;
 use capecontrol::chat::model::frame::{ClientBody, ClientFrame, Frame, GoAway, Wish};
 use capecontrol::chat::model::member::{TYPING_MEMBERS_MAX, ThreadRole};
-use capecontrol::chat::model::{Change, Edit, Event, Reaction, ThreadId};
+use capecontrol::chat::model::{Change, Draft, Edit, Event, Reaction, ThreadId};
 use capecontrol::chat::service::CreateThread;
 use capecontrol::chat::stream::{Frames, Inbound};
 use capecontrol::chat::{Error, Options, store};
@@ -587,6 +587,25 @@ on_both! {
             assert_eq!(goodbye, Some(GoAway::Detached));
             assert_eq!(error.unwrap().reason(), &fault::NOT_FOUND);
         }
+    }
+
+    async fn what_a_person_answers_is_not_the_agents_answer(t: Fixture) {
+        let node = Node::start(&t, quick()).await;
+        let (ada, ben) = (node.somebody("ada@example.com").await, node.somebody("ben@example.com").await);
+        join(&t, &ben, &ada).await;
+        let listing_id = Some(installed(&t, &ada).await);
+        let command = CreateThread { listing_id, members: vec![ben.account().unwrap()], ..CreateThread::default() };
+        let thread_id = node.chat.create_thread(&ada, command, None).await.unwrap().thread.id;
+        let mut client = Client::open(&node, &ada, Kind::Converse, vec![from(thread_id, 0)]).await.unwrap();
+        client.say(ClientBody::Send(draft(thread_id, "anybody?")));
+        client.words = None;
+        let asked = client.event().await;
+        let Change::MessageCreated(message) = &asked.change else { panic!("{asked:?}") };
+        let answer = Draft { reply_to: Some(message.id), ..draft(thread_id, "me") };
+        node.chat.send(&ben, answer).await.unwrap();
+        assert_eq!(client.event().await.seq, 2);
+        node.worker(&t).run_due().await.unwrap();
+        assert_eq!(client.event().await.seq, 3, "the agent's is still waited for");
     }
 
     async fn the_last_word_is_answered_before_the_end(t: Fixture) {
