@@ -22,6 +22,9 @@ use crate::db::Scope;
 
 /// How many memberships one statement asks for.
 const PAIRS_MAX: usize = 500;
+/// How long after a doubt it is looked: whoever adds and removes members in a loop is not to keep the database busy
+/// with everybody's.
+const DOUBT_PAUSE: Duration = Duration::from_millis(50);
 const SCOPE: Scope = Scope::System("chat.watch");
 
 impl Service {
@@ -33,7 +36,7 @@ impl Service {
                 loop {
                     tokio::select! {
                         () = tokio::time::sleep(self.until_next_look()) => {}
-                        () = self.hub().doubted() => {}
+                        () = self.hub().doubted() => tokio::time::sleep(DOUBT_PAUSE).await,
                     }
                     self.look().await;
                 }
