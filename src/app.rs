@@ -43,7 +43,7 @@ pub use start::{
 };
 
 /// How long the ends of the audit log and of the ledger may take to be sealed, and the database's connections to close.
-const CLOSE_MAX: Duration = Duration::from_secs(2);
+const CLOSE_MAX: Duration = Duration::from_secs(3);
 
 /// How long before the end of the drain what is still under way is told to end: long enough to say so over a
 /// connection, and to give a job back. A quarter of a drain that is shorter than four times this.

@@ -165,7 +165,7 @@ impl Db {
         Ok(())
     }
 
-    /// Closes all connections; calls that are under way fail.
+    /// Closes all connections; calls that do not end in a moment fail.
     pub async fn close(&self) {
         match &*self.pools {
             Pools::Sqlite { readers, writer } => {
@@ -182,7 +182,7 @@ async fn open_sqlite(path: &std::path::Path, options: &Options) -> Result<Pools,
     let file = SqliteConnectOptions::new().filename(path).foreign_keys(true).busy_timeout(options.wait_max);
     if options.access == Access::Read {
         // Another process may have it open, and may be an older program: nothing of it is changed, not even its mode.
-        let readers = pool(file.read_only(true), connections_max(options));
+        let readers = pool(file.read_only(true), options.connections_max);
         readers.lend().await?.give_back();
         return Ok(Pools::Sqlite { writer: Arc::clone(&readers), readers });
     }
@@ -197,12 +197,8 @@ async fn open_sqlite(path: &std::path::Path, options: &Options) -> Result<Pools,
     }
     // The writer makes the tables, which a reader may not.
     writer.lend().await?.give_back();
-    let readers = pool(file.read_only(true), connections_max(options));
+    let readers = pool(file.read_only(true), options.connections_max);
     Ok(Pools::Sqlite { readers, writer })
-}
-
-fn connections_max(options: &Options) -> usize {
-    usize::try_from(options.connections_max).unwrap_or(usize::MAX)
 }
 
 /// Makes the file readable by its owner only, wherever it lies. SQLite gives its companions (`-wal`, `-shm`) the same
@@ -226,6 +222,6 @@ fn open_postgres(options: &Options) -> Result<Pools, Error> {
             ("timezone", "UTC"),
             ("default_transaction_read_only", read_only),
         ]);
-    let pool = Pool::new(connect, connections_max(options), options.wait_max, options.waiting_max);
+    let pool = Pool::new(connect, options.connections_max, options.wait_max, options.waiting_max);
     Ok(Pools::Postgres(pool))
 }

@@ -17,6 +17,9 @@ use super::line::Line;
 /// How long a connection that is asked whether it lives may take.
 const RESTORE_MAX: Duration = Duration::from_secs(10);
 
+/// How long a pool that closes waits for the connections that are in use.
+const RETURN_MAX: Duration = Duration::from_secs(1);
+
 /// A connection of one engine.
 pub(super) trait Link: Sized + Send + 'static {
     /// What it is opened with.
@@ -46,6 +49,7 @@ pub(super) trait Link: Sized + Send + 'static {
 /// The connections.
 pub(super) struct Pool<L: Link> {
     options: L::Options,
+    size: u32,
     permits: Arc<Semaphore>,
     line: Line,
     wait_max: Duration,
@@ -70,9 +74,10 @@ pub(super) struct Lent<L: Link> {
 impl<L: Link> Pool<L> {
     /// A pool of at most `size` connections. Nobody waits longer than `wait_max` for one, and not more than
     /// `waiting_max` wait.
-    pub(super) fn new(options: L::Options, size: usize, wait_max: Duration, waiting_max: usize) -> Arc<Self> {
-        let permits = Arc::new(Semaphore::new(size.max(1)));
-        Arc::new(Self { options, permits, line: Line::new(waiting_max), wait_max, idle: Mutex::default() })
+    pub(super) fn new(options: L::Options, size: u32, wait_max: Duration, waiting_max: usize) -> Arc<Self> {
+        let size = size.max(1);
+        let permits = Arc::new(Semaphore::new(size as usize));
+        Arc::new(Self { options, size, permits, line: Line::new(waiting_max), wait_max, idle: Mutex::default() })
     }
 
     /// What connections are opened with, for one that is not of the pool.
@@ -100,8 +105,14 @@ impl<L: Link> Pool<L> {
         Ok(Lent { link, opened, pool: Arc::clone(self), permit })
     }
 
-    /// Closes the idle connections and lends no more.
+    /// Lends no more, waits for a moment for what is lent and closes the connections.
+    ///
+    /// One that is being restored comes back by itself. Were it not waited for, it would be closed by the end of the
+    /// process, and a SQLite file be left beside a log that is not part of it yet.
     pub(super) async fn close(&self) {
+        if tokio::time::timeout(RETURN_MAX, self.permits.acquire_many(self.size)).await.is_err() {
+            tracing::warn!(after = ?RETURN_MAX, "a database connection is still in use and was not waited for");
+        }
         self.permits.close();
         let idle = std::mem::take(&mut *self.idle());
         for Idle { link, .. } in idle {
@@ -180,15 +191,24 @@ mod tests {
     struct Counted {
         number: u32,
         works: bool,
+        counts: Counts,
+    }
+
+    /// How many were opened, and how many closed.
+    #[derive(Clone, Default)]
+    struct Counts {
+        opened: Arc<AtomicU32>,
+        closed: Arc<AtomicU32>,
     }
 
     impl Link for Counted {
-        type Options = AtomicU32;
+        type Options = Counts;
         const AGE_MAX: Duration = Duration::from_secs(100);
         const IDLE_MAX: Duration = Duration::from_secs(10);
 
-        async fn open(made: &AtomicU32, _deadline: Instant) -> Result<Self, sqlx::Error> {
-            Ok(Self { number: made.fetch_add(1, Ordering::Relaxed), works: true })
+        async fn open(counts: &Counts, _deadline: Instant) -> Result<Self, sqlx::Error> {
+            let number = counts.opened.fetch_add(1, Ordering::Relaxed);
+            Ok(Self { number, works: true, counts: counts.clone() })
         }
 
         fn interrupt(&self) -> bool {
@@ -200,12 +220,13 @@ mod tests {
         }
 
         async fn close(self) -> Result<(), sqlx::Error> {
+            self.counts.closed.fetch_add(1, Ordering::Relaxed);
             Ok(())
         }
     }
 
-    fn pool(size: usize) -> Arc<Pool<Counted>> {
-        Pool::new(AtomicU32::new(0), size, Duration::from_secs(60), 2)
+    fn pool(size: u32) -> Arc<Pool<Counted>> {
+        Pool::new(Counts::default(), size, Duration::from_secs(60), 2)
     }
 
     /// Has `seconds` pass for the idle connections.
@@ -236,7 +257,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_too_long_is_told_so() {
-        let pool = Pool::<Counted>::new(AtomicU32::new(0), 1, Duration::from_millis(1), 2);
+        let pool = Pool::<Counted>::new(Counts::default(), 1, Duration::from_millis(1), 2);
         let _held = pool.lend().await.unwrap();
         assert!(matches!(pool.lend().await, Err(Error::Unavailable(sqlx::Error::PoolTimedOut))));
     }
@@ -293,6 +314,20 @@ mod tests {
         let whole = pool.lend().await.unwrap();
         whole.recover(true).await;
         assert_eq!(number(&pool).await, Some(2), "one that could be restored is used on");
+    }
+
+    #[tokio::test]
+    async fn a_pool_that_closes_waits_for_what_is_lent() {
+        let pool = pool(2);
+        let held = pool.lend().await.unwrap();
+        let mut closing = Box::pin(pool.close());
+        assert!(poll!(&mut closing).is_pending());
+        let mut late = Box::pin(number(&pool));
+        assert!(poll!(&mut late).is_pending());
+        held.recover(false).await;
+        closing.await;
+        assert_eq!(pool.options.closed.load(Ordering::Relaxed), 1);
+        assert_eq!(late.await, None, "whoever asks for one meanwhile gets none");
     }
 
     #[tokio::test]
