@@ -5,14 +5,21 @@
 //! What is named by its id is found by its id, however many an organisation has: `organization_id IS NOT DISTINCT FROM`
 //! keeps PostgreSQL from reading all that the organisation has by another index, which it holds for as cheap.
 
+mod connection;
 mod event;
 mod member;
 mod message;
+mod presence;
 mod reaction;
 mod thread;
 mod tool;
 mod turn;
 
+pub use connection::{
+    Connection, changed_connections, connections_of_node, count_changes, insert_change, insert_connections,
+    keep_connection, lapsed_connections, lease_node, lock_connection, remove_connections, remove_nodes,
+    set_idle, take_changes, token_ends,
+};
 pub use event::{events_after, events_before, insert_event, rewrite_edits, rewrite_event};
 pub use member::{
     count_members, delete_member, insert_members, longest_member, mark_read, member, members,
@@ -22,6 +29,7 @@ pub use message::{
     count_edits, delete_text, home_of_message, insert_edit, insert_message, message, message_by_key,
     newest_messages, replace_text,
 };
+pub use presence::{acquainted, devices, presence_modes, set_presence_mode};
 pub use reaction::{
     ReactionCount, count_reactions, delete_reaction, delete_reactions, insert_reaction, reactions,
 };

@@ -216,7 +216,11 @@ async fn a_signal_drains_open_streams_and_ends_with_success() {
     let thread =
         chat.create_thread(CreateThreadRequest::default()).await.unwrap().into_inner().thread.unwrap();
     let cursor = ThreadCursor { thread_id: thread.id, ..ThreadCursor::default() };
-    let mut frames = chat.subscribe(SubscribeRequest { threads: vec![cursor] }).await.unwrap().into_inner();
+    let mut frames = chat
+        .subscribe(SubscribeRequest { threads: vec![cursor], ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     frames.message().await.unwrap().unwrap();
     node.signal("-TERM");
     let mut goodbye = false;

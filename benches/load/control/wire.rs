@@ -159,6 +159,9 @@ impl chat::chat_service_server::ChatService for Chat {
         remove_reaction: RemoveReactionRequest => RemoveReactionResponse,
         mark_read: MarkReadRequest => MarkReadResponse,
         set_typing: SetTypingRequest => SetTypingResponse,
+        set_presence: SetPresenceRequest => SetPresenceResponse,
+        keep_alive: KeepAliveRequest => KeepAliveResponse,
+        update_subscription: UpdateSubscriptionRequest => UpdateSubscriptionResponse,
         list_events: ListEventsRequest => ListEventsResponse,
     }
 

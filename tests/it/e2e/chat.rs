@@ -2,7 +2,9 @@
 //! browser reads it, and Converse.
 
 pub mod agents;
+pub mod connections;
 mod ends;
+pub mod presence;
 
 use std::time::Duration;
 
@@ -47,7 +49,7 @@ impl Client {
         kind: Kind,
         threads: Vec<wire::ThreadCursor>,
     ) -> Result<Self, Status> {
-        let request = wire::SubscribeRequest { threads: threads.clone() };
+        let request = wire::SubscribeRequest { threads: threads.clone(), ..Default::default() };
         match kind {
             Kind::Subscribe => Ok(Self::Subscribe(who.chat().subscribe(request).await?.into_inner())),
             Kind::Browser => {
@@ -62,7 +64,7 @@ impl Client {
             }
             Kind::Converse => {
                 let mut client = Self::converse(who).await?;
-                client.say(Say::Hello(wire::Hello { threads }));
+                client.say(Say::Hello(wire::Hello { threads, ..Default::default() }));
                 Ok(client)
             }
         }
@@ -248,7 +250,7 @@ on_both! {
             told.push(chat.send_message(message(thread_id, "hi")).await.unwrap_err());
             let list = wire::ListEventsRequest { thread_id: thread_id.to_owned(), ..Default::default() };
             told.push(chat.list_events(list).await.unwrap_err());
-            let subscribe = wire::SubscribeRequest { threads: vec![from(thread_id, 0)] };
+            let subscribe = wire::SubscribeRequest { threads: vec![from(thread_id, 0)], ..Default::default() };
             told.push(chat.subscribe(subscribe).await.unwrap_err());
             let mut hello = Client::open(&t, &eve, Kind::Converse, vec![from(thread_id, 0)]).await.unwrap();
             told.push(hello.next().await.unwrap_err());
@@ -307,7 +309,7 @@ on_both! {
         let status = chat.subscribe(wire::SubscribeRequest::default()).await.unwrap_err();
         assert_eq!(wrong_fields(&status), ["threads"]);
         let twice = vec![from(&thread.id, 0), from(&thread.id, 0), from("?", -1)];
-        let status = chat.subscribe(wire::SubscribeRequest { threads: twice }).await.unwrap_err();
+        let status = chat.subscribe(wire::SubscribeRequest { threads: twice, ..Default::default() }).await.unwrap_err();
         assert_eq!(wrong_fields(&status), ["threads[2].thread_id", "threads[2].after_seq", "threads[1].thread_id"]);
         let wrong = wire::ListEventsRequest { after_seq: -1, before_seq: -1, ..Default::default() };
         assert_eq!(wrong_fields(&chat.list_events(wrong).await.unwrap_err()), ["thread_id", "after_seq", "before_seq"]);

@@ -71,7 +71,7 @@ impl Scene {
 
     async fn subscribe(&self, signed: &Signed, thread_id: &str) -> Streaming<SubscribeResponse> {
         let cursor = ThreadCursor { thread_id: thread_id.to_owned(), ..ThreadCursor::default() };
-        let request = SubscribeRequest { threads: vec![cursor] };
+        let request = SubscribeRequest { threads: vec![cursor], ..Default::default() };
         let mut frames =
             ChatServiceClient::new(signed.clone()).subscribe(request).await.unwrap().into_inner();
         frames.message().await.unwrap().unwrap();

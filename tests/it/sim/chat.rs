@@ -99,7 +99,7 @@ impl Reader {
         match news {
             Some(News::Event(event)) => self.feed.offer(event),
             Some(News::Head(thread_id, seq)) => self.feed.hear(thread_id, seq),
-            Some(News::Delta(_) | News::Typing(_) | News::Lost(_)) | None => {}
+            Some(_) | None => {}
         }
         match self.feed.step() {
             Step::Tell(notice) => self.tell(&notice),
@@ -134,7 +134,7 @@ impl Reader {
             News::Head(thread_id, seq) => self.backlog.head(thread_id, seq),
             News::Delta(delta) => self.backlog.delta(&delta),
             News::Typing(typing) => self.backlog.typing(typing),
-            News::Lost(_) => {}
+            _ => {}
         }
         let (frames, bytes) = self.backlog.load();
         assert!(frames <= LIMITS.frames && bytes <= LIMITS.bytes, "{frames} frames, {bytes} bytes");
