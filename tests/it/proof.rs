@@ -46,6 +46,8 @@ use witness::{Stored, Witness, agree, digest};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How much goes wrong on the bus, in percent.
 const FAULTS: Faults = Faults { lost: 30, repeated: 10, held: 25 };
+/// In so many messages each node ends once, one of them killed and the other one drained.
+const ROUND: u64 = 10_000;
 /// In how many threads a client is.
 const THREADS_OF_ONE: u64 = 4;
 
@@ -91,13 +93,7 @@ impl Board {
     async fn until(&self, holds: impl Fn(&Self) -> bool) {
         let (mut seen, mut since) = ((0, 0), Instant::now());
         while !holds(self) {
-            let wrong = self.wrong.lock().unwrap().clone();
-            assert!(
-                wrong.is_empty(),
-                "{} things are wrong:\n{}",
-                wrong.len(),
-                wrong[..wrong.len().min(10)].join("\n")
-            );
+            self.nothing_is_wrong();
             let now = (self.confirmed.load(Ordering::Relaxed), self.delivered.load(Ordering::Relaxed));
             if now != seen {
                 (seen, since) = (now, Instant::now());
@@ -109,6 +105,12 @@ impl Board {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    fn nothing_is_wrong(&self) {
+        let wrong = self.wrong.lock().unwrap();
+        let first = wrong.iter().take(10).cloned().collect::<Vec<_>>().join("\n");
+        assert!(wrong.is_empty(), "{} things are wrong:\n{first}", wrong.len());
     }
 }
 
@@ -164,25 +166,27 @@ pub async fn prove(plan: Plan, board: Arc<Board>) -> Outcome {
         clients.spawn(client.run(stop.clone()));
     }
     let began = Instant::now();
-    let confirmed = |part: u64| {
-        let messages = plan.messages * part / 100;
-        move |board: &Board| board.confirmed.load(Ordering::Relaxed) >= messages
-    };
-    board.until(confirmed(25)).await;
-    nodes.kill(0).await;
-    board.until(confirmed(60)).await;
-    nodes.drain(1).await;
-    board.until(confirmed(100)).await;
+    let rounds = (plan.messages / ROUND).max(1);
+    for (round, node) in (0..rounds).zip([0, 1].into_iter().cycle()) {
+        let written = |percent: u64| {
+            let wanted = plan.messages * (100 * round + percent) / (100 * rounds);
+            move |board: &Board| board.confirmed.load(Ordering::Relaxed) >= wanted
+        };
+        board.until(written(25)).await;
+        nodes.kill(node).await;
+        board.until(written(60)).await;
+        nodes.drain(1 - node).await;
+        board.until(written(100)).await;
+    }
 
     let heads = scene.heads(&db).await;
     let wanted =
         scene.members.iter().map(|(thread, members)| heads[thread] * i64::try_from(members.len()).unwrap());
     let wanted = u64::try_from(wanted.sum::<i64>()).unwrap();
     board.until(|board| board.delivered.load(Ordering::Relaxed) >= wanted).await;
-    // Whatever is told beyond it is wrong.
-    board.until(|_| true).await;
     stop.cancel();
     let witnesses: Vec<Witness> = clients.join_all().await;
+    board.nothing_is_wrong();
     let stored = scene.messages(&db).await;
     assert_eq!(agree(&witnesses, &stored, &heads), usize::try_from(plan.messages).unwrap());
     assert_eq!(board.delivered.load(Ordering::Relaxed), wanted);
