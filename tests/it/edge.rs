@@ -24,6 +24,8 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use crate::e2e::chat::KINDS;
+use crate::e2e::chat::ways::{Way, story};
 use crate::support::app::Person;
 use crate::support::edge::{PATIENCE, client, script};
 use crate::support::{App, Edge, grpc_web};
@@ -158,6 +160,17 @@ async fn streams(t: &App, edge: &Edge, ada: &Person) {
         while !said(browser.message::<chat::SubscribeResponse>().await.unwrap().frame) {}
     };
     tokio::time::timeout(PATIENCE, all).await.unwrap();
+}
+
+/// The same is told through the proxy as without it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_of_stream_tells_the_same_story() {
+    let t = node().await;
+    let edge = Edge::start(&t, &[]).await;
+    for (number, kind) in KINDS.into_iter().enumerate() {
+        let way = Way { kind, url: edge.url.clone(), channel: edge.channel(), http: edge.http.clone() };
+        story(&t, &way, number).await;
+    }
 }
 
 async fn json(edge: &Edge, ada: &Person) {

@@ -4,12 +4,14 @@ pub mod app;
 pub mod edge;
 pub mod grpc_web;
 pub mod intruder;
+pub mod lossy_nats;
 pub mod nats;
 pub mod postgres;
 pub mod smtp;
 
 pub use app::{App, Person};
 pub use edge::Edge;
+pub use lossy_nats::LossyNats;
 pub use nats::NatsServer;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@ pub mod agents;
 pub mod connections;
 mod ends;
 pub mod presence;
+pub mod ways;
 
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub enum Kind {
     Converse,
 }
 
-const KINDS: [Kind; 3] = [Kind::Subscribe, Kind::Browser, Kind::Converse];
+pub const KINDS: [Kind; 3] = [Kind::Subscribe, Kind::Browser, Kind::Converse];
 
 /// The client's end of a stream.
 pub enum Client {
@@ -70,13 +71,13 @@ impl Client {
         }
     }
 
-    async fn converse(who: &Person) -> Result<Self, Status> {
+    pub async fn converse(who: &Person) -> Result<Self, Status> {
         let (words, heard) = mpsc::unbounded_channel();
         let frames = who.chat().converse(UnboundedReceiverStream::new(heard)).await?.into_inner();
         Ok(Self::Converse(frames, words))
     }
 
-    fn say(&mut self, frame: Say) {
+    pub fn say(&mut self, frame: Say) {
         let Self::Converse(_, words) = self else { panic!("only a conversation has two sides") };
         let frame = wire::ClientFrame { request_id: "r1".to_owned(), frame: Some(frame) };
         words.send(wire::ConverseRequest { frame: Some(frame) }).unwrap();
@@ -126,7 +127,7 @@ impl Client {
     }
 
     /// Reads to the end, and tells the goodbye and the status.
-    async fn end(&mut self) -> (Option<wire::GoAwayCode>, Code) {
+    pub async fn end(&mut self) -> (Option<wire::GoAwayCode>, Code) {
         let mut goodbye = None;
         loop {
             match self.next().await {

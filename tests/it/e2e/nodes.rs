@@ -1,6 +1,9 @@
 //! Two nodes on one PostgreSQL: what is said on one is told on the other by the bus. The backstop, which would tell it
 //! too, looks once an hour here.
 
+mod ends;
+mod once;
+
 use std::time::Duration;
 
 use capecontrol::bus::{Route, nats};
