@@ -1,5 +1,5 @@
-//! One story over every way to the platform: whichever kind of stream somebody has, and whatever stands before the node,
-//! they do the same and are told the same.
+//! One story over every way to the platform: whichever kind of stream somebody has, and whatever stands before the
+//! node, they do the same and are told the same.
 
 use std::collections::VecDeque;
 
