@@ -5,6 +5,7 @@
 //! What is named by its id is found by its id, however many an organisation has: `organization_id IS NOT DISTINCT FROM`
 //! keeps PostgreSQL from reading all that the organisation has by another index, which it holds for as cheap.
 
+mod attachment;
 mod event;
 mod member;
 mod message;
@@ -13,6 +14,11 @@ mod thread;
 mod tool;
 mod turn;
 
+pub use attachment::{
+    add_usage, announce_part, attach, attachment, attachments, complete, delete_attachment, discharge,
+    forget_parts, home_of_attachment, insert_attachment, keep_part, lock_thread, part, settle, stored_parts,
+    take_from_message, take_from_thread, take_unsent, take_usage,
+};
 pub use event::{events_after, events_before, insert_event, rewrite_edits, rewrite_event};
 pub use member::{
     count_members, delete_member, insert_members, longest_member, mark_read, member, members,

@@ -77,7 +77,14 @@ impl<L: Link> Pool<L> {
     pub(super) fn new(options: L::Options, size: u32, wait_max: Duration, waiting_max: usize) -> Arc<Self> {
         let size = size.max(1);
         let permits = Arc::new(Semaphore::new(size as usize));
-        Arc::new(Self { options, size, permits, line: Line::new(waiting_max), wait_max, idle: Mutex::default() })
+        Arc::new(Self {
+            options,
+            size,
+            permits,
+            line: Line::new(waiting_max),
+            wait_max,
+            idle: Mutex::default(),
+        })
     }
 
     /// What connections are opened with, for one that is not of the pool.

@@ -159,6 +159,10 @@ impl chat::chat_service_server::ChatService for Chat {
         remove_reaction: RemoveReactionRequest => RemoveReactionResponse,
         mark_read: MarkReadRequest => MarkReadResponse,
         set_typing: SetTypingRequest => SetTypingResponse,
+        create_attachment: CreateAttachmentRequest => CreateAttachmentResponse,
+        upload_attachment_part: UploadAttachmentPartRequest => UploadAttachmentPartResponse,
+        complete_attachment: CompleteAttachmentRequest => CompleteAttachmentResponse,
+        get_attachment_link: GetAttachmentLinkRequest => GetAttachmentLinkResponse,
         list_events: ListEventsRequest => ListEventsResponse,
     }
 
