@@ -1,6 +1,7 @@
 //! Whether a file does harm, asked of a scanner outside of the process.
 //!
-//! A scanner is handed the bytes and says whether it found something. What follows from that is decided by whoever asks.
+//! A scanner is handed the bytes and says whether it found something. What follows from that is decided by whoever
+//! asks.
 
 mod clamd;
 

@@ -42,8 +42,8 @@ CREATE INDEX attachments_message_idx ON attachments (message_id);
 CREATE INDEX attachments_unsent_idx ON attachments (expires_at) WHERE message_id IS NULL AND state <> 'removed';
 SELECT protect_tenants('attachments');
 
--- The parts that came in. What a part is was said before its bytes are written: whoever writes the same part at the same
--- time writes the same bytes.
+-- The parts that came in. What a part is was said before its bytes are written: whoever writes the same part at the
+-- same time writes the same bytes.
 CREATE TABLE attachment_parts (
     attachment_id uuid NOT NULL REFERENCES attachments (id) ON DELETE CASCADE,
     number bigint NOT NULL,

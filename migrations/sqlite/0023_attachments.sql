@@ -41,8 +41,8 @@ CREATE INDEX attachments_message_idx ON attachments (message_id);
 -- What was not sent, by the time at which it is removed.
 CREATE INDEX attachments_unsent_idx ON attachments (expires_at) WHERE message_id IS NULL AND state <> 'removed';
 
--- The parts that came in. What a part is was said before its bytes are written: whoever writes the same part at the same
--- time writes the same bytes.
+-- The parts that came in. What a part is was said before its bytes are written: whoever writes the same part at the
+-- same time writes the same bytes.
 CREATE TABLE attachment_parts (
     attachment_id BLOB NOT NULL REFERENCES attachments (id) ON DELETE CASCADE,
     number INTEGER NOT NULL,

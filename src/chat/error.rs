@@ -239,7 +239,7 @@ pub static PART_DIFFERS: Reason = Reason::new(
 pub static ATTACHMENT_INCOMPLETE: Reason = Reason::new(
     Code::FailedPrecondition,
     "ATTACHMENT_INCOMPLETE",
-    "Parts of the file are missing, or CompleteAttachment was not called; UploadAttachmentPart answers which are missing.",
+    "Parts of the file are missing, or CompleteAttachment was not called; UploadAttachmentPart tells what is missing.",
 );
 /// Something else has come.
 pub static CONTENT_DIFFERS: Reason = Reason::new(
@@ -251,7 +251,7 @@ pub static CONTENT_DIFFERS: Reason = Reason::new(
 pub static PICTURE_UNREADABLE: Reason = Reason::new(
     Code::FailedPrecondition,
     "PICTURE_UNREADABLE",
-    "The bytes begin like a picture and cannot be read as one, or it has more than 32 million pixels in all its frames.",
+    "The bytes begin like a picture and cannot be read as one, or all its frames have more than 32 million pixels.",
 )
 .suspected(Suspicion::Slight);
 /// The attachment is another message's.

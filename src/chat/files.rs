@@ -1,7 +1,8 @@
 //! The bytes of attachments: where they are kept, who looks into them, and the jobs that see to both.
 //!
 //! A row is written before the first byte, and every key follows from it, so that no bytes are there that nobody knows.
-//! They are removed by a job, and an hour later it is looked once more: a call that was under way may have written some.
+//! They are removed by a job, and an hour later it is looked once more: a call that was under way may have written
+//! some.
 
 use std::sync::Arc;
 
@@ -249,7 +250,7 @@ impl Service {
         let state = if refused { AttachmentState::Refused } else { AttachmentState::Available };
         let mut tx = self.db().begin(Scope::Organization(home)).await?;
         let stands = store::lock_thread(&mut tx, home, thread_id).await?;
-        let sent = store::settle(&mut tx, home, file.id, state).await?.flatten();
+        let sent = store::settle(&mut tx, home, file.id, state).await?;
         if let Some(message_id) = sent.filter(|_| stands)
             && let Some(seq) = store::advance_quietly(&mut tx, home, thread_id).await?
         {

@@ -469,8 +469,8 @@ fn storage(reader: &mut Reader, data: &std::path::Path) -> Option<storage::Route
         if s3.endpoint.as_deref().is_some_and(is_open) {
             reader.problem(
                 "STORAGE__ENDPOINT",
-                "must be https://: everybody on the way could read the files. Plain http:// is taken only for a service \
-                 on this very machine",
+                "must be https://: everybody on the way could read the files. Plain http:// is taken only for a \
+                 service on this very machine",
             );
         }
     }

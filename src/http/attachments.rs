@@ -124,11 +124,13 @@ fn part(range: &str, size: u64) -> Wanted {
         let end = if last.is_empty() { size } else { number(last).saturating_add(1).min(size) };
         number(first)..end
     };
-    match last {
-        _ if part.start < part.end => Wanted::Part(part),
-        // Backwards is no range at all.
-        last if !last.is_empty() && !first.is_empty() && number(last) < number(first) => Wanted::All,
-        _ => Wanted::Nothing,
+    let backwards = !first.is_empty() && !last.is_empty() && number(last) < number(first);
+    if part.start < part.end {
+        Wanted::Part(part)
+    } else if backwards {
+        Wanted::All
+    } else {
+        Wanted::Nothing
     }
 }
 

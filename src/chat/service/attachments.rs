@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{Service, admitted};
 use crate::auth::{self, Caller};
-use crate::base::{OrganizationId, Timestamp, Violations};
+use crate::base::{AccountId, OrganizationId, Timestamp, Violations};
 use crate::chat::error::Error;
 use crate::chat::files::{ClearParts, ScanAttachment, digest, joined, part_key, variant_key};
 use crate::chat::imaging;
@@ -100,8 +100,16 @@ impl Service {
         if store::add_usage(&mut tx, home, announced.size_bytes).await? > limits.stored_bytes_max {
             return Err(Error::StorageFull(limits.stored_bytes_max));
         }
+        let attachment = self.begun(account, home, announced);
+        store::insert_attachment(&mut tx, &attachment).await?;
+        slot.store(&mut tx, &attachment.id).await?;
+        tx.commit().await?;
+        Ok(Upload { missing: (1..=attachment.parts()).collect(), attachment })
+    }
+
+    fn begun(&self, account: AccountId, home: OrganizationId, announced: Announced) -> Attachment {
         let now = self.world.now();
-        let attachment = Attachment {
+        Attachment {
             id: self.world.id(),
             organization_id: home,
             thread_id: announced.thread_id,
@@ -119,11 +127,7 @@ impl Service {
             charged_bytes: announced.size_bytes,
             created_at: now,
             expires_at: now.plus(KEPT_UNSENT),
-        };
-        store::insert_attachment(&mut tx, &attachment).await?;
-        slot.store(&mut tx, &attachment.id).await?;
-        tx.commit().await?;
-        Ok(Upload { missing: (1..=attachment.parts()).collect(), attachment })
+        }
     }
 
     /// Takes a part. The same part again changes nothing; what was said to be in it stands.

@@ -45,8 +45,8 @@ pub async fn attachment(
     id: AttachmentId,
 ) -> Result<Option<Attachment>, db::Error> {
     conn.sql(
-        "SELECT id, organization_id, thread_id, account_id, message_id, file_name, size_bytes, sha256, part_bytes, state,
-                media_type, stored_bytes, preview_type, preview_bytes, charged_bytes, created_at, expires_at
+        "SELECT id, organization_id, thread_id, account_id, message_id, file_name, size_bytes, sha256, part_bytes,
+                state, media_type, stored_bytes, preview_type, preview_bytes, charged_bytes, created_at, expires_at
          FROM attachments WHERE organization_id IS NOT DISTINCT FROM $1 AND id = $2",
     )
     .bind(organization_id)
@@ -62,8 +62,8 @@ pub async fn attachments(
     ids: &[AttachmentId],
 ) -> Result<Vec<Attachment>, db::Error> {
     conn.sql(
-        "SELECT id, organization_id, thread_id, account_id, message_id, file_name, size_bytes, sha256, part_bytes, state,
-                media_type, stored_bytes, preview_type, preview_bytes, charged_bytes, created_at, expires_at
+        "SELECT id, organization_id, thread_id, account_id, message_id, file_name, size_bytes, sha256, part_bytes,
+                state, media_type, stored_bytes, preview_type, preview_bytes, charged_bytes, created_at, expires_at
          FROM attachments WHERE organization_id IS NOT DISTINCT FROM $1 AND id IN $list",
     )
     .bind(organization_id)
@@ -213,13 +213,14 @@ pub async fn attach(
     Ok(usize::try_from(attached).unwrap_or(usize::MAX))
 }
 
-/// Notes what a scan came to, and tells whose message the attachment went with; nothing when it does not wait for that.
+/// Notes what a scan came to, and tells which message the attachment went with; none when it was not sent, or does not
+/// wait for that any more.
 pub async fn settle(
     tx: &mut Tx,
     organization_id: OrganizationId,
     id: AttachmentId,
     state: AttachmentState,
-) -> Result<Option<Option<MessageId>>, db::Error> {
+) -> Result<Option<MessageId>, db::Error> {
     let row: Option<(Option<MessageId>,)> = tx
         .sql(
             "UPDATE attachments SET state = $3
@@ -230,7 +231,7 @@ pub async fn settle(
         .bind(state)
         .optional()
         .await?;
-    Ok(row.map(|(message_id,)| message_id))
+    Ok(row.and_then(|(message_id,)| message_id))
 }
 
 /// Takes the attachments of a message away, and tells which they were.

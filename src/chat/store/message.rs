@@ -167,8 +167,8 @@ pub async fn count_edits(
     Ok(count)
 }
 
-/// Takes the text and the files of a message away, and with them the digest of the first one: of a short text it would tell what it
-/// was.
+/// Takes the text and the files of a message away, and with them the digest of the first text: of a short one it would
+/// tell what it was.
 pub async fn delete_text(
     tx: &mut Tx,
     organization_id: OrganizationId,

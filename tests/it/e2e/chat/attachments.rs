@@ -169,7 +169,8 @@ on_both! {
         assert_eq!(refused(link(&ada, &made.id).await), "ATTACHMENT_INCOMPLETE");
         assert_eq!(put(&ada, &made.id, 2, parts[1]).await.unwrap().missing_parts, [0_i32; 0]);
         let done = complete(&ada, &made.id).await.unwrap();
-        assert_eq!((done.state(), done.media_type.as_str()), (wire::AttachmentState::Available, "application/octet-stream"));
+        assert_eq!(done.state(), wire::AttachmentState::Available);
+        assert_eq!(done.media_type, "application/octet-stream");
         // Nobody else has it before a message has.
         assert_eq!(refused(link(&ben, &made.id).await), "NOT_FOUND");
         let (status, _, own) = fetch(&t, &link(&ada, &made.id).await.unwrap(), None).await;
@@ -210,7 +211,8 @@ on_both! {
         assert_eq!(status, StatusCode::RANGE_NOT_SATISFIABLE);
         assert_eq!(headers["content-range"], format!("bytes */{}", bytes.len()));
         let head = t.http.head(&url).send().await.unwrap();
-        assert_eq!((head.status(), head.headers()["content-length"].to_str().unwrap()), (StatusCode::OK, bytes.len().to_string().as_str()));
+        assert_eq!(head.status(), StatusCode::OK);
+        assert_eq!(head.headers()["content-length"], bytes.len().to_string());
         // What came in parts is kept once.
         t.run_jobs().await;
         assert_eq!(kept(&t).len(), 1);
@@ -296,7 +298,7 @@ on_both! {
         let url = link(&ben, &file.id).await.unwrap();
         let status = |url: String| { let t = &t; async move { fetch(t, &url, None).await.0 } };
         assert_eq!(status(url.clone()).await, StatusCode::OK);
-        let forged = format!("{}A", &url[..url.len() - 1]);
+        let forged = format!("{}B", &url[..url.len() - 1]);
         for wrong in [forged, format!("{}/attachments/x", t.url), format!("{}/attachments/", t.url)] {
             assert_eq!(status(wrong).await, StatusCode::NOT_FOUND);
         }
@@ -389,15 +391,15 @@ on_both! {
         tx.commit().await.unwrap();
         // Of two that take the last room, one gets it.
         let (one, other) = tokio::join!(begin(&ada, of(6)), begin(&ada, of(6)));
-        assert_eq!(one.is_ok() as u8 + other.is_ok() as u8, 1);
+        assert!(one.is_ok() != other.is_ok());
         let status = one.and(other).unwrap_err();
         assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "STORAGE_FULL"));
         assert_eq!(counted(&t, &ada).await.1, (1 << 30) - 4);
         let now = t.world.now();
         let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
         tx.sql(
-            "INSERT INTO subscriptions (id, organization_id, plan_id, billing_cycle, anchor_day, period_start, period_end,
-                    created_at, updated_at)
+            "INSERT INTO subscriptions (id, organization_id, plan_id, billing_cycle, anchor_day, period_start,
+                    period_end, created_at, updated_at)
              VALUES ($1, $2, 'pro', 'monthly', 1, $3, $4, $3, $3)",
         )
         .bind(t.world.id::<()>())
@@ -420,7 +422,8 @@ on_both! {
         let sent = send(&ada, with(&thread.id, "look", &[&file.id])).await.unwrap();
         assert!(sent.attachments[0].has_preview);
         let (_, headers, got) = fetch(&t, &link(&ben, &file.id).await.unwrap(), None).await;
-        assert_eq!((headers["content-type"].to_str().unwrap(), got.len()), ("image/jpeg", usize::try_from(sent.attachments[0].size_bytes).unwrap()));
+        assert_eq!(headers["content-type"], "image/jpeg");
+        assert_eq!(i64::try_from(got.len()).unwrap(), sent.attachments[0].size_bytes);
         assert!(headers["content-disposition"].to_str().unwrap().starts_with("inline; "));
         let url = link_of(&ben, &file.id, wire::AttachmentVariant::Preview).await.unwrap();
         let (_, headers, small) = fetch(&t, &url, None).await;

@@ -1,6 +1,16 @@
 //! What somebody tries who means no good.
 
-use super::*;
+use capecontrol::base::Id;
+use capecontrol::proto::capecontrol::chat::v1 as wire;
+use http::StatusCode;
+use image::ImageFormat;
+use tonic::Code;
+
+use super::{
+    PART, announce, begin, complete, fetch, kept, large, link, picture, put, reason, refused, send,
+    thread_of_two, upload, with, wrong_fields,
+};
+use crate::support::{App, on_both};
 
 on_both! {
     async fn a_page_or_a_script_is_handed_out_to_be_saved(t: App) {
@@ -38,7 +48,8 @@ on_both! {
     async fn a_picture_that_is_none_or_unpacks_into_too_much_is_not_completed(t: App) {
         let (ada, _, thread) = thread_of_two(&t).await;
         // A GIF that says of itself that it has a picture of 65,535 by 65,535 pixels.
-        let bomb = b"GIF89a\xff\xff\xff\xff\x00\x00\x00,\x00\x00\x00\x00\xff\xff\xff\xff\x00\x02\x02D\x01\x00;".to_vec();
+        let frame = b",\x00\x00\x00\x00\xff\xff\xff\xff\x00\x02\x02D\x01\x00;".as_slice();
+        let bomb = [b"GIF89a\xff\xff\xff\xff\x00\x00\x00".as_slice(), frame].concat();
         for bytes in [b"\x89PNG\r\n\x1a\nno picture".to_vec(), b"\xff\xd8\xff\xe0".to_vec(), bomb] {
             let made = begin(&ada, announce(&thread.id, "a.png", &bytes)).await.unwrap();
             put(&ada, &made.id, 1, &bytes).await.unwrap();

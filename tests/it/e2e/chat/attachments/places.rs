@@ -1,7 +1,20 @@
 //! Several nodes, and files that are kept at a service that speaks S3.
 
-use super::*;
+use std::time::Duration;
+
+use capecontrol::db::Engine;
+use capecontrol::proto::capecontrol::chat::v1 as wire;
+use capecontrol::storage::Route;
+use http::StatusCode;
+use image::ImageFormat;
+use tonic::Code;
+
+use super::{
+    PART, announce, begin, complete, counted, fetch, kept, large, link, picture, put, reason, refused, send,
+    thread_of_two, upload, with,
+};
 use crate::support::s3::S3Server;
+use crate::support::{App, on_both};
 
 on_both! {
     async fn parts_come_to_any_node_and_at_once(t: App) {
