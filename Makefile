@@ -8,7 +8,7 @@ SHELL := /bin/bash
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help run run-edge demo unit test sim check bench fmt gen setup image-stages release-contract
+.PHONY: help run run-edge demo unit test sim soak check bench fmt gen setup image-stages release-contract
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ test: ## Every test, on both engines: installs and starts what they need, and st
 
 sim: ## Payments as a whole from seeds, for MINUTES=20, going on where it stopped; ENGINE=postgres; SEED=… plays one again
 	scripts/sim
+
+soak: ## Conversations between two nodes of which one dies, for MESSAGES=100000: nothing is lost; SEED=… for another network
+	scripts/soak
 
 check: ## Format, lints, contract, dependency rules, generated files, image and workflow files
 	scripts/setup buf deny lint

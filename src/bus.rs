@@ -48,8 +48,8 @@ pub struct Hint {
 /// Something that is stored nowhere, such as a piece of an answer in the making.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passing {
-    /// The thread.
-    pub thread: Uuid,
+    /// What it is about, mostly a thread.
+    pub about: Uuid,
     /// For the listener to decode.
     pub body: Arc<[u8]>,
 }

@@ -8,6 +8,7 @@
 //! provider for their answers, and runs the tools that the model calls (`ai`); it knows neither plans nor payments, and
 //! not what a tool does. Files are kept by `storage` and looked into by `scan`.
 
+mod connections;
 pub mod error;
 pub mod files;
 mod homes;
@@ -15,6 +16,7 @@ pub mod hub;
 mod imaging;
 pub mod link;
 pub mod model;
+pub mod presence;
 mod receipts;
 mod removal;
 pub mod rpc;
@@ -65,6 +67,10 @@ pub struct Options {
     pub reconnect_spread: Duration,
     /// How much news a stream queues before it goes back to the stored events.
     pub backlog: backlog::Limits,
+    /// How long a stream whose client has promised to say that it is there goes on without a word.
+    pub lease: Duration,
+    /// How often it is looked who is there.
+    pub presence_every: Duration,
     /// How long what people have read is collected before others are told.
     pub receipts_every: Duration,
     /// How many streams an account may have open on one node.
@@ -100,6 +106,8 @@ impl Default for Options {
             hello: Duration::from_secs(10),
             reconnect_spread: Duration::from_secs(5),
             backlog: backlog::Limits { frames: 256, bytes: 1 << 20 },
+            lease: Duration::from_secs(75),
+            presence_every: Duration::from_secs(1),
             receipts_every: Duration::from_secs(1),
             streams_per_account_max: 64,
             turn: TurnOptions::default(),

@@ -144,7 +144,10 @@ pub async fn follow(
 ) -> Outcome<tonic::Streaming<chat::SubscribeResponse>> {
     // Beyond every event: only what comes from now on.
     let cursor = chat::ThreadCursor { thread_id: thread, newest: 1, ..chat::ThreadCursor::default() };
-    let mut frames = chat.subscribe(chat::SubscribeRequest { threads: vec![cursor] }).await?.into_inner();
+    let mut frames = chat
+        .subscribe(chat::SubscribeRequest { threads: vec![cursor], ..Default::default() })
+        .await?
+        .into_inner();
     while let Some(answer) = frames.message().await? {
         if matches!(kind(&answer), Some(chat::server_frame::Frame::Live(_))) {
             return Ok(frames);

@@ -80,7 +80,7 @@ async fn open_thread(customer: &Customer, listing_id: &str) -> Result<String, Fa
 async fn ask(customer: &Customer, thread_id: &str) -> Result<Vec<Event>, Failure> {
     let (say, said) = mpsc::channel(4);
     let cursor = ThreadCursor { thread_id: thread_id.to_owned(), ..ThreadCursor::default() };
-    say.send(frame(Said::Hello(Hello { threads: vec![cursor] }))).await?;
+    say.send(frame(Said::Hello(Hello { threads: vec![cursor], ..Default::default() }))).await?;
     let draft = MessageDraft {
         thread_id: thread_id.to_owned(),
         client_message_id: uuid_of_now().to_string(),
@@ -122,7 +122,8 @@ async fn ask(customer: &Customer, thread_id: &str) -> Result<Vec<Event>, Failure
 async fn watch(url: String, bearer: browser::Bearer, thread_id: String) -> Result<Vec<Event>, Failure> {
     let cursor = ThreadCursor { thread_id, ..ThreadCursor::default() };
     let mut chat = browser::chat(&url, bearer)?;
-    let mut frames = chat.subscribe(SubscribeRequest { threads: vec![cursor] }).await?.into_inner();
+    let mut frames =
+        chat.subscribe(SubscribeRequest { threads: vec![cursor], ..Default::default() }).await?.into_inner();
     let mut events = Vec::new();
     while events.len() < 2 {
         let Some(answer) = frames.message().await? else {

@@ -51,7 +51,7 @@ fn note(thread_id: &str, text: &str) -> SendMessageRequest {
 /// Follows a thread from a position until it is live, and drops the stream. Returns what was told, and where to go on.
 async fn follow(customer: &Customer, from: ThreadCursor) -> Result<(Vec<Event>, ThreadCursor), Failure> {
     let mut chat = ChatServiceClient::new(customer.signed());
-    let request = SubscribeRequest { threads: vec![from] };
+    let request = SubscribeRequest { threads: vec![from], ..Default::default() };
     let mut frames = chat.subscribe(request).await?.into_inner();
     let mut events = Vec::new();
     while let Some(answer) = frames.message().await? {

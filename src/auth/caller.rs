@@ -6,6 +6,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use crate::audit::{self, ActorKind};
 use crate::base::{AccountId, OrganizationId, SessionId, Timestamp};
 
@@ -143,6 +145,15 @@ impl Caller {
     /// [`Error::Unauthenticated`] when nobody is signed in.
     pub fn account(&self) -> Result<AccountId, Error> {
         self.account.ok_or(Error::Unauthenticated)
+    }
+
+    /// The session whose token came with the call, or the API key that did.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when neither did.
+    pub fn credential(&self) -> Result<Uuid, Error> {
+        let key = || self.grant.as_ref().and_then(|grant| grant.key).map(|key| key.id.uuid());
+        self.session.map(SessionId::uuid).or_else(key).ok_or(Error::Unauthenticated)
     }
 
     /// What stands for an empty `organization_id`: a person's own organisation, or the one that a program works in.

@@ -66,7 +66,7 @@ mod tests {
     use crate::bus::Passing;
 
     fn signal() -> Signal {
-        Signal::Passing(Passing { thread: Uuid::nil(), body: Arc::from(b"x".as_slice()) })
+        Signal::Passing(Passing { about: Uuid::nil(), body: Arc::from(b"x".as_slice()) })
     }
 
     #[tokio::test]

@@ -115,7 +115,7 @@ mod tests {
     }
 
     fn passing(body: u8) -> Signal {
-        Signal::Passing(Passing { thread: Uuid::nil(), body: Arc::from([body].as_slice()) })
+        Signal::Passing(Passing { about: Uuid::nil(), body: Arc::from([body].as_slice()) })
     }
 
     fn signals(signals: &[Signal]) -> Vec<Heard> {

@@ -242,7 +242,7 @@ mod tests {
         for number in 0..3 {
             let thread = Uuid::from_u128(number);
             relay.publish(Signal::Hint(Hint { thread, seq: 1, inline: Some(Arc::clone(&body)) }));
-            relay.publish(Signal::Passing(Passing { thread, body: Arc::clone(&body) }));
+            relay.publish(Signal::Passing(Passing { about: thread, body: Arc::clone(&body) }));
         }
         let packets = relay.take(BYTES_MAX, Events::StayHome);
         assert_eq!(packets.len(), 3, "one for each body");
@@ -259,7 +259,7 @@ mod tests {
     fn what_is_too_large_is_dropped_and_counted() {
         let relay = relay(1, 7);
         let body = vec![7; INLINE_BYTES_MAX + 1].into();
-        relay.publish(Signal::Passing(Passing { thread: Uuid::nil(), body }));
+        relay.publish(Signal::Passing(Passing { about: Uuid::nil(), body }));
         assert_eq!((relay.tally().dropped, relay.take(BYTES_MAX, Events::ComeAlong).len()), (1, 0));
     }
 

@@ -74,7 +74,7 @@ fn record(heard: &Heard) -> Option<Vec<u8>> {
             with_body(head, body)
         }
         Heard::Signal(Signal::Passing(passing)) if passing.body.len() <= BODY_BYTES_MAX => {
-            with_body([&[PASSING], passing.thread.as_bytes().as_slice()].concat(), &passing.body)
+            with_body([&[PASSING], passing.about.as_bytes().as_slice()].concat(), &passing.body)
         }
         Heard::Signal(Signal::Passing(_)) => None,
         Heard::Missed => Some(vec![MISSED]),
@@ -118,7 +118,7 @@ fn read(rest: &mut &[u8]) -> Result<Heard, Error> {
         }
         [PASSING] => {
             let thread = Uuid::from_bytes(take(rest)?);
-            Ok(Heard::Signal(Signal::Passing(Passing { thread, body: body(rest)? })))
+            Ok(Heard::Signal(Signal::Passing(Passing { about: thread, body: body(rest)? })))
         }
         [MISSED] => Ok(Heard::Missed),
         _ => Err(Error::Malformed),
@@ -153,7 +153,8 @@ mod tests {
         let hint = (thread(), any::<i64>(), body()).prop_map(|(thread, seq, body)| {
             Signal::Hint(Hint { thread, seq, inline: Some(body).filter(|body| !body.is_empty()) })
         });
-        let passing = (thread(), body()).prop_map(|(thread, body)| Signal::Passing(Passing { thread, body }));
+        let passing =
+            (thread(), body()).prop_map(|(thread, body)| Signal::Passing(Passing { about: thread, body }));
         prop_oneof![hint.prop_map(Heard::Signal), passing.prop_map(Heard::Signal), Just(Heard::Missed)]
     }
 
@@ -212,7 +213,7 @@ mod tests {
     fn what_is_too_large_for_a_packet_stays_behind() {
         let body: Arc<[u8]> = vec![0; BODY_BYTES_MAX + 1].into();
         let hint = Hint { thread: NODE, seq: 3, inline: Some(Arc::clone(&body)) };
-        let passing = Signal::Passing(Passing { thread: NODE, body });
+        let passing = Signal::Passing(Passing { about: NODE, body });
         assert!(!carries(&passing));
         let said = [Heard::Signal(passing), Heard::Signal(Signal::Hint(hint.clone()))];
         let packets = encode(NODE, &said, 5_000);

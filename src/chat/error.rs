@@ -16,6 +16,18 @@ pub enum Error {
     /// There is no such message, or the caller may not see it.
     #[error("There is no such message.")]
     MessageNotFound,
+    /// There is no such stream, or it is not the caller's.
+    #[error("There is no such connection. Open a stream and use the id that it is welcomed with.")]
+    ConnectionNotFound,
+    /// See [`TOO_MANY_CHANGES`].
+    #[error("The stream has not yet taken up its last changes; please say this again in a moment.")]
+    TooManyChanges,
+    /// See [`OTHER_SESSION`].
+    #[error("The token is of another session than the stream.")]
+    OtherSession,
+    /// See [`LEASE_LAPSED`].
+    #[error("Nothing was heard of the client for too long; please resume from the last position.")]
+    LeaseLapsed,
     /// There is no such person in the organisation, or in the thread.
     #[error("There is no such member.")]
     MemberNotFound,
@@ -278,6 +290,26 @@ pub static ATTACHMENT_HAS_NO_PREVIEW: Reason = Reason::new(
     "ATTACHMENT_HAS_NO_PREVIEW",
     "The attachment is no picture, so that there is no preview of it; ask for the original.",
 );
+/// Changes of a stream wait to be taken up.
+pub static TOO_MANY_CHANGES: Reason = Reason::new(
+    Code::ResourceExhausted,
+    "TOO_MANY_CHANGES",
+    "Twenty changes of the stream wait to be taken up; say this again after the delay in RetryInfo.",
+);
+/// A stream goes on with tokens of its own session only.
+pub static OTHER_SESSION: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "OTHER_SESSION",
+    "A stream goes on with an access token of the session that opened it, as RefreshSession gives it; for another \
+     session open another stream.",
+);
+/// The client stopped to say that it is there.
+pub static LEASE_LAPSED: Reason = Reason::new(
+    Code::Unavailable,
+    "LEASE_LAPSED",
+    "A client that has called KeepAlive once and then is silent for 75 seconds counts as gone; open the stream again \
+     from the last position received.",
+);
 
 /// Every reason that this domain answers beside the common ones.
 pub static REASONS: &[&Reason] = &[
@@ -306,6 +338,9 @@ pub static REASONS: &[&Reason] = &[
     &TOO_MANY_STREAMS,
     &SLOW_CONSUMER,
     &SERVER_DRAINING,
+    &TOO_MANY_CHANGES,
+    &OTHER_SESSION,
+    &LEASE_LAPSED,
 ];
 
 /// How long an account with too many streams waits.
@@ -314,7 +349,7 @@ const STREAMS_RETRY: Duration = Duration::from_secs(10);
 const SCAN_RETRY: Duration = Duration::from_secs(5);
 /// How long whoever has no room waits: others may delete something, and what was not sent goes by itself.
 const ROOM_RETRY: Duration = Duration::from_secs(3_600);
-/// How long a slow client waits before it resumes.
+/// How long a client waits that could not be served at its pace.
 const SLOW_RETRY: Duration = Duration::from_secs(1);
 
 impl Fault for Error {
@@ -323,7 +358,11 @@ impl Fault for Error {
             Self::ThreadNotFound
             | Self::MessageNotFound
             | Self::MemberNotFound
-            | Self::AttachmentNotFound => &fault::NOT_FOUND,
+            | Self::AttachmentNotFound
+            | Self::ConnectionNotFound => &fault::NOT_FOUND,
+            Self::TooManyChanges => &TOO_MANY_CHANGES,
+            Self::OtherSession => &OTHER_SESSION,
+            Self::LeaseLapsed => &LEASE_LAPSED,
             Self::ReadOnly => &THREAD_READ_ONLY,
             Self::ManagersOnly => &THREAD_MANAGERS_ONLY,
             Self::ThreadIsDirect => &THREAD_IS_DIRECT,
@@ -371,7 +410,7 @@ impl Fault for Error {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooManyStreams(_) => Some(STREAMS_RETRY),
-            Self::SlowConsumer => Some(SLOW_RETRY),
+            Self::SlowConsumer | Self::TooManyChanges | Self::LeaseLapsed => Some(SLOW_RETRY),
             Self::Draining(after) | Self::RateLimited(after) => Some(*after),
             Self::AttachmentBeingScanned => Some(SCAN_RETRY),
             Self::StorageFull(_) => Some(ROOM_RETRY),

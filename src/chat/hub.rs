@@ -4,17 +4,20 @@
 //! while a lock is held. News come over the bus, which may lose them; the backstop reads the stored positions of all
 //! followed threads at a fixed interval and so repairs every loss. The hub decides nothing about what is told.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, SetOnce};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::error::Error;
 use super::model::backlog::{Backlog, Limits, News};
 use super::model::frame::Fleeting;
+use super::model::presence::Presence;
 use super::model::{ConnectionId, Event, ThreadId};
+use super::presence::Board;
 use super::store;
 use crate::auth::model::key::KeyUse;
 use crate::base::{AccountId, OrganizationId, SessionId, Timestamp};
@@ -33,6 +36,7 @@ pub struct Hub {
     limits: Limits,
     streams_per_account_max: usize,
     desk: Mutex<Desk>,
+    board: Board,
     /// Rings when somebody may have lost what they follow.
     doubt: Notify,
 }
@@ -50,11 +54,13 @@ struct Desk {
 pub struct Holder {
     /// The account.
     pub account: AccountId,
+    /// The session or the API key below, whichever it is.
+    pub credential: Uuid,
     /// The session whose token came with the call.
     pub session: Option<SessionId>,
     /// The API key that came with the call.
     pub key: Option<KeyUse>,
-    /// When the token, or the key, stops being valid.
+    /// When the token, or the key, that came with the call stops being valid.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -69,6 +75,8 @@ pub enum Ended {
     KeyExpired,
     /// The API key was revoked, or its account left the organisation.
     KeyRevoked,
+    /// The client had promised to say that it is there.
+    LeaseLapsed,
 }
 
 /// A thread that a stream follows.
@@ -88,12 +96,39 @@ pub struct Inbox {
     holder: Holder,
     /// A few: a list is smaller than a map.
     followed: Mutex<Vec<Followed>>,
+    expires_at: Mutex<Option<Timestamp>>,
     backlog: Mutex<Backlog>,
     filled: Notify,
     ended: SetOnce<Ended>,
 }
 
 impl Inbox {
+    /// The stream's id.
+    pub const fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// When the token, or the key, stops being valid.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        *locked(&self.expires_at)
+    }
+
+    /// Has the stream go on until then, if that is later.
+    pub fn extend(&self, until: Option<Timestamp>) {
+        let mut expires_at = locked(&self.expires_at);
+        *expires_at = expires_at.zip(until).map(|(earlier, later)| later.max(earlier));
+    }
+
+    /// Leaves the word that what calls have left for the stream is to be taken up.
+    pub fn ring_changes(&self) {
+        self.leave(Backlog::ring_changes);
+    }
+
+    /// Leaves the word that the presence of somebody watched has changed.
+    pub fn ring_presence(&self) {
+        self.leave(Backlog::ring_presence);
+    }
+
     /// For whom the stream is open.
     pub const fn holder(&self) -> Holder {
         self.holder
@@ -182,6 +217,19 @@ impl Registration {
         }
     }
 
+    /// Has it told from now on whether these people are there, and of nobody else.
+    pub fn watch<'a>(&self, accounts: impl IntoIterator<Item = &'a AccountId>) {
+        self.hub.board.watch(&self.inbox, accounts);
+    }
+
+    /// Those of the people told of whose presence is another now than what was told.
+    pub fn presence_changes(
+        &self,
+        told: &BTreeMap<AccountId, Option<Presence>>,
+    ) -> Vec<(AccountId, Presence)> {
+        self.hub.board.changed(told)
+    }
+
     /// Has no more news of a thread left.
     pub fn forget(&self, thread_id: ThreadId) {
         let mut followed = locked(&self.inbox.followed);
@@ -211,6 +259,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        self.hub.board.forget(self.inbox.id);
         let followed = std::mem::take(&mut *locked(&self.inbox.followed));
         let mut desk = locked(&self.hub.desk);
         for Followed { thread_id, .. } in followed {
@@ -241,7 +290,14 @@ impl Desk {
 impl Hub {
     /// Without streams yet.
     pub fn new(bus: Arc<dyn Bus>, limits: Limits, streams_per_account_max: usize) -> Self {
-        Self { bus, limits, streams_per_account_max, desk: Mutex::default(), doubt: Notify::new() }
+        Self {
+            bus,
+            limits,
+            streams_per_account_max,
+            desk: Mutex::default(),
+            board: Board::default(),
+            doubt: Notify::new(),
+        }
     }
 
     /// How many streams are open, and how many threads are followed.
@@ -253,6 +309,16 @@ impl Hub {
     /// All streams that are open.
     pub fn streams(&self) -> Vec<Arc<Inbox>> {
         locked(&self.desk).streams.values().cloned().collect()
+    }
+
+    /// A stream that is open here.
+    pub fn stream(&self, id: ConnectionId) -> Option<Arc<Inbox>> {
+        locked(&self.desk).streams.get(&id).cloned()
+    }
+
+    /// Whose presence is watched here.
+    pub const fn board(&self) -> &Board {
+        &self.board
     }
 
     /// Says that somebody may have lost what they follow.
@@ -280,6 +346,7 @@ impl Hub {
             id,
             holder,
             followed: Mutex::default(),
+            expires_at: Mutex::new(holder.expires_at),
             backlog: Mutex::new(Backlog::new(self.limits)),
             filled: Notify::new(),
             ended: SetOnce::new(),
@@ -295,11 +362,11 @@ impl Hub {
         Signal::Hint(Hint { thread: event.thread_id.uuid(), seq: event.seq, inline: inline.map(Arc::from) })
     }
 
-    /// Sends what is stored nowhere to everybody who follows its thread.
+    /// Sends what is stored nowhere to everybody whom it concerns.
     pub fn pass(&self, fleeting: &Fleeting) {
         if let Ok(body) = serde_json::to_vec(fleeting) {
             let body = Arc::from(body);
-            self.bus.publish(Signal::Passing(Passing { thread: fleeting.thread_id().uuid(), body }));
+            self.bus.publish(Signal::Passing(Passing { about: fleeting.about(), body }));
         }
     }
 
@@ -358,28 +425,35 @@ impl Hub {
                     });
                 }
             }
-            Signal::Passing(passing) => {
-                let followers = self.followers(ThreadId::from_uuid(passing.thread));
-                if followers.is_empty() {
-                    return;
+            Signal::Passing(passing) => self.carry_passing(passing),
+        }
+    }
+
+    fn carry_passing(&self, passing: &Passing) {
+        let followers = self.followers(ThreadId::from_uuid(passing.about));
+        let stream = self.stream(ConnectionId::from_uuid(passing.about));
+        if followers.is_empty() && stream.is_none() && !passing.about.is_nil() {
+            return;
+        }
+        // What this version cannot read it does without.
+        let Ok(fleeting) = serde_json::from_slice(&passing.body) else { return };
+        match fleeting {
+            Fleeting::Delta(delta) => {
+                let delta = Arc::new(delta);
+                for inbox in followers {
+                    inbox.leave(|backlog| backlog.delta(&delta));
                 }
-                match serde_json::from_slice(&passing.body) {
-                    Ok(Fleeting::Delta(delta)) => {
-                        let delta = Arc::new(delta);
-                        for inbox in followers {
-                            inbox.leave(|backlog| backlog.delta(&delta));
-                        }
-                    }
-                    Ok(Fleeting::Typing(typing)) => {
-                        // Nobody is told of their own writing.
-                        for inbox in
-                            followers.iter().filter(|inbox| inbox.holder.account != typing.account_id)
-                        {
-                            inbox.leave(|backlog| backlog.typing(typing));
-                        }
-                    }
-                    // What this version cannot read it does without.
-                    Err(_) => {}
+            }
+            // Nobody is told of their own writing.
+            Fleeting::Typing(typing) => {
+                for inbox in followers.iter().filter(|inbox| inbox.holder.account != typing.account_id) {
+                    inbox.leave(|backlog| backlog.typing(typing));
+                }
+            }
+            Fleeting::Presence { accounts } => self.board.doubt(&accounts),
+            Fleeting::Change { .. } => {
+                if let Some(stream) = stream {
+                    stream.ring_changes();
                 }
             }
         }

@@ -9,6 +9,8 @@ pub mod context;
 pub mod feed;
 pub mod frame;
 pub mod member;
+pub mod presence;
+pub mod quality;
 pub mod sniff;
 pub mod tools;
 
@@ -40,6 +42,12 @@ pub type ConnectionId = Id<Connection>;
 
 /// One open stream; a mark for its id.
 pub enum Connection {}
+
+/// The id of a process that serves.
+pub type NodeId = Id<Node>;
+
+/// A process that serves; a mark for its id.
+pub enum Node {}
 
 db::words! {
     /// What kind of conversation a thread is.

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::model::frame::Frame;
 use super::model::member::{FIRST_MEMBERS_MAX, SeenThread, ThreadMember};
+use super::model::presence::PresenceSaid;
 use super::model::{Draft, Edit, Event, ThreadId};
 use super::service::{CreateThread, ListEvents};
 use super::store::ThreadsAfter;
@@ -22,6 +23,7 @@ use super::{Error, Service};
 use crate::auth::Caller;
 use crate::base::{AccountId, Fault as _, OrganizationId, Violations};
 use crate::proto::capecontrol::chat::v1 as wire;
+use crate::rpc::encode::timestamp;
 use crate::rpc::limits::Limits;
 use crate::rpc::policy::RateClass;
 use crate::rpc::refusals::OfStream;
@@ -296,6 +298,52 @@ impl wire::chat_service_server::ChatService for Rpc {
         self.link_attachment(request).await
     }
 
+    async fn set_presence(
+        &self,
+        request: Request<wire::SetPresenceRequest>,
+    ) -> Result<Response<wire::SetPresenceResponse>, Status> {
+        let (caller, request) = rpc::open(request)?;
+        let mut violations = Violations::new();
+        let connection = read::optional_id(&mut violations, "connection_id", &request.connection_id);
+        let mode = decode::presence_mode(&mut violations, request.mode);
+        violations.check(
+            connection.is_some() || !request.idle,
+            "connection_id",
+            "must say which device is idle",
+        );
+        violations.finish()?;
+        let said = PresenceSaid { mode, device: connection.map(|connection| (connection, request.idle)) };
+        self.service.set_presence(&caller, said).await?;
+        Ok(Response::new(wire::SetPresenceResponse {}))
+    }
+
+    async fn keep_alive(
+        &self,
+        request: Request<wire::KeepAliveRequest>,
+    ) -> Result<Response<wire::KeepAliveResponse>, Status> {
+        let (caller, request) = rpc::open(request)?;
+        let connection = read::only_id("connection_id", &request.connection_id)?;
+        let kept = self.service.keep_alive(&caller, connection).await?;
+        Ok(Response::new(wire::KeepAliveResponse {
+            server_time: Some(timestamp(kept.at)),
+            lease_expire_time: Some(timestamp(kept.until)),
+            token_expire_time: kept.token_until.map(timestamp),
+        }))
+    }
+
+    async fn update_subscription(
+        &self,
+        request: Request<wire::UpdateSubscriptionRequest>,
+    ) -> Result<Response<wire::UpdateSubscriptionResponse>, Status> {
+        let (caller, request) = rpc::open(request)?;
+        let mut violations = Violations::new();
+        let connection = read::id(&mut violations, "connection_id", &request.connection_id);
+        let change = decode::subscription_change(&mut violations, &request);
+        violations.finish()?;
+        self.service.update_subscription(&caller, connection, &change).await?;
+        Ok(Response::new(wire::UpdateSubscriptionResponse {}))
+    }
+
     async fn list_events(
         &self,
         request: Request<wire::ListEventsRequest>,
@@ -332,10 +380,10 @@ impl wire::chat_service_server::ChatService for Rpc {
         let (caller, request) = rpc::open(request)?;
         let request_id = caller.origin.request_id.clone();
         let mut violations = Violations::new();
-        let wishes = decode::wishes(&mut violations, &request.threads);
+        let opening = decode::opening(&mut violations, &request.threads, request.watch_presence.as_ref());
         violations.check(!request.threads.is_empty(), "threads", "must not be empty");
         violations.finish()?;
-        let frames = self.service.subscribe(caller, &wishes).await?;
+        let frames = self.service.subscribe(caller, opening).await?;
         let respond = |frame| wire::SubscribeResponse { frame: Some(frame) };
         Ok(Response::new(answers(frames, refusals, request_id, respond)))
     }

@@ -4,6 +4,7 @@
 //! every way to ask for it ends in the same words.
 
 mod attachments;
+mod connections;
 mod members;
 mod messages;
 mod reactions;
@@ -18,12 +19,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Options;
+use super::connections::Connections;
 use super::error::Error;
 use super::files::Files;
 use super::homes::Homes;
 use super::hub::{Holder, Hub, Registration};
 use super::model::feed::{Feed, Read};
-use super::model::frame::Wish;
+use super::model::frame::{Opening, Wish};
 use super::model::member::ThreadRole;
 use super::model::{Actor, Change, Event, Message, Thread, ThreadId};
 use super::stream::{self, Frames, Words};
@@ -36,6 +38,7 @@ use crate::db::{Conn, Db, Scope, Session, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
 
 pub use attachments::{Download, Link, Upload};
+pub use connections::Kept;
 pub use messages::{Changed, SeenMessage, Sent};
 pub use threads::{CreateThread, UpdateThread};
 
@@ -67,6 +70,7 @@ pub struct Service {
     options: Options,
     hub: Arc<Hub>,
     homes: Homes,
+    connections: Connections,
     receipts: receipts::Place,
     outside: Outside,
 }
@@ -90,24 +94,28 @@ impl Service {
     /// The domain over these.
     pub fn new(db: Db, world: World, options: Options, outside: Outside) -> Self {
         let hub = Hub::new(Arc::clone(&outside.bus), options.backlog, options.streams_per_account_max);
+        let connections = Connections::of(world.id());
         Self {
             db,
             world,
             options,
             hub: Arc::new(hub),
+            connections,
             homes: Homes::default(),
             receipts: receipts::Place::default(),
             outside,
         }
     }
 
-    /// Carries news to the streams, looks whether their callers may go on, and tells how far people have read, until
-    /// the drain. To be run once, on a task of its own.
+    /// Carries news to the streams, looks whether their callers may go on, tells how far people have read and who is
+    /// there, until the drain. To be run once, on a task of its own.
     pub async fn run(&self) {
         tokio::join!(
             self.hub.run(&self.db, self.options.backstop, &self.outside.drain),
             self.watch(&self.outside.drain),
-            self.watch_receipts(&self.outside.drain)
+            self.watch_receipts(&self.outside.drain),
+            self.watch_presence(&self.outside.drain),
+            self.keep_node(&self.outside.drain)
         );
     }
 
@@ -128,14 +136,15 @@ impl Service {
         Ok(events)
     }
 
-    /// Follows threads.
-    pub async fn subscribe(self: &Arc<Self>, caller: Caller, wishes: &[Wish]) -> Result<Frames, Error> {
+    /// Follows threads, and watches whether people are there.
+    pub async fn subscribe(self: &Arc<Self>, caller: Caller, opening: Opening) -> Result<Frames, Error> {
         let registration = self.register(&caller)?;
         let mut feed = Feed::new();
-        for wish in wishes {
+        for wish in &opening.follow {
             self.follow(&caller, &registration, &mut feed, wish).await?;
         }
-        Ok(stream::subscribe(self, caller, registration, feed))
+        self.check_watched(&caller, &opening.watch).await?;
+        Ok(stream::subscribe(self, caller, registration, feed, opening.watch))
     }
 
     /// Follows threads and takes requests over one stream.
@@ -150,6 +159,7 @@ impl Service {
         }
         let holder = Holder {
             account: caller.account()?,
+            credential: caller.credential()?,
             session: caller.session,
             key: caller.grant.as_ref().and_then(|grant| grant.key),
             expires_at: caller.expires_at,
@@ -325,6 +335,10 @@ impl Service {
     /// The organisation of a thread, which the caller belongs to.
     async fn home_of_member(&self, caller: &Caller, thread_id: ThreadId) -> Result<OrganizationId, Error> {
         Ok(self.session_of(caller, thread_id).await?.1)
+    }
+
+    pub(super) const fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     pub(super) const fn receipts_place(&self) -> &receipts::Place {

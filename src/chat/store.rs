@@ -6,9 +6,11 @@
 //! keeps PostgreSQL from reading all that the organisation has by another index, which it holds for as cheap.
 
 mod attachment;
+mod connection;
 mod event;
 mod member;
 mod message;
+mod presence;
 mod reaction;
 mod thread;
 mod tool;
@@ -19,6 +21,11 @@ pub use attachment::{
     forget_parts, home_of_attachment, insert_attachment, keep_part, lock_thread, part, settle, stored_parts,
     take_from_message, take_from_thread, take_unsent, take_usage,
 };
+pub use connection::{
+    Connection, changed_connections, connections_of_node, count_changes, insert_change, insert_connections,
+    keep_connection, lapsed_connections, lease_node, lock_connection, remove_connections, remove_nodes,
+    set_idle, take_changes, token_ends,
+};
 pub use event::{events_after, events_before, insert_event, rewrite_edits, rewrite_event};
 pub use member::{
     count_members, delete_member, insert_members, longest_member, mark_read, member, members,
@@ -28,6 +35,7 @@ pub use message::{
     count_edits, delete_text, home_of_message, insert_edit, insert_message, message, message_by_key,
     newest_messages, replace_text,
 };
+pub use presence::{acquainted, devices, presence_modes, set_presence_mode};
 pub use reaction::{
     ReactionCount, count_reactions, delete_reaction, delete_reactions, insert_reaction, reactions,
 };

@@ -7,6 +7,7 @@
 
 mod teller;
 
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use super::model::feed::Feed;
 use super::model::frame::{ClientFrame, Frame, GoAway};
 use super::service::Service;
 use crate::auth::{self, Caller};
-use crate::base::{Code, Fault as _};
+use crate::base::{AccountId, Code, Fault as _};
 use teller::Teller;
 
 /// How many frames wait between a stream and the wire, which has buffers of its own.
@@ -129,8 +130,10 @@ pub(super) fn subscribe(
     caller: Caller,
     registration: Registration,
     feed: Feed,
+    watched: BTreeSet<AccountId>,
 ) -> Frames {
-    start(service, Teller::new(Arc::clone(service), caller, registration, feed, None))
+    let teller = Teller::new(Arc::clone(service), caller, registration, feed, None);
+    start(service, teller.watching(watched))
 }
 
 /// Starts the task of a conversation.
@@ -155,7 +158,10 @@ async fn run(mut teller: Teller, outlet: Outlet) {
         biased;
         () = service.drain().cancelled() => Some(Error::Draining(service.reconnect_after())),
         why = inbox.ended() => Some(ended(why)),
-        () = outlet.items.closed() => return,
+        () = outlet.items.closed() => {
+            service.depart(&inbox).await;
+            return;
+        }
         end = teller.run(&outlet) => end.err(),
     };
     if let Some(error) = &end {
@@ -164,6 +170,8 @@ async fn run(mut teller: Teller, outlet: Outlet) {
     // A stream that was never welcomed was refused: its status says all.
     let farewell = end.as_ref().filter(|_| teller.welcomed).map(farewell);
     outlet.end(farewell, end);
+    drop(teller);
+    service.depart(&inbox).await;
 }
 
 fn ended(why: Ended) -> Error {
@@ -172,6 +180,7 @@ fn ended(why: Ended) -> Error {
         Ended::SessionRevoked => auth::Error::SessionRevoked.into(),
         Ended::KeyExpired => auth::Error::ApiKeyExpired.into(),
         Ended::KeyRevoked => auth::Error::ApiKeyInvalid.into(),
+        Ended::LeaseLapsed => Error::LeaseLapsed,
     }
 }
 

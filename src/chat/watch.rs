@@ -12,12 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
 use super::hub::{Ended, Followed, Inbox};
-use super::model::ThreadId;
+use super::model::{ConnectionId, ThreadId};
 use super::service::Service;
 use super::store;
 use crate::auth;
 use crate::auth::model::key::KeyUse;
-use crate::base::{AccountId, SessionId};
+use crate::base::{AccountId, SessionId, Timestamp};
 use crate::db::Scope;
 
 /// How many memberships one statement asks for.
@@ -50,18 +50,24 @@ impl Service {
         let (recheck, now) = (self.options().recheck, self.world().now());
         let streams = self.hub().streams();
         let going_on = streams.iter().filter(|stream| !stream.has_ended());
-        let expiries = going_on.filter_map(|stream| stream.holder().expires_at);
+        let expiries = going_on.filter_map(|stream| stream.expires_at());
         expiries.map(|at| at.since(now)).fold(recheck, Duration::min)
     }
 
     async fn look(&self) {
         let mut streams = self.hub().streams();
         let now = self.world().now();
+        if let Err(error) = self.look_at_tokens(&streams, now).await {
+            tracing::debug!(%error, "it cannot be asked whether the tokens of streams were renewed");
+        }
         for stream in &streams {
-            if stream.holder().expires_at.is_some_and(|at| at <= now) {
+            if stream.expires_at().is_some_and(|at| at <= now) {
                 let of_key = stream.holder().key.is_some();
                 stream.end(if of_key { Ended::KeyExpired } else { Ended::TokenExpired });
             }
+        }
+        if let Err(error) = self.look_at_connections(now).await {
+            tracing::debug!(%error, "it cannot be asked what calls have said of streams");
         }
         streams.retain(|stream| !stream.has_ended());
         // Memberships are read first, and told last: what ends a program ends its membership in the same transaction,
@@ -82,6 +88,40 @@ impl Service {
             }
             Err(error) => tracing::debug!(%error, "the memberships of streams cannot be checked"),
         }
+    }
+
+    /// A token that was renewed by a call on another node is noted with the stream.
+    async fn look_at_tokens(&self, streams: &[Arc<Inbox>], now: Timestamp) -> Result<(), Error> {
+        let over = |stream: &&Arc<Inbox>| stream.expires_at().is_some_and(|at| at <= now);
+        let of_sessions = |stream: &&Arc<Inbox>| !stream.has_ended() && stream.holder().session.is_some();
+        let due: Vec<ConnectionId> =
+            streams.iter().filter(of_sessions).filter(over).map(|stream| stream.id()).collect();
+        for part in due.chunks(PAIRS_MAX) {
+            let mut conn = self.db().conn(SCOPE).await?;
+            for (id, until) in store::token_ends(&mut conn, part).await? {
+                if let Some(stream) = self.hub().stream(id) {
+                    stream.extend(Some(until));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends streams whose clients have promised to say that they are there and do not, and rings with those that calls
+    /// have left something for: the hint of that may be lost.
+    async fn look_at_connections(&self, now: Timestamp) -> Result<(), Error> {
+        let node = self.node();
+        let mut conn = self.db().conn(SCOPE).await?;
+        let lapsed = store::lapsed_connections(&mut conn, node, now).await?;
+        let changed = store::changed_connections(&mut conn, node).await?;
+        drop(conn);
+        for stream in lapsed.into_iter().filter_map(|id| self.hub().stream(id)) {
+            stream.end(Ended::LeaseLapsed);
+        }
+        for stream in changed.into_iter().filter_map(|id| self.hub().stream(id)) {
+            stream.ring_changes();
+        }
+        Ok(())
     }
 
     async fn look_at_sessions(&self, streams: &[Arc<Inbox>]) -> Result<(), Error> {

@@ -76,7 +76,7 @@ impl<L: Link> Pool<L> {
     /// `waiting_max` wait.
     pub(super) fn new(options: L::Options, size: u32, wait_max: Duration, waiting_max: usize) -> Arc<Self> {
         let size = size.max(1);
-        let permits = Arc::new(Semaphore::new(size as usize));
+        let permits = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(Semaphore::MAX_PERMITS)));
         Arc::new(Self {
             options,
             size,

@@ -26,7 +26,7 @@ fn hint(thread: u128, seq: i64) -> Signal {
 }
 
 fn passing(body: &[u8]) -> Signal {
-    Signal::Passing(Passing { thread: Uuid::from_u128(1), body: Arc::from(body) })
+    Signal::Passing(Passing { about: Uuid::from_u128(1), body: Arc::from(body) })
 }
 
 /// A bus of one node, and whoever listens to it.

@@ -6,7 +6,7 @@ pub mod attacks;
 mod audit;
 mod auth;
 mod books;
-mod chat;
+pub mod chat;
 mod invoices;
 mod limits;
 mod market;

@@ -24,6 +24,8 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use crate::e2e::chat::KINDS;
+use crate::e2e::chat::ways::{Way, story};
 use crate::support::app::Person;
 use crate::support::edge::{PATIENCE, client, script};
 use crate::support::{App, Edge, grpc_web};
@@ -126,7 +128,7 @@ async fn sickness(t: &App, edge: &Edge) {
 async fn streams(t: &App, edge: &Edge, ada: &Person) {
     let created = ada.chat().create_thread(chat::CreateThreadRequest::default()).await.unwrap();
     let thread_id = created.into_inner().thread.unwrap().id;
-    let request = chat::SubscribeRequest { threads: vec![cursor(&thread_id)] };
+    let request = chat::SubscribeRequest { threads: vec![cursor(&thread_id)], ..Default::default() };
     let mut native = ada.chat().subscribe(request.clone()).await.unwrap().into_inner();
     let bearer = HeaderValue::from_str(&format!("Bearer {}", ada.token)).unwrap();
     let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);
@@ -138,7 +140,7 @@ async fn streams(t: &App, edge: &Edge, ada: &Person) {
                 frame: Some(chat::ClientFrame { request_id: "1".to_owned(), frame: Some(frame) }),
             }
         });
-    words.send(Say::Hello(chat::Hello { threads: vec![cursor(&thread_id)] })).unwrap();
+    words.send(Say::Hello(chat::Hello { threads: vec![cursor(&thread_id)], ..Default::default() })).unwrap();
     let mut both = ada.chat().converse(heard).await.unwrap().into_inner();
 
     let draft = chat::MessageDraft {
@@ -158,6 +160,17 @@ async fn streams(t: &App, edge: &Edge, ada: &Person) {
         while !said(browser.message::<chat::SubscribeResponse>().await.unwrap().frame) {}
     };
     tokio::time::timeout(PATIENCE, all).await.unwrap();
+}
+
+/// The same is told through the proxy as without it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_of_stream_tells_the_same_story() {
+    let t = node().await;
+    let edge = Edge::start(&t, &[]).await;
+    for (number, kind) in KINDS.into_iter().enumerate() {
+        let way = Way { kind, url: edge.url.clone(), channel: edge.channel(), http: edge.http.clone() };
+        story(&t, &way, number).await;
+    }
 }
 
 async fn json(edge: &Edge, ada: &Person) {
@@ -427,7 +440,12 @@ async fn a_node_that_goes_away_is_told_cleanly() {
     let ada = t.register("ada@example.com").await.over(edge.channel());
     let created = ada.chat().create_thread(chat::CreateThreadRequest::default()).await.unwrap();
     let threads = vec![cursor(&created.into_inner().thread.unwrap().id)];
-    let mut stream = ada.chat().subscribe(chat::SubscribeRequest { threads }).await.unwrap().into_inner();
+    let mut stream = ada
+        .chat()
+        .subscribe(chat::SubscribeRequest { threads, ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     stream.message().await.unwrap().unwrap();
 
     // An Envoy that never got the keys signs nobody out for it.

@@ -20,6 +20,7 @@ mod letters;
 mod plans;
 mod prepare;
 mod process;
+mod proof;
 mod schema;
 mod sim;
 mod store;

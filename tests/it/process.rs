@@ -22,7 +22,8 @@ use tokio::process::{Child, ChildStdout, Command};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::support::app::{Bearer, PASSWORD};
+use crate::support::app::{Bearer, PASSWORD, ROOT_KEY};
+use crate::support::postgres;
 
 /// How long a process may take before a test gives up on it. Nothing is measured with it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -45,6 +46,16 @@ pub fn program(folder: &tempfile::TempDir, arguments: &[&str]) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
+    command
+}
+
+/// The program as a node on this database, which is migrated first.
+pub fn serve(folder: &tempfile::TempDir, url: &str) -> Command {
+    let mut command = program(folder, &["serve"]);
+    command.env("CAPECONTROL_DATABASE__URL", url).env("CAPECONTROL_DATABASE__MIGRATE", "true");
+    command.env("CAPECONTROL_DATABASE__OWNER_URL", postgres::owner_url(url).unwrap_or_default());
+    // On PostgreSQL all nodes share it, so that it is no file of one node's.
+    command.env("CAPECONTROL_SECURITY__ROOT_KEY", ROOT_KEY);
     command
 }
 
@@ -216,7 +227,11 @@ async fn a_signal_drains_open_streams_and_ends_with_success() {
     let thread =
         chat.create_thread(CreateThreadRequest::default()).await.unwrap().into_inner().thread.unwrap();
     let cursor = ThreadCursor { thread_id: thread.id, ..ThreadCursor::default() };
-    let mut frames = chat.subscribe(SubscribeRequest { threads: vec![cursor] }).await.unwrap().into_inner();
+    let mut frames = chat
+        .subscribe(SubscribeRequest { threads: vec![cursor], ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     frames.message().await.unwrap().unwrap();
     node.signal("-TERM");
     let mut goodbye = false;

@@ -2,5 +2,6 @@
 
 mod chat;
 mod money;
+mod network;
 mod payments;
 mod simulator;

@@ -5,6 +5,7 @@ pub mod clamd;
 pub mod edge;
 pub mod grpc_web;
 pub mod intruder;
+pub mod lossy_nats;
 pub mod nats;
 pub mod postgres;
 pub mod s3;
@@ -12,6 +13,7 @@ pub mod smtp;
 
 pub use app::{App, Person};
 pub use edge::Edge;
+pub use lossy_nats::LossyNats;
 pub use nats::NatsServer;
 
 use std::sync::Arc;

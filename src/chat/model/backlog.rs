@@ -37,6 +37,10 @@ pub enum News {
     Typing(Typing),
     /// The caller may no longer see the thread.
     Lost(ThreadId),
+    /// Calls have left something for the stream.
+    Changes,
+    /// The presence of somebody watched has changed.
+    Presence,
 }
 
 impl News {
@@ -44,7 +48,7 @@ impl News {
         match self {
             Self::Event(event) => event.weight(),
             Self::Delta(delta) => delta.text.len().saturating_add(FRAME_BYTES),
-            Self::Typing(_) | Self::Head(..) | Self::Lost(_) => FRAME_BYTES,
+            Self::Typing(_) | Self::Head(..) | Self::Lost(_) | Self::Changes | Self::Presence => FRAME_BYTES,
         }
     }
 }
@@ -57,13 +61,23 @@ pub struct Backlog {
     bytes: usize,
     heads: BTreeMap<ThreadId, i64>,
     lost: VecDeque<ThreadId>,
+    changes: bool,
+    presence: bool,
 }
 
 impl Backlog {
     /// Empty.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
-        Self { limits, queue: VecDeque::new(), bytes: 0, heads: BTreeMap::new(), lost: VecDeque::new() }
+        Self {
+            limits,
+            queue: VecDeque::new(),
+            bytes: 0,
+            heads: BTreeMap::new(),
+            lost: VecDeque::new(),
+            changes: false,
+            presence: false,
+        }
     }
 
     /// How many frames and bytes are queued.
@@ -136,16 +150,33 @@ impl Backlog {
         }
     }
 
-    /// Takes what is to be worked off next: in the order heard, then the bare positions.
+    /// Hears that calls have left something for the stream.
+    pub const fn ring_changes(&mut self) {
+        self.changes = true;
+    }
+
+    /// Hears that the presence of somebody watched has changed.
+    pub const fn ring_presence(&mut self) {
+        self.presence = true;
+    }
+
+    /// Takes what is to be worked off next: in the order heard, then the bare positions. What a stream is to do comes
+    /// before what it is to tell, and who is there after everything.
     pub fn take(&mut self) -> Option<News> {
         if let Some(thread_id) = self.lost.pop_front() {
             return Some(News::Lost(thread_id));
+        }
+        if std::mem::take(&mut self.changes) {
+            return Some(News::Changes);
         }
         if let Some(news) = self.queue.pop_front() {
             self.bytes = self.bytes.saturating_sub(news.weight());
             return Some(news);
         }
-        self.heads.pop_first().map(|(thread_id, seq)| News::Head(thread_id, seq))
+        if let Some((thread_id, seq)) = self.heads.pop_first() {
+            return Some(News::Head(thread_id, seq));
+        }
+        std::mem::take(&mut self.presence).then_some(News::Presence)
     }
 
     fn fits(&self, news: &News) -> bool {

@@ -39,6 +39,9 @@ pub struct Cursor {
     live: bool,
     /// Whether the client was told that the thread is catching up, and so waits for [`Notice::Live`].
     announced: bool,
+    /// Whether the client knows the epoch. It keeps events only together with theirs: without it nobody would see that
+    /// the position it comes back with is of another life.
+    dated: bool,
 }
 
 /// Something to tell.
@@ -79,6 +82,8 @@ pub struct Read {
     pub after: i64,
     /// How many at most.
     pub limit: usize,
+    /// The newest event known when the page was asked for.
+    pub known: i64,
 }
 
 /// What to do next.
@@ -119,6 +124,8 @@ struct Page {
     /// Whether the store had no more when it was read, and nothing at all.
     short: bool,
     empty: bool,
+    /// The newest event known when it was asked for.
+    known: i64,
 }
 
 impl Feed {
@@ -174,12 +181,14 @@ impl Feed {
             0 => wish.after_seq,
             newest => last_seq.saturating_sub(newest).max(0),
         };
-        if sent < last_seq || useless {
+        let has_past = sent < last_seq || useless;
+        if has_past {
             let (from, to) = (sent.saturating_add(1), last_seq);
             let (thread_id, reset) = (wish.thread_id, useless);
             self.notices.push_back(Notice::CatchUp { thread_id, from, to, reset, epoch });
         }
-        let cursor = Cursor { sent, known: last_seq, acked: 0, epoch, live: false, announced: true };
+        let dated = has_past || wish.epoch != 0;
+        let cursor = Cursor { sent, known: last_seq, acked: 0, epoch, live: false, announced: true, dated };
         self.cursors.insert(wish.thread_id, cursor);
         self.behind.push_back(wish.thread_id);
         sent
@@ -265,7 +274,7 @@ impl Feed {
     /// # Errors
     /// [`Hole`] when the events do not follow on the last one told.
     pub fn page(&mut self, read: Read, events: Vec<Event>) -> Result<(), Hole> {
-        let Some(cursor) = self.cursors.get(&read.thread_id) else { return Ok(()) };
+        let Some(cursor) = self.cursors.get_mut(&read.thread_id) else { return Ok(()) };
         if cursor.sent != read.after || self.behind.front() != Some(&read.thread_id) {
             return Ok(()); // asked for by an earlier life of this subscription
         }
@@ -273,29 +282,39 @@ impl Feed {
         if let Some((missing, _)) = expected.zip(&events).find(|(seq, event)| *seq != event.seq) {
             return Err(Hole { thread_id: read.thread_id, missing });
         }
+        if !cursor.dated
+            && let Some(last) = events.last()
+        {
+            // There was no past when it was asked for, and now there is one.
+            cursor.dated = true;
+            let (thread_id, from, to, epoch) =
+                (read.thread_id, read.after.saturating_add(1), last.seq, cursor.epoch);
+            self.notices.push_back(Notice::CatchUp { thread_id, from, to, reset: false, epoch });
+        }
         self.behind.pop_front();
         self.page_limit = Some(next_limit(&events));
         let (short, empty) = (events.len() < read.limit, events.is_empty());
-        self.page = Some(Page { thread_id: read.thread_id, events: events.into(), short, empty });
+        let (thread_id, known) = (read.thread_id, read.known);
+        self.page = Some(Page { thread_id, events: events.into(), short, empty, known });
         Ok(())
     }
 
     fn read(&self, thread_id: ThreadId) -> Option<Read> {
         let cursor = self.cursors.get(&thread_id)?;
         let limit = self.page_limit.unwrap_or(PAGE_EVENTS_MIN);
-        Some(Read { thread_id, after: cursor.sent, limit })
+        Some(Read { thread_id, after: cursor.sent, limit, known: cursor.known })
     }
 
     fn finish_page(&mut self) {
         let Some(page) = self.page.take() else { return };
         let Some(cursor) = self.cursors.get_mut(&page.thread_id) else { return };
-        if page.empty {
+        if page.empty && cursor.known <= page.known {
             // Something was heard of that is not stored (here, yet). Asking again at once would only spin: the
-            // backstop will say it again.
+            // backstop will say it again. What was heard of since is another matter: the page is older than that.
             cursor.known = cursor.sent;
         }
         if page.short && cursor.known <= cursor.sent {
-            cursor.live = true;
+            (cursor.live, cursor.dated) = (true, true);
             if std::mem::take(&mut cursor.announced) {
                 let (thread_id, seq, epoch) = (page.thread_id, cursor.sent, cursor.epoch);
                 self.notices.push_back(Notice::Live { thread_id, seq, epoch });

@@ -1,12 +1,16 @@
 //! The frames of a stream, without the wire: the same for every kind of stream.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::feed::{Cursor, Notice};
+use super::presence::{Presence, PresenceMode};
+use super::quality::Grade;
 use super::{ConnectionId, Draft, Edit, MessageId, Reaction, ThreadId};
-use crate::base::{AccountId, Timestamp, Violations, text};
+use crate::base::{AccountId, Secret, Timestamp, Violations, text};
 
 /// How many threads one stream may follow.
 pub const THREADS_MAX: usize = 100;
@@ -14,7 +18,7 @@ pub const THREADS_MAX: usize = 100;
 pub const REQUEST_ID_CHARS_MAX: usize = 64;
 
 /// A thread to follow, and from where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wish {
     /// The thread.
     pub thread_id: ThreadId,
@@ -42,16 +46,31 @@ impl Wish {
         Some(Self { thread_id: thread_id?, after_seq, epoch, newest: i64::from(newest) })
     }
 
-    /// Checks the threads that a stream is to follow from its start.
-    pub fn check_all(violations: &mut Violations, wishes: &[Option<Self>]) {
+    /// Checks the threads that a stream is to follow, which came in this field.
+    pub fn check_all(violations: &mut Violations, field: &str, wishes: &[Option<Self>]) {
         if wishes.len() > THREADS_MAX {
-            violations.add("threads", format!("must be at most {THREADS_MAX}"));
+            violations.add(field, format!("must be at most {THREADS_MAX}"));
         }
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         for (index, wish) in wishes.iter().enumerate() {
             let fresh = wish.as_ref().is_none_or(|wish| seen.insert(wish.thread_id));
-            violations.check(fresh, format!("threads[{index}].thread_id"), "must not be named twice");
+            violations.check(fresh, format!("{field}[{index}].thread_id"), "must not be named twice");
         }
+    }
+}
+
+/// What a stream tells from its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// The threads to follow.
+    pub follow: Vec<Wish>,
+    /// Whose presence to tell.
+    pub watch: BTreeSet<AccountId>,
+}
+
+impl From<Vec<Wish>> for Opening {
+    fn from(follow: Vec<Wish>) -> Self {
+        Self { follow, watch: BTreeSet::new() }
     }
 }
 
@@ -68,7 +87,7 @@ pub struct ClientFrame {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientBody {
     /// Opens the conversation.
-    Hello(Vec<Wish>),
+    Hello(Opening),
     /// Follow a thread.
     Subscribe(Wish),
     /// Stop following a thread.
@@ -91,6 +110,12 @@ pub enum ClientBody {
     MarkRead(ThreadId, i64),
     /// Writing, or not any more.
     Typing(ThreadId, bool),
+    /// Tell whether these people are there, and nobody else.
+    Watch(BTreeSet<AccountId>),
+    /// What the person wants their presence to be, and whether nothing is done on this device.
+    Presence(Option<PresenceMode>, bool),
+    /// Go on with this access token.
+    Reauthenticate(Secret<String>),
 }
 
 impl ClientBody {
@@ -104,7 +129,10 @@ impl ClientBody {
             | Self::AddReaction(_)
             | Self::RemoveReaction(_)
             | Self::MarkRead(..)
-            | Self::Typing(..) => true,
+            | Self::Typing(..)
+            | Self::Watch(_)
+            | Self::Presence(..)
+            | Self::Reauthenticate(_) => true,
             Self::Hello(_) | Self::Subscribe(_) | Self::Unsubscribe(_) | Self::Ack(_) | Self::Pong(_) => {
                 false
             }
@@ -113,7 +141,7 @@ impl ClientBody {
 
     /// For a message, the client's id of it.
     #[must_use]
-    pub const fn client_message_id(&self) -> Option<uuid::Uuid> {
+    pub const fn client_message_id(&self) -> Option<Uuid> {
         match self {
             Self::Send(draft) => Some(draft.client_message_id),
             _ => None,
@@ -139,6 +167,8 @@ pub enum Frame {
     Delta(std::sync::Arc<Delta>),
     /// Somebody is writing.
     Typing(Typing),
+    /// How present people are now.
+    Presence(Vec<(AccountId, Presence)>),
     /// A client's frame was carried out.
     Ack(Ack),
     /// A client's frame was refused.
@@ -153,6 +183,10 @@ pub enum Frame {
         heads: Vec<(ThreadId, Cursor)>,
         /// How long the last answer took.
         round_trip: Option<Duration>,
+        /// How many frames wait to be told.
+        queued: usize,
+        /// How good the connection is, as far as that is known.
+        grade: Option<Grade>,
     },
     /// A thread is no longer followed.
     Detached(ThreadId),
@@ -166,7 +200,7 @@ pub enum Frame {
 }
 
 /// A client's frame was carried out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ack {
     /// The client's mark.
     pub request_id: String,
@@ -175,7 +209,7 @@ pub struct Ack {
     /// For a message or a change of one, its id.
     pub message_id: Option<MessageId>,
     /// For a new message, the client's id of it.
-    pub client_message_id: Option<uuid::Uuid>,
+    pub client_message_id: Option<Uuid>,
     /// The position of the event; the mark, for a read mark.
     pub seq: i64,
     /// Whether the message had been written before.
@@ -253,15 +287,27 @@ pub enum Fleeting {
     Delta(Delta),
     /// Somebody is writing.
     Typing(Typing),
+    /// The presence of these people may have changed.
+    Presence {
+        /// Who.
+        accounts: Vec<AccountId>,
+    },
+    /// A call has left something for a stream.
+    Change {
+        /// The stream.
+        connection_id: ConnectionId,
+    },
 }
 
 impl Fleeting {
-    /// The thread that it happens in.
+    /// What it is about: a thread, a stream, or with the nil id nothing that everybody has.
     #[must_use]
-    pub const fn thread_id(&self) -> ThreadId {
+    pub const fn about(&self) -> Uuid {
         match self {
-            Self::Delta(delta) => delta.thread_id,
-            Self::Typing(typing) => typing.thread_id,
+            Self::Delta(delta) => delta.thread_id.uuid(),
+            Self::Typing(typing) => typing.thread_id.uuid(),
+            Self::Presence { .. } => Uuid::nil(),
+            Self::Change { connection_id } => connection_id.uuid(),
         }
     }
 }

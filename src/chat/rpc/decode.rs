@@ -1,9 +1,10 @@
 //! Reading what clients say.
 
-use crate::base::{Violations, text};
+use crate::base::{Secret, Violations, text};
 use crate::chat::error::Error;
-use crate::chat::model::frame::{ClientBody, ClientFrame, REQUEST_ID_CHARS_MAX, Wish};
+use crate::chat::model::frame::{ClientBody, ClientFrame, Opening, REQUEST_ID_CHARS_MAX, THREADS_MAX, Wish};
 use crate::chat::model::member::{PreferenceChange, ThreadRole};
+use crate::chat::model::presence::{PresenceMode, SubscriptionChange, watched};
 use crate::chat::model::{self, Draft, Edit, Reaction, ThreadKind};
 use crate::chat::service::UpdateThread;
 use crate::chat::stream::Inbound;
@@ -24,12 +25,17 @@ pub(super) fn message_key(violations: &mut Violations, own: &str, in_metadata: O
     own.to_owned()
 }
 
-/// The threads that a stream is to follow from its start.
-pub(super) fn wishes(violations: &mut Violations, threads: &[wire::ThreadCursor]) -> Vec<Wish> {
+/// What a stream is to tell from its start.
+pub(super) fn opening(
+    violations: &mut Violations,
+    threads: &[wire::ThreadCursor],
+    watch: Option<&wire::PresenceWatch>,
+) -> Opening {
     let read = |(index, cursor)| wish(violations, &format!("threads[{index}]."), cursor);
     let wishes: Vec<Option<Wish>> = threads.iter().enumerate().map(read).collect();
-    Wish::check_all(violations, &wishes);
-    wishes.into_iter().flatten().collect()
+    Wish::check_all(violations, "threads", &wishes);
+    let watch = watch.map(|watch| watched(violations, &watch.account_ids)).unwrap_or_default();
+    Opening { follow: wishes.into_iter().flatten().collect(), watch }
 }
 
 fn wish(violations: &mut Violations, path: &str, cursor: &wire::ThreadCursor) -> Option<Wish> {
@@ -48,7 +54,10 @@ pub(super) fn word(frame: wire::ClientFrame) -> Inbound {
         request_id = String::new(); // it is not repeated
     }
     let body = match frame {
-        Some(Frame::Hello(hello)) => Some(ClientBody::Hello(wishes(&mut violations, &hello.threads))),
+        Some(Frame::Hello(hello)) => {
+            let opening = opening(&mut violations, &hello.threads, hello.watch_presence.as_ref());
+            Some(ClientBody::Hello(opening))
+        }
         Some(Frame::Subscribe(cursor)) => {
             wish(&mut violations, "subscribe.", &cursor).map(ClientBody::Subscribe)
         }
@@ -78,6 +87,20 @@ pub(super) fn word(frame: wire::ClientFrame) -> Inbound {
             .map(|thread_id| ClientBody::Typing(thread_id, notice.typing)),
         Some(Frame::MarkRead(mark)) => text::id(&mut violations, "mark_read.thread_id", &mark.thread_id)
             .map(|thread_id| ClientBody::MarkRead(thread_id, mark.seq)),
+        Some(Frame::WatchPresence(watch)) => {
+            Some(ClientBody::Watch(watched(&mut violations, &watch.account_ids)))
+        }
+        Some(Frame::SetPresence(notice)) => {
+            Some(ClientBody::Presence(presence_mode(&mut violations, notice.mode), notice.idle))
+        }
+        Some(Frame::Reauthenticate(renewal)) => {
+            violations.check(
+                !renewal.access_token.is_empty(),
+                "reauthenticate.access_token",
+                "must not be empty",
+            );
+            Some(ClientBody::Reauthenticate(Secret::new(renewal.access_token)))
+        }
         None => {
             violations.add("frame", "must be one of the frames that this server knows");
             None
@@ -86,6 +109,31 @@ pub(super) fn word(frame: wire::ClientFrame) -> Inbound {
     match body {
         Some(body) if violations.is_empty() => Inbound::Frame(ClientFrame { request_id, body }),
         _ => Inbound::Refused { request_id, client_message_id, why: violations.into() },
+    }
+}
+
+/// What a stream is to tell of from now on.
+pub(super) fn subscription_change(
+    violations: &mut Violations,
+    request: &wire::UpdateSubscriptionRequest,
+) -> SubscriptionChange {
+    let read = |(index, cursor)| wish(violations, &format!("subscribe[{index}]."), cursor);
+    let follow = request.subscribe.iter().take(THREADS_MAX + 1).enumerate().map(read).collect();
+    let watch = request.watch_presence.as_ref().map(|watch| watch.account_ids.as_slice());
+    SubscriptionChange::parse(violations, follow, &request.unsubscribe_thread_ids, watch)
+}
+
+/// What a person wants their presence to be; none leaves it as it is.
+pub(super) fn presence_mode(violations: &mut Violations, mode: i32) -> Option<PresenceMode> {
+    match wire::PresenceMode::try_from(mode) {
+        Ok(wire::PresenceMode::Unspecified) => None,
+        Ok(wire::PresenceMode::Automatic) => Some(PresenceMode::Automatic),
+        Ok(wire::PresenceMode::DoNotDisturb) => Some(PresenceMode::DoNotDisturb),
+        Ok(wire::PresenceMode::Invisible) => Some(PresenceMode::Invisible),
+        Err(_) => {
+            violations.add("mode", "must be a mode that this server knows");
+            None
+        }
     }
 }
 
@@ -195,7 +243,10 @@ mod tests {
         assert_eq!(problems(frame(None)), ["frame"]);
         let cursor = wire::ThreadCursor { after_seq: -1, newest: 3, ..Default::default() };
         let expected = ["threads[0].thread_id", "threads[0].after_seq", "threads[0].newest"];
-        assert_eq!(problems(frame(Some(Frame::Hello(wire::Hello { threads: vec![cursor] })))), expected);
+        assert_eq!(
+            problems(frame(Some(Frame::Hello(wire::Hello { threads: vec![cursor], watch_presence: None })))),
+            expected
+        );
         let long =
             wire::ClientFrame { request_id: "x".repeat(65), frame: Some(Frame::Pong(wire::Pong::default())) };
         assert_eq!(problems(long), ["request_id"]);

@@ -9,6 +9,8 @@ use crate::base::{AccountId, Code};
 use crate::chat::model::feed::Notice;
 use crate::chat::model::frame::{Ack, Delta, Frame, GoAway, Nack, THREADS_MAX, TYPING_SHOWN, Typing};
 use crate::chat::model::member::{ReadPosition, SeenThread, ThreadMember, ThreadRole};
+use crate::chat::model::presence::Presence;
+use crate::chat::model::quality::Grade;
 use crate::chat::model::tools::{Outcome, Problem, ToolUse};
 use crate::chat::model::{Actor, Change, Event, Message, TEXT_CHARS_MAX, ThreadKind, TurnFailure};
 use crate::chat::service::SeenMessage;
@@ -204,23 +206,49 @@ pub(super) fn frame(frame: Frame) -> wire::ServerFrame {
         Frame::Typing(typing) => Wire::Ephemeral(self::typing(typing)),
         Frame::Ack(ack) => Wire::Ack(self::ack(ack)),
         Frame::Nack(nack) => Wire::Nack(self::nack(nack)),
-        Frame::Heartbeat { at, nonce, heads, round_trip } => Wire::Heartbeat(wire::Heartbeat {
-            server_time: Some(timestamp(at)),
-            nonce,
-            heads: heads
-                .into_iter()
-                .map(|(thread_id, cursor)| wire::ThreadHead {
-                    thread_id: thread_id.to_string(),
-                    sent_seq: cursor.sent,
-                    acked_seq: cursor.acked,
-                })
-                .collect(),
-            round_trip: round_trip.map(encode::duration),
-        }),
+        Frame::Heartbeat { at, nonce, heads, round_trip, queued, grade } => {
+            Wire::Heartbeat(wire::Heartbeat {
+                server_time: Some(timestamp(at)),
+                nonce,
+                heads: heads
+                    .into_iter()
+                    .map(|(thread_id, cursor)| wire::ThreadHead {
+                        thread_id: thread_id.to_string(),
+                        sent_seq: cursor.sent,
+                        acked_seq: cursor.acked,
+                    })
+                    .collect(),
+                round_trip: round_trip.map(encode::duration),
+                queue_depth: bound(queued),
+                quality: self::grade(grade).into(),
+            })
+        }
+        Frame::Presence(changes) => {
+            Wire::Presence(wire::PresenceChanged { people: changes.into_iter().map(person).collect() })
+        }
         Frame::Detached(thread_id) => Wire::Detached(wire::Detached { thread_id: thread_id.to_string() }),
         Frame::GoAway { code, reconnect_after } => Wire::GoAway(go_away(code, reconnect_after)),
     };
     wire::ServerFrame { frame: Some(frame) }
+}
+
+const fn grade(grade: Option<Grade>) -> wire::ConnectionQuality {
+    match grade {
+        None => wire::ConnectionQuality::Unspecified,
+        Some(Grade::Good) => wire::ConnectionQuality::Good,
+        Some(Grade::Fair) => wire::ConnectionQuality::Fair,
+        Some(Grade::Poor) => wire::ConnectionQuality::Poor,
+    }
+}
+
+fn person((account_id, presence): (AccountId, Presence)) -> wire::PersonPresence {
+    let presence = match presence {
+        Presence::Online => wire::Presence::Online,
+        Presence::Idle => wire::Presence::Idle,
+        Presence::DoNotDisturb => wire::Presence::DoNotDisturb,
+        Presence::Offline => wire::Presence::Offline,
+    };
+    wire::PersonPresence { account_id: account_id.to_string(), presence: presence.into() }
 }
 
 fn notice(notice: Notice) -> wire::server_frame::Frame {

@@ -1,6 +1,6 @@
 //! What a stream says next: answers to its client first, then news, then the past, and a heartbeat when all is quiet.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,12 +11,14 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::{Inbound, Item, Outlet, Words};
 use crate::auth::Caller;
-use crate::base::{Code, Fault as _, Timestamp, Violations};
+use crate::base::{AccountId, Code, Fault as _, Timestamp, Violations};
 use crate::chat::error::Error;
 use crate::chat::hub::Registration;
 use crate::chat::model::backlog::News;
 use crate::chat::model::feed::{Feed, Notice, Read, Step};
 use crate::chat::model::frame::{Ack, ClientBody, ClientFrame, Frame, Nack, THREADS_MAX, Wish};
+use crate::chat::model::presence::{Presence, PresenceSaid};
+use crate::chat::model::quality::Quality;
 use crate::chat::model::{Actor, Change, Draft, MessageId, ThreadId};
 use crate::chat::service::Service;
 
@@ -34,6 +36,8 @@ pub(super) struct Teller {
     pub(super) welcomed: bool,
     /// Answers to the client's frames, and what may be lost. A few at most: it is emptied before anything else is done.
     ready: VecDeque<Frame>,
+    /// Whose presence to tell, and what was told of it.
+    watched: BTreeMap<AccountId, Option<Presence>>,
     /// Messages of this stream that an agent is to answer.
     awaited: HashMap<MessageId, ThreadId>,
     /// When something was last said.
@@ -44,6 +48,7 @@ pub(super) struct Teller {
     nonce: i64,
     pinged_at: Option<Timestamp>,
     round_trip: Option<Duration>,
+    quality: Quality,
 }
 
 /// What ends a teller's waiting.
@@ -70,13 +75,23 @@ impl Teller {
             words,
             welcomed: false,
             ready: VecDeque::new(),
+            watched: BTreeMap::new(),
             awaited: HashMap::new(),
             said_at: Instant::now(),
             silence: Box::pin(sleep_until(Instant::now())),
             nonce: 0,
             pinged_at: None,
             round_trip: None,
+            quality: Quality::default(),
         }
+    }
+
+    /// Has this stream tell from its start whether these people are there.
+    pub(super) fn watching(mut self, accounts: BTreeSet<AccountId>) -> Self {
+        if !accounts.is_empty() {
+            self.watch(accounts);
+        }
+        self
     }
 
     /// Tells until the client has heard everything it asked for, or something fails.
@@ -84,6 +99,7 @@ impl Teller {
         if self.converses {
             Box::pin(self.hello()).await?;
         }
+        Box::pin(self.service.arrive(self.registration.inbox())).await?;
         self.ready.push_front(Frame::Welcome {
             connection_id: self.registration.id(),
             heartbeat: self.service.options().heartbeat,
@@ -103,10 +119,12 @@ impl Teller {
     async fn hello(&mut self) -> Result<(), Error> {
         let first = timeout(self.service.options().hello, next_word(&mut self.words)).await;
         match first {
-            Ok(Some(Inbound::Frame(ClientFrame { body: ClientBody::Hello(wishes), .. }))) => {
-                for wish in wishes {
+            Ok(Some(Inbound::Frame(ClientFrame { body: ClientBody::Hello(opening), .. }))) => {
+                for wish in opening.follow {
                     self.follow(&wish).await?;
                 }
+                self.service.check_watched(&self.caller, &opening.watch).await?;
+                self.watch(opening.watch);
                 Ok(())
             }
             Ok(Some(Inbound::Refused { why, .. })) => Err(why),
@@ -127,8 +145,11 @@ impl Teller {
             }
             let news = self.registration.inbox().take();
             let quiet = news.is_none();
-            if let Some(news) = news {
-                self.hear(news)?;
+            match news {
+                Some(News::Changes) => Box::pin(self.take_changes()).await?,
+                Some(News::Presence) => Box::pin(self.tell_presence()).await?,
+                Some(news) => self.hear(news)?,
+                None => {}
             }
             match self.feed.step() {
                 Step::Tell(notice) => return Ok(Some(self.tell(notice))),
@@ -172,9 +193,18 @@ impl Teller {
     fn beat(&mut self) {
         let at = self.service.world().now();
         self.nonce = self.nonce.saturating_add(1);
-        self.pinged_at = Some(at);
-        let heads = self.feed.cursors().collect();
-        self.ready.push_back(Frame::Heartbeat { at, nonce: self.nonce, heads, round_trip: self.round_trip });
+        // Only whoever converses can answer.
+        if self.pinged_at.replace(at).is_some() && self.converses {
+            self.quality.note(None);
+        }
+        self.ready.push_back(Frame::Heartbeat {
+            at,
+            nonce: self.nonce,
+            heads: self.feed.cursors().collect(),
+            round_trip: self.round_trip,
+            queued: self.registration.inbox().load().0,
+            grade: self.quality.grade(),
+        });
     }
 
     fn hear(&mut self, news: News) -> Result<(), Error> {
@@ -187,7 +217,7 @@ impl Teller {
             News::Typing(typing) if self.feed.is_live(typing.thread_id) => {
                 self.ready.push_back(Frame::Typing(typing));
             }
-            News::Delta(_) | News::Typing(_) => {}
+            News::Delta(_) | News::Typing(_) | News::Changes | News::Presence => {}
             News::Lost(thread_id) => {
                 if self.forget(thread_id) {
                     self.ready.push_back(Frame::Detached(thread_id));
@@ -196,6 +226,51 @@ impl Teller {
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Does what calls have left for this stream. What cannot be done is told like what ends later: calls are not
+    /// answered here.
+    async fn take_changes(&mut self) -> Result<(), Error> {
+        for change in self.service.take_changes(&self.registration).await? {
+            for thread_id in change.forget {
+                self.forget(thread_id);
+            }
+            for wish in change.follow {
+                match self.follow(&wish).await {
+                    Ok(()) => {}
+                    Err(Error::ThreadNotFound | Error::Invalid(_)) => {
+                        self.ready.push_back(Frame::Detached(wish.thread_id));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            if let Some(accounts) = change.watch {
+                self.watch(accounts);
+            }
+        }
+        Ok(())
+    }
+
+    /// Has it told whether these people are there, and nobody else.
+    fn watch(&mut self, accounts: BTreeSet<AccountId>) {
+        let told = |account| (account, self.watched.get(&account).copied().flatten());
+        self.watched = accounts.into_iter().map(told).collect();
+        self.registration.watch(self.watched.keys());
+    }
+
+    async fn tell_presence(&mut self) -> Result<(), Error> {
+        let changes = self.registration.presence_changes(&self.watched);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let changes = self.service.seen_changes(&self.caller, changes).await?;
+        for (account, presence) in &changes {
+            self.watched.insert(*account, Some(*presence));
+        }
+        if !changes.is_empty() {
+            self.ready.push_back(Frame::Presence(changes));
         }
         Ok(())
     }
@@ -312,6 +387,20 @@ impl Teller {
                 self.service.set_typing(&self.caller, thread_id, typing).await?;
                 Ok(None)
             }
+            ClientBody::Watch(accounts) => {
+                self.service.check_watched(&self.caller, &accounts).await?;
+                self.watch(accounts);
+                Ok(Some(Ack::default()))
+            }
+            ClientBody::Presence(mode, idle) => {
+                let said = PresenceSaid { mode, device: Some((self.registration.id(), idle)) };
+                self.service.set_presence(&self.caller, said).await?;
+                Ok(Some(Ack::default()))
+            }
+            ClientBody::Reauthenticate(token) => {
+                self.service.reauthenticate(&self.caller, self.registration.inbox(), &token).await?;
+                Ok(Some(Ack::default()))
+            }
             ClientBody::MarkRead(thread_id, up_to) => {
                 let mark = self.service.mark_read(&self.caller, thread_id, up_to).await?;
                 Ok(Some(Ack::of_thread(thread_id, mark)))
@@ -322,7 +411,10 @@ impl Teller {
     fn hear_pong(&mut self, nonce: i64) {
         if nonce == self.nonce {
             let now = self.service.world().now();
-            self.round_trip = self.pinged_at.take().map(|at| now.since(at)).or(self.round_trip);
+            if let Some(at) = self.pinged_at.take() {
+                self.round_trip = Some(now.since(at));
+                self.quality.note(self.round_trip);
+            }
         }
     }
 

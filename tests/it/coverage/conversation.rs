@@ -23,6 +23,7 @@ on_both! {
             let foreign = match names {
                 Names::Thread => ada.thread_id.clone(),
                 Names::Message => ada.message_id.clone(),
+                Names::Person => ada.mate_id.clone(),
             };
             let none = unknown_id();
             let of_foreign = conversation(&scene, &eve, frame(foreign.clone())).await;
@@ -47,7 +48,7 @@ fn frames_about_threads() -> BTreeSet<String> {
         let messages = inner.iter().map(|name| pool.get_message_by_name(name).unwrap());
         messages
             .flat_map(|message| message.fields().collect::<Vec<_>>())
-            .any(|field| field.name().ends_with("_id"))
+            .any(|field| field.name().ends_with("_id") || field.name().ends_with("_ids"))
     };
     variants.filter(|field| names_thread(field.kind())).map(|field| field.name().to_owned()).collect()
 }
@@ -58,7 +59,7 @@ async fn conversation(scene: &Scene, eve: &Party, frame: chat::client_frame::Fra
         let frame = Some(chat::ClientFrame { request_id: "1".to_owned(), frame: Some(frame) });
         chat::ConverseRequest { frame }.encode_to_vec()
     };
-    let hello = chat::client_frame::Frame::Hello(chat::Hello { threads: vec![] });
+    let hello = chat::client_frame::Frame::Hello(chat::Hello { threads: vec![], ..Default::default() });
     let path = "/capecontrol.chat.v1.ChatService/Converse";
     let token = Some(eve.person.token.as_str());
     let mut answers = wire::open(&scene.t, path, token, vec![say(hello), say(frame)]).await.unwrap();

@@ -12,6 +12,7 @@ use capecontrol::auth::model::organization::Invitation;
 use capecontrol::auth::store::link::{self, NewLink};
 use capecontrol::auth::{Caller, Email, OrganizationRole, store};
 use capecontrol::base::{Currency, Money};
+use capecontrol::chat::store::{self as connections, Connection};
 use capecontrol::db::{Conn as _, Scope};
 use capecontrol::jobs::JobId;
 use capecontrol::payments::model::Provider;
@@ -30,6 +31,7 @@ use capecontrol::proto::capecontrol::payments::v1 as payments;
 use capecontrol::rpc::encode;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 use crate::store::methods::{set_up, token};
 use crate::store::payments::{itn, post};
@@ -67,6 +69,8 @@ pub struct Party {
     /// A thread with somebody who belongs to the person's own organisation.
     pub group_thread_id: String,
     pub mate_id: String,
+    /// A stream of theirs.
+    pub connection_id: String,
     pub invitation_id: String,
     /// Of an invitation to somebody else's organisation.
     pub invitation_token: String,
@@ -118,6 +122,7 @@ impl Party {
             attachment_id: String::new(),
             group_thread_id: String::new(),
             mate_id: String::new(),
+            connection_id: String::new(),
             invitation_id: String::new(),
             invitation_token: String::new(),
             service_account_id: String::new(),
@@ -150,6 +155,7 @@ impl Party {
         }
         party.found_a_team(t, name).await;
         party.get_programs(t, name).await;
+        party.connect(t, party.person.session_id().parse().unwrap()).await;
         party.pay(t, name).await;
         party.store_a_card(t, name).await;
         party
@@ -177,6 +183,22 @@ impl Party {
         }
         let attachment_id = self.attachment_id.clone();
         chat.complete_attachment(chat::CompleteAttachmentRequest { attachment_id }).await.unwrap();
+    }
+
+    /// A stream on another node, opened with that session or key.
+    pub async fn connect(&mut self, t: &App, credential: Uuid) {
+        let (node, until) = (t.world.id(), t.world.now().plus(Duration::from_secs(1 << 30)));
+        let stream = Connection {
+            id: t.world.id(),
+            account_id: self.person.account_id,
+            credential,
+            token_expires_at: None,
+        };
+        let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
+        connections::lease_node(&mut tx, node, until).await.unwrap();
+        connections::insert_connections(&mut tx, node, &[stream]).await.unwrap();
+        tx.commit().await.unwrap();
+        self.connection_id = stream.id.to_string();
     }
 
     /// Money that came: for a payment of theirs, and for nobody's order; and the wish to give some of it back.
@@ -580,7 +602,7 @@ pub const REQUESTS: &[Request] = &[
         .encode_to_vec()
     }),
     ("/capecontrol.chat.v1.ChatService/Converse", |p| {
-        let hello = chat::Hello { threads: vec![cursor(p)] };
+        let hello = chat::Hello { threads: vec![cursor(p)], watch_presence: Some(watch(p)) };
         let frame = Some(chat::client_frame::Frame::Hello(hello));
         chat::ConverseRequest { frame: Some(chat::ClientFrame { request_id: "1".to_owned(), frame }) }
             .encode_to_vec()
@@ -659,7 +681,24 @@ pub const REQUESTS: &[Request] = &[
         chat::SetTypingRequest { thread_id: p.thread_id.clone(), typing: true }.encode_to_vec()
     }),
     ("/capecontrol.chat.v1.ChatService/Subscribe", |p| {
-        chat::SubscribeRequest { threads: vec![cursor(p)] }.encode_to_vec()
+        let watch_presence = Some(watch(p));
+        chat::SubscribeRequest { threads: vec![cursor(p)], watch_presence }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/SetPresence", |p| {
+        let mode = chat::PresenceMode::DoNotDisturb.into();
+        chat::SetPresenceRequest { mode, connection_id: p.connection_id.clone(), idle: true }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/KeepAlive", |p| {
+        chat::KeepAliveRequest { connection_id: p.connection_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/UpdateSubscription", |p| {
+        chat::UpdateSubscriptionRequest {
+            connection_id: p.connection_id.clone(),
+            subscribe: vec![cursor(p)],
+            unsubscribe_thread_ids: vec![p.thread_id.clone()],
+            watch_presence: Some(watch(p)),
+        }
+        .encode_to_vec()
     }),
     ("/capecontrol.marketplace.v1.MarketplaceService/GetListing", |_| {
         marketplace::GetListingRequest { listing_id: SUPPORT.to_owned() }.encode_to_vec()
@@ -1005,9 +1044,10 @@ fn create_checkout(party: &Party) -> payments::CreateCheckoutRequest {
 pub enum Names {
     Thread,
     Message,
+    Person,
 }
 
-/// What can be said of a thread or a message in a conversation after Hello, by the frame's name.
+/// What can be said of a thread, a message or somebody in a conversation after Hello, by the frame's name.
 pub type Say = (&'static str, Names, fn(String) -> chat::client_frame::Frame);
 
 pub const FRAMES: &[Say] = &[
@@ -1042,10 +1082,17 @@ pub const FRAMES: &[Say] = &[
     ("typing", Names::Thread, |thread_id| {
         chat::client_frame::Frame::Typing(chat::TypingNotice { thread_id, typing: true })
     }),
+    ("watch_presence", Names::Person, |account_id| {
+        chat::client_frame::Frame::WatchPresence(chat::PresenceWatch { account_ids: vec![account_id] })
+    }),
     ("mark_read", Names::Thread, |thread_id| {
         chat::client_frame::Frame::MarkRead(chat::ThreadPosition { thread_id, seq: 1 })
     }),
 ];
+
+fn watch(party: &Party) -> chat::PresenceWatch {
+    chat::PresenceWatch { account_ids: vec![party.person.account_id.to_string()] }
+}
 
 fn reaction(message_id: String) -> chat::MessageReaction {
     chat::MessageReaction { message_id, emoji: "🙂".to_owned() }

@@ -69,7 +69,7 @@ pub async fn team(person: &Person) -> String {
 
 async fn subscribed(t: &App, key: &str, thread: &chat::Thread) -> Streaming<chat::SubscribeResponse> {
     let cursor = chat::ThreadCursor { thread_id: thread.id.clone(), ..Default::default() };
-    let request = keyed(key, chat::SubscribeRequest { threads: vec![cursor] });
+    let request = keyed(key, chat::SubscribeRequest { threads: vec![cursor], ..Default::default() });
     let mut frames = ChatServiceClient::new(t.channel()).subscribe(request).await.unwrap().into_inner();
     frames.message().await.unwrap().unwrap();
     frames

@@ -191,7 +191,7 @@ on_both! {
             assert_eq!(reason(eve.chat().create_thread(make.clone()).await), "NOT_FOUND");
         }
         let cursor = chat::ThreadCursor { thread_id: thread.clone(), ..Default::default() };
-        let subscribe = chat::SubscribeRequest { threads: vec![cursor.clone()] };
+        let subscribe = chat::SubscribeRequest { threads: vec![cursor.clone()], ..Default::default() };
         assert_eq!(reason(eve.chat().subscribe(subscribe).await), "NOT_FOUND");
         // In a conversation, which goes on.
         let follow = chat::client_frame::Frame::Subscribe(cursor);

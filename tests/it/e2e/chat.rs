@@ -3,7 +3,10 @@
 
 pub mod agents;
 mod attachments;
+pub mod connections;
 mod ends;
+pub mod presence;
+pub mod ways;
 
 use std::time::Duration;
 
@@ -32,7 +35,7 @@ pub enum Kind {
     Converse,
 }
 
-const KINDS: [Kind; 3] = [Kind::Subscribe, Kind::Browser, Kind::Converse];
+pub const KINDS: [Kind; 3] = [Kind::Subscribe, Kind::Browser, Kind::Converse];
 
 /// The client's end of a stream.
 pub enum Client {
@@ -48,7 +51,7 @@ impl Client {
         kind: Kind,
         threads: Vec<wire::ThreadCursor>,
     ) -> Result<Self, Status> {
-        let request = wire::SubscribeRequest { threads: threads.clone() };
+        let request = wire::SubscribeRequest { threads: threads.clone(), ..Default::default() };
         match kind {
             Kind::Subscribe => Ok(Self::Subscribe(who.chat().subscribe(request).await?.into_inner())),
             Kind::Browser => {
@@ -63,19 +66,19 @@ impl Client {
             }
             Kind::Converse => {
                 let mut client = Self::converse(who).await?;
-                client.say(Say::Hello(wire::Hello { threads }));
+                client.say(Say::Hello(wire::Hello { threads, ..Default::default() }));
                 Ok(client)
             }
         }
     }
 
-    async fn converse(who: &Person) -> Result<Self, Status> {
+    pub async fn converse(who: &Person) -> Result<Self, Status> {
         let (words, heard) = mpsc::unbounded_channel();
         let frames = who.chat().converse(UnboundedReceiverStream::new(heard)).await?.into_inner();
         Ok(Self::Converse(frames, words))
     }
 
-    fn say(&mut self, frame: Say) {
+    pub fn say(&mut self, frame: Say) {
         let Self::Converse(_, words) = self else { panic!("only a conversation has two sides") };
         let frame = wire::ClientFrame { request_id: "r1".to_owned(), frame: Some(frame) };
         words.send(wire::ConverseRequest { frame: Some(frame) }).unwrap();
@@ -125,7 +128,7 @@ impl Client {
     }
 
     /// Reads to the end, and tells the goodbye and the status.
-    async fn end(&mut self) -> (Option<wire::GoAwayCode>, Code) {
+    pub async fn end(&mut self) -> (Option<wire::GoAwayCode>, Code) {
         let mut goodbye = None;
         loop {
             match self.next().await {
@@ -249,7 +252,7 @@ on_both! {
             told.push(chat.send_message(message(thread_id, "hi")).await.unwrap_err());
             let list = wire::ListEventsRequest { thread_id: thread_id.to_owned(), ..Default::default() };
             told.push(chat.list_events(list).await.unwrap_err());
-            let subscribe = wire::SubscribeRequest { threads: vec![from(thread_id, 0)] };
+            let subscribe = wire::SubscribeRequest { threads: vec![from(thread_id, 0)], ..Default::default() };
             told.push(chat.subscribe(subscribe).await.unwrap_err());
             let mut hello = Client::open(&t, &eve, Kind::Converse, vec![from(thread_id, 0)]).await.unwrap();
             told.push(hello.next().await.unwrap_err());
@@ -308,7 +311,7 @@ on_both! {
         let status = chat.subscribe(wire::SubscribeRequest::default()).await.unwrap_err();
         assert_eq!(wrong_fields(&status), ["threads"]);
         let twice = vec![from(&thread.id, 0), from(&thread.id, 0), from("?", -1)];
-        let status = chat.subscribe(wire::SubscribeRequest { threads: twice }).await.unwrap_err();
+        let status = chat.subscribe(wire::SubscribeRequest { threads: twice, ..Default::default() }).await.unwrap_err();
         assert_eq!(wrong_fields(&status), ["threads[2].thread_id", "threads[2].after_seq", "threads[1].thread_id"]);
         let wrong = wire::ListEventsRequest { after_seq: -1, before_seq: -1, ..Default::default() };
         assert_eq!(wrong_fields(&chat.list_events(wrong).await.unwrap_err()), ["thread_id", "after_seq", "before_seq"]);

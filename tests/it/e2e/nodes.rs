@@ -1,6 +1,9 @@
 //! Two nodes on one PostgreSQL: what is said on one is told on the other by the bus. The backstop, which would tell it
 //! too, looks once an hour here.
 
+mod ends;
+mod once;
+
 use std::time::Duration;
 
 use capecontrol::bus::{Route, nats};
@@ -12,6 +15,7 @@ use wire::server_frame::Frame;
 
 use super::chat::agents::agent;
 use super::chat::{Client, Kind, PATIENCE, from, open_thread, send};
+use super::chat::{connections, presence};
 use crate::support::app::PASSWORD;
 use crate::support::{App, NatsServer, Person};
 
@@ -85,6 +89,32 @@ impl Nodes {
         assert!(answer.text.len() > 20 && answer.text == preview, "{preview:?} / {:?}", answer.text);
     }
 
+    /// Calls reach a stream that is on the other node, and who is there is told across nodes.
+    async fn streams_are_named_from_afar(&self) {
+        let (first, second) = (open_thread(&self.ada, "").await, open_thread(&self.ada, "").await);
+        let mut client = self.follow(&first).await;
+        let connection_id = connections::newest(&self.here, &self.ada).await;
+        let from_afar = self.ada_there.over(self.here.channel());
+        connections::keep(&from_afar, &connection_id).await.unwrap();
+        let (bob, _) = presence::friend(&self.here, &self.ada, "bob@example.com").await;
+        let change = wire::UpdateSubscriptionRequest {
+            connection_id,
+            subscribe: vec![from(&second.id, 0)],
+            watch_presence: Some(presence::watch(&bob)),
+            ..Default::default()
+        };
+        connections::update(&from_afar, change).await.unwrap();
+        client.live().await;
+        send(&from_afar, &second.id, "from afar").await;
+        assert_eq!(client.event().await.thread_id, second.id);
+        assert_eq!(presence::told(&mut client, &bob).await, wire::Presence::Offline);
+        let his = open_thread(&bob, "").await;
+        let _his = Client::open(&self.here, &bob, Kind::Subscribe, vec![from(&his.id, 0)]).await.unwrap();
+        assert_eq!(presence::told(&mut client, &bob).await, wire::Presence::Online);
+        presence::set(&bob, wire::PresenceMode::DoNotDisturb, "", false).await;
+        assert_eq!(presence::told(&mut client, &bob).await, wire::Presence::DoNotDisturb);
+    }
+
     async fn are_counted(&self) {
         let metrics = |node: &App| {
             let asked = node.http.get(format!("{}/metrics", node.operations_url)).send();
@@ -113,6 +143,7 @@ async fn hear_each_other(bus: Route) {
     let nodes = Nodes::start(bus).await;
     nodes.messages_are_told().await;
     nodes.pieces_of_an_answer_are_told().await;
+    nodes.streams_are_named_from_afar().await;
     nodes.are_counted().await;
     nodes.stop().await;
 }

@@ -341,7 +341,7 @@ on_both! {
         let request = chat::CreateThreadRequest { organization_id: team.id.clone(), ..Default::default() };
         let thread = bob.chat().create_thread(request).await.unwrap().into_inner().thread.unwrap();
         let cursor = chat::ThreadCursor { thread_id: thread.id.clone(), ..Default::default() };
-        let request = chat::SubscribeRequest { threads: vec![cursor] };
+        let request = chat::SubscribeRequest { threads: vec![cursor], ..Default::default() };
         let mut frames = bob.chat().subscribe(request).await.unwrap().into_inner();
         frames.message().await.unwrap().unwrap();
         remove(&ada, &team, &bob).await.unwrap();

@@ -212,6 +212,7 @@ async fn streams_beyond_the_bound_are_refused_and_calls_are_not() {
     let thread_id = created.into_inner().thread.unwrap().id;
     let subscribe = || SubscribeRequest {
         threads: vec![ThreadCursor { thread_id: thread_id.clone(), ..ThreadCursor::default() }],
+        ..Default::default()
     };
     let mut open = Vec::new();
     for _ in 0..2 {
@@ -392,14 +393,23 @@ async fn an_account_cannot_leave_streams_behind_until_nobody_gets_one() {
         vec![ThreadCursor { thread_id: created.into_inner().thread.unwrap().id, ..ThreadCursor::default() }];
     let mut open = Vec::new();
     for _ in 0..2 {
-        let subscribe = SubscribeRequest { threads: threads.clone() };
+        let subscribe = SubscribeRequest { threads: threads.clone(), ..Default::default() };
         open.push(ada.chat().subscribe(subscribe).await.unwrap().into_inner());
     }
-    let refused = ada.chat().subscribe(SubscribeRequest { threads: threads.clone() }).await.unwrap_err();
+    let refused = ada
+        .chat()
+        .subscribe(SubscribeRequest { threads: threads.clone(), ..Default::default() })
+        .await
+        .unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
     drop(open);
     let again = async {
-        while ada.chat().subscribe(SubscribeRequest { threads: threads.clone() }).await.is_err() {
+        while ada
+            .chat()
+            .subscribe(SubscribeRequest { threads: threads.clone(), ..Default::default() })
+            .await
+            .is_err()
+        {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

@@ -41,7 +41,7 @@ async fn stream(who: &Person) -> tonic::Streaming<chat::SubscribeResponse> {
     let made = who.chat().create_thread(chat::CreateThreadRequest::default()).await.unwrap();
     let thread_id = made.into_inner().thread.unwrap().id;
     let cursor = chat::ThreadCursor { thread_id, ..Default::default() };
-    let request = chat::SubscribeRequest { threads: vec![cursor] };
+    let request = chat::SubscribeRequest { threads: vec![cursor], ..Default::default() };
     let mut frames = who.chat().subscribe(request).await.unwrap().into_inner();
     loop {
         let frame = frames.message().await.unwrap().unwrap().frame.unwrap().frame.unwrap();

@@ -12,7 +12,7 @@ use tonic::{Code, Response, Status, Streaming};
 use tonic_types::StatusExt as _;
 
 use super::*;
-use crate::support::{database_url, postgres};
+use crate::support::database_url;
 
 const STREAMS: usize = 100;
 const CALLS: usize = 50;
@@ -71,21 +71,12 @@ impl Scene {
 
     async fn subscribe(&self, signed: &Signed, thread_id: &str) -> Streaming<SubscribeResponse> {
         let cursor = ThreadCursor { thread_id: thread_id.to_owned(), ..ThreadCursor::default() };
-        let request = SubscribeRequest { threads: vec![cursor] };
+        let request = SubscribeRequest { threads: vec![cursor], ..Default::default() };
         let mut frames =
             ChatServiceClient::new(signed.clone()).subscribe(request).await.unwrap().into_inner();
         frames.message().await.unwrap().unwrap();
         frames
     }
-}
-
-fn serve(folder: &tempfile::TempDir, url: &str) -> Command {
-    let mut command = program(folder, &["serve"]);
-    command.env("CAPECONTROL_DATABASE__URL", url).env("CAPECONTROL_DATABASE__MIGRATE", "true");
-    command.env("CAPECONTROL_DATABASE__OWNER_URL", postgres::owner_url(url).unwrap_or_default());
-    // On PostgreSQL all nodes share it, so that it is no file of one node's.
-    command.env("CAPECONTROL_SECURITY__ROOT_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
-    command
 }
 
 /// Whoever is told to come again is told when.

@@ -1,5 +1,7 @@
-//! The streaming core against a model, from seeds: the bus loses, repeats and reorders, readers stall, come back and
-//! change their minds, and yet every reader is told 1, 2, 3, … of each thread, in bounded memory.
+//! The streaming core against a model, from seeds: the bus loses, repeats and reorders, and hints at what is not there
+//! yet; pages are read before others are committed, end early, or are never there; readers stall, come back and change
+//! their minds; and now and then the database is that of an earlier day. Yet every reader is told 1, 2, 3, … of each
+//! thread, in bounded memory, and has what is stored.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,12 +21,21 @@ const LIMITS: Limits = Limits { frames: 6, bytes: 4 << 10 };
 const EPOCH: i64 = 1;
 
 /// The stored events: the model's database.
-#[derive(Default)]
-struct Log(BTreeMap<ThreadId, Vec<Event>>);
+struct Log {
+    epoch: i64,
+    threads: BTreeMap<ThreadId, Vec<Event>>,
+    /// How much was ever written: no two events are the same.
+    written: i64,
+}
 
 impl Log {
+    const fn new() -> Self {
+        Self { epoch: EPOCH, threads: BTreeMap::new(), written: 0 }
+    }
+
     fn commit(&mut self, thread_id: ThreadId, text: String) -> Event {
-        let events = self.0.entry(thread_id).or_default();
+        self.written += 1;
+        let events = self.threads.entry(thread_id).or_default();
         let seq = i64::try_from(events.len()).unwrap() + 1;
         let nobody = Actor::Account(Id::from_uuid(Uuid::nil()));
         let event = Event::created(Message {
@@ -36,7 +47,7 @@ impl Log {
             reply_to: None,
             text,
             attachments: Vec::new(),
-            created_at: Timestamp::from_seconds(seq),
+            created_at: Timestamp::from_seconds(self.written),
             edited_at: None,
             deleted_at: None,
         });
@@ -45,11 +56,17 @@ impl Log {
     }
 
     fn head(&self, thread_id: ThreadId) -> i64 {
-        self.0.get(&thread_id).map_or(0, |events| i64::try_from(events.len()).unwrap())
+        self.threads.get(&thread_id).map_or(0, |events| i64::try_from(events.len()).unwrap())
+    }
+
+    /// Whether this is what is stored.
+    fn holds(&self, event: &Event) -> bool {
+        let at = usize::try_from(event.seq - 1).unwrap();
+        self.threads.get(&event.thread_id).and_then(|events| events.get(at)) == Some(event)
     }
 
     fn page(&self, read: Read) -> Vec<Event> {
-        let events = self.0.get(&read.thread_id).into_iter().flatten();
+        let events = self.threads.get(&read.thread_id).into_iter().flatten();
         events.filter(|event| event.seq > read.after).take(read.limit).cloned().collect()
     }
 }
@@ -62,7 +79,12 @@ struct Reader {
     carried: Vec<News>,
     /// A page that was read and not yet taken: what is committed meanwhile is not in it.
     page: Option<(Read, Vec<Event>)>,
+    /// At how many events the next page ends, though more are stored.
+    ends_early: Option<usize>,
     told: BTreeMap<ThreadId, i64>,
+    /// What the client keeps: the events, and the epoch that came with them.
+    has: BTreeMap<ThreadId, Vec<Arc<Event>>>,
+    epochs: BTreeMap<ThreadId, i64>,
     live: BTreeMap<ThreadId, bool>,
 }
 
@@ -73,7 +95,10 @@ impl Reader {
             backlog: Backlog::new(LIMITS),
             carried: Vec::new(),
             page: None,
+            ends_early: None,
             told: BTreeMap::new(),
+            has: BTreeMap::new(),
+            epochs: BTreeMap::new(),
             live: BTreeMap::new(),
         }
     }
@@ -82,11 +107,15 @@ impl Reader {
     fn follow(&mut self, log: &Log, thread_id: ThreadId, newest: i64) {
         let after_seq = if newest == 0 { self.told.get(&thread_id).copied().unwrap_or(0) } else { 0 };
         let head = log.head(thread_id);
+        let mut epoch = self.epochs.get(&thread_id).copied().unwrap_or(0);
         if newest > 0 {
             self.told.insert(thread_id, (head - newest).max(0));
+            self.has.remove(&thread_id);
+            self.epochs.remove(&thread_id);
+            epoch = 0;
         }
         self.live.insert(thread_id, false);
-        self.feed.follow(&Wish { thread_id, after_seq, epoch: EPOCH, newest }, head, EPOCH);
+        self.feed.follow(&Wish { thread_id, after_seq, epoch, newest }, head, log.epoch);
     }
 
     /// One turn of the stream: what `chat::stream` does in its loop.
@@ -100,11 +129,15 @@ impl Reader {
         match news {
             Some(News::Event(event)) => self.feed.offer(event),
             Some(News::Head(thread_id, seq)) => self.feed.hear(thread_id, seq),
-            Some(News::Delta(_) | News::Typing(_) | News::Lost(_)) | None => {}
+            Some(_) | None => {}
         }
         match self.feed.step() {
             Step::Tell(notice) => self.tell(&notice),
-            Step::Read(read) => self.page = Some((read, log.page(read))),
+            Step::Read(read) => {
+                let mut events = log.page(read);
+                events.truncate(self.ends_early.take().unwrap_or(usize::MAX));
+                self.page = Some((read, events));
+            }
             Step::Idle => return busy,
         }
         true
@@ -116,15 +149,21 @@ impl Reader {
                 let told = self.told.entry(event.thread_id).or_default();
                 assert_eq!(event.seq, *told + 1, "a gap or a repeat in {}", event.thread_id);
                 *told = event.seq;
+                self.has.entry(event.thread_id).or_default().push(Arc::clone(event));
             }
-            Notice::Live { thread_id, seq, .. } => {
+            Notice::Live { thread_id, seq, epoch } => {
                 assert_eq!(self.told.get(thread_id).copied().unwrap_or(0), *seq, "live at another place");
                 self.live.insert(*thread_id, true);
+                self.epochs.insert(*thread_id, *epoch);
             }
-            Notice::CatchUp { thread_id, from, reset, .. } => {
-                assert!(!reset, "no client's position was of no use");
+            Notice::CatchUp { thread_id, from, reset, epoch, .. } => {
+                if *reset {
+                    self.told.remove(thread_id);
+                    self.has.remove(thread_id);
+                }
                 assert_eq!(self.told.get(thread_id).copied().unwrap_or(0) + 1, *from);
                 self.live.insert(*thread_id, false);
+                self.epochs.insert(*thread_id, *epoch);
             }
         }
     }
@@ -135,7 +174,7 @@ impl Reader {
             News::Head(thread_id, seq) => self.backlog.head(thread_id, seq),
             News::Delta(delta) => self.backlog.delta(&delta),
             News::Typing(typing) => self.backlog.typing(typing),
-            News::Lost(_) => {}
+            _ => {}
         }
         let (frames, bytes) = self.backlog.load();
         assert!(frames <= LIMITS.frames && bytes <= LIMITS.bytes, "{frames} frames, {bytes} bytes");
@@ -154,7 +193,7 @@ impl Sim {
     fn new(seed: u64, lossy: bool) -> Self {
         let clock = ManualClock::new(Timestamp::from_seconds(0));
         let dice = World::new(Arc::new(clock), Arc::new(SeededRng::new(seed)));
-        Self { lossy, dice, log: Log::default(), readers: (0..READERS).map(|_| Reader::new()).collect() }
+        Self { lossy, dice, log: Log::new(), readers: (0..READERS).map(|_| Reader::new()).collect() }
     }
 
     fn roll(&self, below: u64) -> u64 {
@@ -168,7 +207,7 @@ impl Sim {
     fn act(&mut self) {
         let thread_id = self.any_thread();
         let reader = usize::try_from(self.roll(READERS)).unwrap();
-        match self.roll(20) {
+        match self.roll(22) {
             0..=4 => self.commit(thread_id),
             5..=8 => self.carry(reader),
             9..=14 => {
@@ -178,7 +217,9 @@ impl Sim {
                 }
             }
             15 if self.lossy => {
-                let head = self.log.head(thread_id);
+                // Now and then of what is not there, or not to be seen here yet.
+                let ahead = if self.roll(3) == 0 { i64::try_from(self.roll(40)).unwrap() } else { 0 };
+                let head = self.log.head(thread_id) + ahead;
                 self.readers[reader].deliver(News::Head(thread_id, head));
             }
             16 => {
@@ -189,6 +230,10 @@ impl Sim {
                 self.readers[reader].feed.forget(thread_id);
             }
             18 => self.reconnect(reader),
+            19 if self.lossy => {
+                self.readers[reader].ends_early = Some(usize::try_from(self.roll(8)).unwrap());
+            }
+            20 if self.roll(20) == 0 => self.restore(),
             _ => self.whisper(thread_id, reader),
         }
     }
@@ -220,7 +265,20 @@ impl Sim {
         }
     }
 
-    /// The stream breaks, and its client opens another from where it is.
+    /// The database is that of an earlier day. The nodes were not there meanwhile, and no signal is under way.
+    fn restore(&mut self) {
+        self.log.epoch += 1;
+        for events in self.log.threads.values_mut() {
+            let kept = self.dice.below(u64::try_from(events.len()).unwrap() + 1);
+            events.truncate(usize::try_from(kept).unwrap());
+        }
+        for reader in 0..self.readers.len() {
+            self.readers[reader].carried.clear();
+            self.reconnect(reader);
+        }
+    }
+
+    /// The stream breaks, or a page cannot be read, and its client opens another from where it is.
     fn reconnect(&mut self, reader: usize) {
         let followed: Vec<ThreadId> = self.readers[reader].feed.cursors().map(|(id, _)| id).collect();
         let reader = &mut self.readers[reader];
@@ -240,8 +298,9 @@ impl Sim {
     /// Nothing more is committed. What is on the bus arrives, or is lost and the backstop looks once.
     fn settle(&mut self) {
         for reader in &mut self.readers {
+            reader.ends_early = None;
             if self.lossy {
-                for (thread_id, events) in &self.log.0 {
+                for (thread_id, events) in &self.log.threads {
                     reader.backlog.head(*thread_id, i64::try_from(events.len()).unwrap());
                 }
             } else {
@@ -267,6 +326,8 @@ impl Sim {
                     reader.live[&thread_id] && reader.feed.is_live(thread_id),
                     "the client was not told so"
                 );
+                let mut has = reader.has.get(&thread_id).into_iter().flatten();
+                assert!(has.all(|event| self.log.holds(event)), "the client has what is not stored");
             }
         }
     }
@@ -307,6 +368,37 @@ fn a_hint_of_something_that_is_not_stored_does_not_keep_the_stream_busy() {
     let turns = (0..100).take_while(|_| reader.turn(&sim.log)).count();
     assert!(turns < 20, "{turns} turns");
     assert_eq!(reader.told[&thread_id], 1);
+}
+
+#[test]
+fn what_is_written_while_an_empty_page_is_read_is_told_at_once() {
+    let mut sim = Sim::new(0, false);
+    let thread_id = sim.any_thread();
+    let reader = &mut sim.readers[0];
+    reader.follow(&sim.log, thread_id, 0);
+    assert!(reader.turn(&sim.log) && reader.page.as_ref().is_some_and(|(_, events)| events.is_empty()));
+    let event = Arc::new(sim.log.commit(thread_id, "meanwhile".to_owned()));
+    reader.deliver(News::Event(event));
+    while reader.turn(&sim.log) {}
+    assert_eq!((reader.told.get(&thread_id), reader.live[&thread_id]), (Some(&1), true));
+}
+
+/// Somebody who came to an empty thread, was told its first event, and lost the connection before the thread was live.
+#[test]
+fn whoever_has_events_knows_their_epoch() {
+    let mut sim = Sim::new(0, false);
+    let thread_id = sim.any_thread();
+    sim.readers[0].follow(&sim.log, thread_id, 0);
+    sim.commit(thread_id);
+    while sim.readers[0].told.is_empty() {
+        assert!(sim.readers[0].turn(&sim.log));
+    }
+    assert!(!sim.readers[0].live[&thread_id]);
+    sim.log.threads.clear();
+    sim.log.epoch += 1;
+    sim.commit(thread_id);
+    sim.reconnect(0);
+    sim.settle();
 }
 
 #[test]

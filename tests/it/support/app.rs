@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use capecontrol::app::{self, Listeners};
+use capecontrol::auth::OrganizationRole;
+use capecontrol::auth::store::member;
 use capecontrol::base::{AccountId, ManualClock, OrganizationId, Rate, SeededRng, World};
 use capecontrol::chain;
 use capecontrol::config::{Config, Sources};
-use capecontrol::db::{Db, Engine};
+use capecontrol::db::{Db, Engine, Scope};
 use capecontrol::payments::LedgerOptions;
 use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::chat::v1::chat_service_client::ChatServiceClient;
@@ -193,6 +195,20 @@ impl App {
             refresh_token: session.refresh_token,
             channel: self.channel(),
         }
+    }
+
+    /// Seconds since the epoch, by the platform's clock.
+    pub fn clock_now(&self) -> i64 {
+        self.world.now().as_seconds()
+    }
+
+    /// Makes somebody a member of somebody else's own organisation.
+    pub async fn join(&self, who: &Person, whose: &Person) {
+        let mut tx = self.db.begin(Scope::System("test")).await.unwrap();
+        let (home, now) = (whose.organization_id, self.world.now());
+        let role = OrganizationRole::Member;
+        member::insert(&mut tx, home, who.account_id, role, now).await.unwrap();
+        tx.commit().await.unwrap();
     }
 
     /// Somebody with the next tokens of their session.

@@ -21,6 +21,17 @@ pub async fn call(
     headers: HeaderMap,
     message: &impl Message,
 ) -> Answer {
+    try_call(http, url, method, headers, message).await.unwrap()
+}
+
+/// Makes a call with these headers, which may not come through.
+pub async fn try_call(
+    http: &reqwest::Client,
+    url: &str,
+    method: &str,
+    headers: HeaderMap,
+    message: &impl Message,
+) -> Result<Answer, reqwest::Error> {
     let response = http
         .post(format!("{url}{method}"))
         .headers(headers)
@@ -29,10 +40,9 @@ pub async fn call(
         .header("x-grpc-web", "1")
         .body(frame(&message.encode_to_vec()))
         .send()
-        .await
-        .unwrap();
+        .await?;
     let headers = response.headers().clone();
-    Answer { headers, response, buffer: Vec::new(), trailers: None }
+    Ok(Answer { headers, response, buffer: Vec::new(), trailers: None })
 }
 
 /// A message in its frame: not compressed, four bytes of length.
@@ -44,15 +54,20 @@ pub fn frame(message: &[u8]) -> Vec<u8> {
 impl Answer {
     /// The next message; none when the trailers came instead.
     pub async fn message<M: Message + Default>(&mut self) -> Option<M> {
+        self.try_message().await.unwrap()
+    }
+
+    /// The next message, of an answer that may break off; none when the trailers came instead, or the end without them.
+    pub async fn try_message<M: Message + Default>(&mut self) -> Result<Option<M>, reqwest::Error> {
         loop {
             if let Some((kind, body)) = self.take_frame() {
                 if kind & 0x80 == 0 {
-                    return Some(M::decode(body).unwrap());
+                    return Ok(Some(M::decode(body).unwrap()));
                 }
                 self.trailers = Some(parse(&body));
-                return None;
+                return Ok(None);
             }
-            let chunk = self.response.chunk().await.unwrap()?;
+            let Some(chunk) = self.response.chunk().await? else { return Ok(None) };
             self.buffer.extend_from_slice(&chunk);
         }
     }

@@ -41,7 +41,8 @@ on_both! {
     async fn a_deadline_ends_a_stream(t: App) {
         let ada = t.register("ada@example.com").await;
         let thread = open_thread(&ada, "").await;
-        let mut request = Request::new(wire::SubscribeRequest { threads: vec![from(&thread.id, 0)] });
+        let threads = vec![from(&thread.id, 0)];
+        let mut request = Request::new(wire::SubscribeRequest { threads, ..Default::default() });
         // Written by hand: the generated client would give up by its own clock first.
         request.metadata_mut().insert("grpc-timeout", "300m".parse().unwrap());
         let mut frames = ada.chat().subscribe(request).await.unwrap().into_inner();

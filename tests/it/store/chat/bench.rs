@@ -237,7 +237,7 @@ impl Lossy {
         let passed = self.passed.lock().unwrap();
         let deltas = passed.iter().filter_map(|body| match serde_json::from_slice(body).unwrap() {
             Fleeting::Delta(delta) => Some(delta),
-            Fleeting::Typing(_) => None,
+            _ => None,
         });
         deltas.collect()
     }

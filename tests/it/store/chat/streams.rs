@@ -49,12 +49,12 @@ impl Client {
     async fn open(node: &Node, caller: &Caller, kind: Kind, wishes: Vec<Wish>) -> Result<Self, Error> {
         match kind {
             Kind::Subscribe => {
-                let frames = node.chat.subscribe(caller.clone(), &wishes).await?;
+                let frames = node.chat.subscribe(caller.clone(), wishes.into()).await?;
                 Ok(Self { frames, words: None })
             }
             Kind::Converse => {
                 let mut client = Self::converse(node, caller)?;
-                client.say(ClientBody::Hello(wishes));
+                client.say(ClientBody::Hello(wishes.into()));
                 Ok(client)
             }
         }
@@ -455,7 +455,7 @@ on_both! {
         hasty.say(ClientBody::Pong(1));
         assert_eq!(hasty.end().await.1.unwrap().reason(), &HELLO_EXPECTED);
         let mut twice = Client::open(&node, &ada, Kind::Converse, vec![]).await.unwrap();
-        twice.say(ClientBody::Hello(vec![]));
+        twice.say(ClientBody::Hello(vec![].into()));
         let nack = |frame: &Frame| match frame {
             Frame::Nack(nack) => Some(nack.reason),
             _ => None,
