@@ -385,7 +385,7 @@ impl App {
     fn start_tasks(&self, stop: &CancellationToken) {
         self.tasks.spawn({
             let chat = Arc::clone(&self.chat);
-            async move { Box::pin(chat.run()).await }
+            async move { chat.run().await }
         });
         for worker in self.workers.clone() {
             let (stop, closing) = (stop.clone(), self.closing.clone());

@@ -112,10 +112,10 @@ impl Service {
     pub async fn run(&self) {
         tokio::join!(
             self.hub.run(&self.db, self.options.backstop, &self.outside.drain),
-            self.watch(&self.outside.drain),
-            self.watch_receipts(&self.outside.drain),
-            self.watch_presence(&self.outside.drain),
-            self.keep_node(&self.outside.drain)
+            Box::pin(self.watch(&self.outside.drain)),
+            Box::pin(self.watch_receipts(&self.outside.drain)),
+            Box::pin(self.watch_presence(&self.outside.drain)),
+            Box::pin(self.keep_node(&self.outside.drain))
         );
     }
 

@@ -1,10 +1,10 @@
-//! The proof that nothing is lost: two nodes as processes on one PostgreSQL, a bus that loses, repeats and reorders, and
-//! clients on both kinds of stream that write while one node is killed and, later, the other one drained. Lines break
-//! besides, answers are lost, and messages come twice.
+//! The proof that nothing is lost: two nodes as processes on one PostgreSQL, a bus that loses, repeats and reorders,
+//! and clients on both kinds of stream that write while one node is killed and, later, the other one drained. Lines
+//! break besides, answers are lost, and messages come twice.
 //!
 //! A client is the machine of `clients/rust`, with nothing but I/O around it. Each stream is held against what it
-//! promises, frame by frame, for a client that repairs what a server lost would hide it; in the end the clients are held
-//! against one another, against what they said, and against the database.
+//! promises, frame by frame, for a client that repairs what a server lost would hide it; in the end the clients are
+//! held against one another, against what they said, and against the database.
 
 mod client;
 mod line;

@@ -112,7 +112,8 @@ impl Line {
         let breaks = self.dice.below(BREAKS_ONE_IN) == 0;
         let frames = if breaks { 1 + self.dice.below(BREAKS_AFTER) } else { u64::MAX };
         let threads: Vec<_> = wishes.into_iter().map(translate::wish).collect();
-        let hello = wire::client_frame::Frame::Hello(wire::Hello { threads: threads.clone() });
+        let hello =
+            wire::client_frame::Frame::Hello(wire::Hello { threads: threads.clone(), ..Default::default() });
         let hello = wire::ClientFrame { request_id: String::new(), frame: Some(hello) };
         words.send(wire::ConverseRequest { frame: Some(hello) }).unwrap();
         let (line, address) = (self.clone(), self.address());
@@ -155,7 +156,7 @@ impl Line {
         threads: Vec<wire::ThreadCursor>,
         frames: u64,
     ) -> Result<(), Refused> {
-        let request = wire::SubscribeRequest { threads };
+        let request = wire::SubscribeRequest { threads, ..Default::default() };
         let call = grpc_web::try_call(&self.http, &address, SUBSCRIBE, self.headers(), &request);
         let answer = tokio::time::timeout(DEADLINE, call).await.map_err(|_elapsed| broken())?;
         let answer = answer.map_err(|error| Refused::unavailable(error.to_string()))?;

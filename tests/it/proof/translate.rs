@@ -64,7 +64,7 @@ pub fn frame(told: &Told) -> Frame {
             resume: told.resume,
             reconnect_after: millis(told.reconnect_after),
         }),
-        Told::Ephemeral(_) => Frame::Other,
+        Told::Ephemeral(_) | Told::Presence(_) => Frame::Other,
     }
 }
 

@@ -1,5 +1,5 @@
-//! Clients and nodes in one world with one clock, from seeds: the client's machine on one side, hub, backlog and feed of
-//! the server on the other, and between them a network that is slow, parts people from nodes, breaks lines and loses
+//! Clients and nodes in one world with one clock, from seeds: the client's machine on one side, hub, backlog and feed
+//! of the server on the other, and between them a network that is slow, parts people from nodes, breaks lines and loses
 //! calls and answers, while nodes die, drain and come back, tokens expire and the database refuses. When all is calm
 //! again everybody has every event, once and in order, and whatever somebody said is written once.
 //!

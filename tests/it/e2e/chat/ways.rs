@@ -1,5 +1,5 @@
-//! One story over every way to the platform: whichever kind of stream somebody has, and whatever stands before the node,
-//! they do the same and are told the same.
+//! One story over every way to the platform: whichever kind of stream somebody has, and whatever stands before the
+//! node, they do the same and are told the same.
 
 use std::collections::VecDeque;
 
@@ -32,18 +32,18 @@ impl<'a> Talk<'a> {
         let who = who.over(way.channel.clone());
         let client = match way.kind {
             Kind::Browser => {
-                let request = wire::SubscribeRequest { threads };
+                let request = wire::SubscribeRequest { threads, ..Default::default() };
                 let answer = grpc_web::call(&way.http, &way.url, SUBSCRIBE, bearer(&who), &request).await;
                 assert_eq!(answer.grpc_status(), None);
                 Client::Browser(Box::new(answer))
             }
             Kind::Subscribe => {
-                let request = wire::SubscribeRequest { threads };
+                let request = wire::SubscribeRequest { threads, ..Default::default() };
                 Client::Subscribe(who.chat().subscribe(request).await.unwrap().into_inner())
             }
             Kind::Converse => {
                 let mut client = Client::converse(&who).await.unwrap();
-                client.say(Say::Hello(wire::Hello { threads }));
+                client.say(Say::Hello(wire::Hello { threads, ..Default::default() }));
                 client
             }
         };

@@ -23,7 +23,7 @@ async fn called(who: Person, draft: wire::MessageDraft) -> Answer {
 
 async fn said(who: Person, draft: wire::MessageDraft) -> Answer {
     let mut client = Client::converse(&who).await.unwrap();
-    client.say(Say::Hello(wire::Hello { threads: vec![from(&draft.thread_id, 0)] }));
+    client.say(Say::Hello(wire::Hello { threads: vec![from(&draft.thread_id, 0)], ..Default::default() }));
     client.say(Say::SendMessage(draft));
     loop {
         if let Frame::Ack(ack) = client.next().await.unwrap().unwrap() {

@@ -100,7 +100,8 @@ impl Net {
             return self.end(link, status(14, ""), None);
         }
         let account = Id::from_uuid(Uuid::from_u128(u128::try_from(link.0).unwrap()));
-        let holder = Holder { account, session: None, key: None, expires_at: None };
+        let holder =
+            Holder { account, credential: account.uuid(), session: None, key: None, expires_at: None };
         let registration = node.hub.register(holder, self.dice.id()).unwrap();
         let heartbeat_interval = HEARTBEAT;
         let welcome = Frame::Welcome { connection_id: link.1.to_string(), heartbeat_interval };
@@ -116,7 +117,9 @@ impl Net {
             beats: 0,
             told: BTreeMap::new(),
         };
-        wishes.iter().for_each(|(wish, last)| stream.follow(wish, *last));
+        for (wish, last) in wishes {
+            stream.follow(wish, *last);
+        }
         line.stream = Some(stream);
         self.plan(HEARTBEAT, Happening::Look(link));
         self.turn(link);
@@ -142,7 +145,7 @@ impl Net {
             match news {
                 Some(News::Event(event)) => stream.feed.offer(event),
                 Some(News::Head(thread, seq)) => stream.feed.hear(thread, seq),
-                Some(News::Delta(_) | News::Typing(_) | News::Lost(_)) | None => {}
+                Some(_) | None => {}
             }
             match stream.feed.step() {
                 Step::Tell(notice) => self.notice(link, notice),
