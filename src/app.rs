@@ -23,9 +23,10 @@ use crate::payments::simulator::{self, Simulator};
 use crate::rpc::metrics::Metrics;
 use crate::rpc::policy::{self, Policies};
 use crate::rpc::{Pages, health, server};
-use crate::{ai, audit, auth, chat, mail, market, operations, payments, proto, tools};
+use crate::{ai, audit, auth, chat, mail, market, operations, payments, proto, storage, tools};
 
 mod alarms;
+mod allowance;
 mod console;
 mod descriptors;
 mod maintenance;
@@ -71,6 +72,11 @@ pub enum Error {
          \"PostgreSQL\")", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     )]
     Role(Vec<db::Breach>),
+    /// Files cannot be kept.
+    #[error("files cannot be kept where STORAGE__URL says: {}", std::error::Error::source(.0).map_or_else(
+        || .0.to_string(), ToString::to_string
+    ))]
+    Storage(#[from] storage::Error),
     /// Accounts cannot be served.
     #[error("accounts cannot be served: {0}")]
     Auth(#[from] auth::Error),
@@ -213,6 +219,7 @@ impl App {
             bus: Arc::clone(&bus),
             provider: Arc::new(ai::local::Local::new()),
             tools: tools::toolbox(&db, &payments),
+            files: files(&config, &payments, &root)?,
             drain: drain.clone(),
             tasks: tasks.clone(),
         };
@@ -231,6 +238,7 @@ impl App {
         }
         let mut slow = Registry::default();
         chat::turn::register(&mut slow, Arc::clone(&chat));
+        chat::files::register(&mut slow, Arc::clone(&chat));
         let worker = |registry| Worker::new(db.clone(), world.clone(), config.bounds.jobs.clone(), registry);
         let workers = [worker(registry), worker(slow)];
         let sealer = audit::Sealer::new(db.clone(), auth.audit().clone());
@@ -417,12 +425,21 @@ impl App {
             self.world.clone(),
             Arc::clone(&self.auth),
             Arc::clone(&self.payments),
+            Arc::clone(&self.chat),
         )
     }
 
     fn platform(&self) -> crate::http::Platform {
         crate::http::Platform { auth: Arc::clone(&self.auth), ready: self.ready.subscribe() }
     }
+}
+
+/// Where attachments are kept, and what is decided of them elsewhere.
+fn files(config: &Config, payments: &Arc<payments::Service>, root: &RootKey) -> Result<chat::Files, Error> {
+    let storage = storage::Storage::open(&config.storage)?;
+    let allowance = Arc::new(allowance::OfPlans::new(Arc::clone(payments)));
+    let links = chat::link::Links::new(root, &config.server.public_url);
+    Ok(chat::Files::new(storage, config.scan.scanner(), allowance, links))
 }
 
 async fn open_database(config: &Config) -> Result<Db, Error> {

@@ -6,12 +6,15 @@
 //!
 //! This domain knows which agents an organisation has installed and what tools they may use (`market`), asks a model
 //! provider for their answers, and runs the tools that the model calls (`ai`); it knows neither plans nor payments, and
-//! not what a tool does.
+//! not what a tool does. Files are kept by `storage` and looked into by `scan`.
 
 mod connections;
 pub mod error;
+pub mod files;
 mod homes;
 pub mod hub;
+mod imaging;
+pub mod link;
 pub mod model;
 pub mod presence;
 mod receipts;
@@ -24,6 +27,7 @@ pub mod turn;
 mod watch;
 
 pub use error::{Error, REASONS};
+pub use files::{Allowance, Files};
 pub use removal::RemoveThread;
 pub use service::{Outside, Service};
 
@@ -35,13 +39,15 @@ use model::backlog;
 use model::context::Window;
 use model::tools;
 
-/// Has the domain's quick jobs run. The agents' turns, which wait for models, are registered by [`turn::register`].
+/// Has the domain's quick jobs run. What waits for others is registered by [`turn::register`] and
+/// [`files::register`].
 pub fn register(registry: &mut Registry, service: &Arc<Service>) {
     let chat = Arc::clone(service);
     registry.on::<RemoveThread, _>(move |job, _lease| {
         let chat = Arc::clone(&chat);
         async move { chat.remove_thread(job).await }
     });
+    files::register_quick(registry, service);
 }
 
 /// Bounds and intervals of the domain.

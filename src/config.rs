@@ -19,7 +19,7 @@ use crate::auth::model::Registration;
 use crate::base::Secret;
 use crate::base::net::Network;
 use crate::keyring::RootKey;
-use crate::{audit, bus, chat, jobs, mail, payments, rpc};
+use crate::{audit, bus, chat, jobs, mail, payments, rpc, scan, storage};
 use source::Reader;
 
 /// All settings.
@@ -47,6 +47,10 @@ pub struct Config {
     pub limits: rpc::limits::Options,
     /// Letters.
     pub mail: Mail,
+    /// Where files are kept.
+    pub storage: storage::Route,
+    /// Who looks into them.
+    pub scan: scan::Route,
     /// Logs.
     pub log: Log,
     /// Bounds that have no setting of their own.

@@ -1,6 +1,7 @@
-//! The shim beside gRPC: what plain HTTP asks for on the same port. Health, keys, the provider's callbacks and the
-//! simulator's pages; whatever is decided is decided in a domain's service.
+//! The shim beside gRPC: what plain HTTP asks for on the same port. Health, keys, files, the provider's callbacks and
+//! the simulator's pages; whatever is decided is decided in a domain's service.
 
+pub mod attachments;
 pub mod payfast;
 pub mod simulator;
 

@@ -22,4 +22,6 @@ pub mod operations;
 pub mod payments;
 pub mod proto;
 pub mod rpc;
+pub mod scan;
+pub mod storage;
 pub mod tools;

@@ -209,6 +209,7 @@ impl Filling {
             client_message_id: Some(id(Kind::Key, number)),
             reply_to: None,
             text: MESSAGE.to_owned(),
+            attachments: Vec::new(),
             created_at: at(number),
             edited_at: None,
             deleted_at: None,

@@ -94,6 +94,7 @@ impl Author {
             client_message_id: Some(self.world.id::<Message>().uuid()),
             reply_to: None,
             text: MESSAGE.to_owned(),
+            attachments: Vec::new(),
             created_at: self.world.now(),
             edited_at: None,
             deleted_at: None,

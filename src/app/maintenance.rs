@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::World;
 use crate::db::{self, Db, Scope};
-use crate::{auth, idempotency, payments};
+use crate::{auth, chat, idempotency, payments};
 
 /// How often the tables are looked at.
 const EVERY: Duration = Duration::from_secs(600);
@@ -23,6 +23,7 @@ pub(super) struct Maintenance {
     world: World,
     auth: Arc<auth::Service>,
     payments: Arc<payments::Service>,
+    chat: Arc<chat::Service>,
 }
 
 impl Maintenance {
@@ -31,8 +32,9 @@ impl Maintenance {
         world: World,
         auth: Arc<auth::Service>,
         payments: Arc<payments::Service>,
+        chat: Arc<chat::Service>,
     ) -> Self {
-        Self { db, world, auth, payments }
+        Self { db, world, auth, payments, chat }
     }
 
     pub(super) async fn run(self, stop: CancellationToken) {
@@ -48,6 +50,9 @@ impl Maintenance {
             }
             if let Err(error) = self.keep_methods().await {
                 tracing::warn!(%error, "stored cards were not looked after");
+            }
+            if let Err(error) = self.expire_attachments().await {
+                tracing::warn!(error = %error.chain(), "files that were not sent were not removed");
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -68,6 +73,11 @@ impl Maintenance {
 
     async fn end_payments(&self) -> Result<(), payments::Error> {
         while self.payments.expire(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
+        Ok(())
+    }
+
+    async fn expire_attachments(&self) -> Result<(), db::Error> {
+        while self.chat.expire_attachments(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
         Ok(())
     }
 

@@ -49,6 +49,7 @@ impl App {
         let app = grpc
             .into_axum_router()
             .merge(http::platform(self.platform()))
+            .merge(http::attachments::routes(self.chat.clone()))
             .merge(self.payment_routes())
             .fallback(http::unknown)
             // Together, the outermost first: each `layer` of the router would put every route into one more box.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::base::fault::{self, Code, Fault, Reason, Suspicion, Violation, Violations};
-use crate::{auth, db, idempotency};
+use crate::{auth, db, idempotency, storage};
 
 use super::model::feed::Hole;
 
@@ -62,6 +62,42 @@ pub enum Error {
     /// See [`TOO_MANY_REACTIONS`].
     #[error("You have reacted to this message in as many ways as you may.")]
     TooManyReactions,
+    /// There is no such attachment, or the caller may not see it, or somebody else brought it.
+    #[error("There is no such attachment.")]
+    AttachmentNotFound,
+    /// See [`ATTACHMENT_TOO_LARGE`].
+    #[error("The organisation's plan takes files of at most {0} bytes.")]
+    AttachmentTooLarge(i64),
+    /// See [`STORAGE_FULL`].
+    #[error("The organisation's plan has room for {0} bytes of files, which are used up.")]
+    StorageFull(i64),
+    /// See [`PART_DIFFERS`].
+    #[error("This part was sent before with other bytes.")]
+    PartDiffers,
+    /// See [`ATTACHMENT_INCOMPLETE`].
+    #[error("Parts of the file are missing, or it was not completed.")]
+    AttachmentIncomplete,
+    /// See [`CONTENT_DIFFERS`].
+    #[error("The bytes that came are not those that were announced: their SHA-256 is another one.")]
+    ContentDiffers,
+    /// See [`PICTURE_UNREADABLE`].
+    #[error("The picture cannot be read, or has too many pixels.")]
+    PictureUnreadable,
+    /// See [`ATTACHMENT_USED`].
+    #[error("The file went with another message already.")]
+    AttachmentUsed,
+    /// See [`ATTACHMENT_BEING_SCANNED`].
+    #[error("The file is being looked into; please try again in a moment.")]
+    AttachmentBeingScanned,
+    /// See [`ATTACHMENT_REFUSED`].
+    #[error("The file does harm and is given to nobody.")]
+    AttachmentRefused,
+    /// See [`ATTACHMENT_HAS_NO_PREVIEW`].
+    #[error("There is no preview of this file: it is no picture.")]
+    NoPreview,
+    /// The place of files failed.
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
     /// The thread changed since it was read.
     #[error("The thread was changed meanwhile. Read it again, and repeat the change if it still fits.")]
     EtagMismatch,
@@ -193,6 +229,67 @@ pub static TOO_MANY_REACTIONS: Reason = Reason::new(
     "An account reacts to a message in at most 20 ways; take one back first.",
 );
 
+/// The file is larger than the plan allows.
+pub static ATTACHMENT_TOO_LARGE: Reason = Reason::new(
+    Code::PermissionDenied,
+    "ATTACHMENT_TOO_LARGE",
+    "The file is larger than the organisation's plan takes; the message says how large it may be.",
+);
+/// The organisation stores as much as it may.
+pub static STORAGE_FULL: Reason = Reason::new(
+    Code::ResourceExhausted,
+    "STORAGE_FULL",
+    "The organisation's files take up all the room of its plan; delete messages with files, or choose another plan.",
+);
+/// The part was other bytes before.
+pub static PART_DIFFERS: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "PART_DIFFERS",
+    "The part was sent before with other bytes; begin another attachment for another file.",
+);
+/// Not everything has come.
+pub static ATTACHMENT_INCOMPLETE: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "ATTACHMENT_INCOMPLETE",
+    "Parts of the file are missing, or CompleteAttachment was not called; UploadAttachmentPart tells what is missing.",
+);
+/// Something else has come.
+pub static CONTENT_DIFFERS: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "CONTENT_DIFFERS",
+    "The SHA-256 of the bytes that came is not the one that was announced; begin another attachment.",
+);
+/// The bytes begin like a picture, and cannot be read as one.
+pub static PICTURE_UNREADABLE: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "PICTURE_UNREADABLE",
+    "The bytes begin like a picture and cannot be read as one, or all its frames have more than 32 million pixels.",
+)
+.suspected(Suspicion::Slight);
+/// The attachment is another message's.
+pub static ATTACHMENT_USED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "ATTACHMENT_USED",
+    "An attachment goes with one message; upload the file again to send it again.",
+);
+/// There is no verdict yet.
+pub static ATTACHMENT_BEING_SCANNED: Reason = Reason::new(
+    Code::Unavailable,
+    "ATTACHMENT_BEING_SCANNED",
+    "It is not known yet whether the file does harm; an attachment_settled event tells of it.",
+);
+/// The scanner found something.
+pub static ATTACHMENT_REFUSED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "ATTACHMENT_REFUSED",
+    "The scanner found that the file does harm; nobody gets it.",
+);
+/// There is no picture of it.
+pub static ATTACHMENT_HAS_NO_PREVIEW: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "ATTACHMENT_HAS_NO_PREVIEW",
+    "The attachment is no picture, so that there is no preview of it; ask for the original.",
+);
 /// Changes of a stream wait to be taken up.
 pub static TOO_MANY_CHANGES: Reason = Reason::new(
     Code::ResourceExhausted,
@@ -226,6 +323,16 @@ pub static REASONS: &[&Reason] = &[
     &MESSAGE_DELETED,
     &TOO_MANY_EDITS,
     &TOO_MANY_REACTIONS,
+    &ATTACHMENT_TOO_LARGE,
+    &STORAGE_FULL,
+    &PART_DIFFERS,
+    &ATTACHMENT_INCOMPLETE,
+    &CONTENT_DIFFERS,
+    &PICTURE_UNREADABLE,
+    &ATTACHMENT_USED,
+    &ATTACHMENT_BEING_SCANNED,
+    &ATTACHMENT_REFUSED,
+    &ATTACHMENT_HAS_NO_PREVIEW,
     &HELLO_EXPECTED,
     &FRAME_UNREADABLE,
     &TOO_MANY_STREAMS,
@@ -238,6 +345,10 @@ pub static REASONS: &[&Reason] = &[
 
 /// How long an account with too many streams waits.
 const STREAMS_RETRY: Duration = Duration::from_secs(10);
+/// How long a file that is being looked into is waited for.
+const SCAN_RETRY: Duration = Duration::from_secs(5);
+/// How long whoever has no room waits: others may delete something, and what was not sent goes by itself.
+const ROOM_RETRY: Duration = Duration::from_secs(3_600);
 /// How long a client waits that could not be served at its pace.
 const SLOW_RETRY: Duration = Duration::from_secs(1);
 
@@ -247,6 +358,7 @@ impl Fault for Error {
             Self::ThreadNotFound
             | Self::MessageNotFound
             | Self::MemberNotFound
+            | Self::AttachmentNotFound
             | Self::ConnectionNotFound => &fault::NOT_FOUND,
             Self::TooManyChanges => &TOO_MANY_CHANGES,
             Self::OtherSession => &OTHER_SESSION,
@@ -260,6 +372,17 @@ impl Fault for Error {
             Self::MessageDeleted => &MESSAGE_DELETED,
             Self::TooManyEdits => &TOO_MANY_EDITS,
             Self::TooManyReactions => &TOO_MANY_REACTIONS,
+            Self::AttachmentTooLarge(_) => &ATTACHMENT_TOO_LARGE,
+            Self::StorageFull(_) => &STORAGE_FULL,
+            Self::PartDiffers => &PART_DIFFERS,
+            Self::AttachmentIncomplete => &ATTACHMENT_INCOMPLETE,
+            Self::ContentDiffers => &CONTENT_DIFFERS,
+            Self::PictureUnreadable => &PICTURE_UNREADABLE,
+            Self::AttachmentUsed => &ATTACHMENT_USED,
+            Self::AttachmentBeingScanned => &ATTACHMENT_BEING_SCANNED,
+            Self::AttachmentRefused => &ATTACHMENT_REFUSED,
+            Self::NoPreview => &ATTACHMENT_HAS_NO_PREVIEW,
+            Self::Storage(error) => error.reason(),
             Self::EtagMismatch => &fault::ETAG_MISMATCH,
             Self::AgentNotInstalled => &AGENT_NOT_INSTALLED,
             Self::Invalid(violations) => violations.reason(),
@@ -289,6 +412,8 @@ impl Fault for Error {
             Self::TooManyStreams(_) => Some(STREAMS_RETRY),
             Self::SlowConsumer | Self::TooManyChanges | Self::LeaseLapsed => Some(SLOW_RETRY),
             Self::Draining(after) | Self::RateLimited(after) => Some(*after),
+            Self::AttachmentBeingScanned => Some(SCAN_RETRY),
+            Self::StorageFull(_) => Some(ROOM_RETRY),
             Self::Auth(error) => error.retry_after(),
             Self::Idempotency(error) => error.retry_after(),
             Self::Db(error) => error.retry_after(),

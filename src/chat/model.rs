@@ -3,6 +3,7 @@
 //! Pure: no clock, no database, no wire. The parts of the streaming core that decide something live in the modules
 //! below and are equally pure, so that a simulation can drive them.
 
+pub mod attachment;
 pub mod backlog;
 pub mod context;
 pub mod feed;
@@ -10,6 +11,7 @@ pub mod frame;
 pub mod member;
 pub mod presence;
 pub mod quality;
+pub mod sniff;
 pub mod tools;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,7 @@ use uuid::Uuid;
 use crate::base::{AccountId, Id, OrganizationId, Timestamp, Violations, text};
 use crate::db;
 use crate::market::ListingId;
+use attachment::{Attached, AttachmentId};
 use member::{ReadPosition, ThreadRole};
 
 /// The longest text of a message, in characters.
@@ -112,6 +115,9 @@ pub struct Message {
     pub reply_to: Option<MessageId>,
     /// The text; none is left of a message that was deleted.
     pub text: String,
+    /// The files that go with it; none are left of a message that was deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attached>,
     /// When it was written.
     pub created_at: Timestamp,
     /// When its text was last changed.
@@ -120,6 +126,14 @@ pub struct Message {
     /// When it was deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,
+}
+
+impl Message {
+    /// About how much memory its words take, in bytes.
+    fn weight(&self) -> usize {
+        let attached = |it: &Attached| size_of::<Attached>() + it.file_name.len() + it.media_type.len();
+        self.attachments.iter().map(attached).fold(self.text.len(), usize::saturating_add)
+    }
 }
 
 /// One durable change of a thread.
@@ -158,15 +172,16 @@ impl Event {
 
     /// About how much memory it takes, in bytes.
     #[must_use]
-    pub const fn weight(&self) -> usize {
+    pub fn weight(&self) -> usize {
         let text = match &self.change {
-            Change::MessageCreated(message) => message.text.len(),
+            Change::MessageCreated(message) => message.weight(),
             Change::AgentToolCalled(used) => used.weight(),
             Change::MessageEdited { text, .. } => text.len(),
             Change::ReactionAdded { emoji, .. } | Change::ReactionRemoved { emoji, .. } => emoji.len(),
             Change::ThreadUpdated { title } => title.len(),
             Change::ReceiptsMoved { positions } => positions.len().saturating_mul(size_of::<ReadPosition>()),
             Change::AgentTurnFailed { .. }
+            | Change::AttachmentSettled { .. }
             | Change::MessageDeleted { .. }
             | Change::MemberAdded { .. }
             | Change::MemberRoleChanged { .. }
@@ -244,6 +259,15 @@ pub enum Change {
         /// Which, from here on.
         title: String,
     },
+    /// It is known whether a file that went with a message does harm.
+    AttachmentSettled {
+        /// The message.
+        message_id: MessageId,
+        /// The file.
+        attachment_id: AttachmentId,
+        /// Whether it does, and nobody gets it.
+        refused: bool,
+    },
     /// Members have read on, each named once.
     ReceiptsMoved {
         /// How far.
@@ -276,24 +300,32 @@ pub struct Draft {
     pub text: String,
     /// The message that it answers.
     pub reply_to: Option<MessageId>,
+    /// The files that are to go with it, in their order.
+    pub attachments: Vec<AttachmentId>,
 }
 
 impl Draft {
-    /// Checks what came in, and notes everything that is wrong with it.
+    /// Checks what came in, and notes everything that is wrong with it. What has files needs no text.
     pub fn parse(
         violations: &mut Violations,
         thread_id: &str,
         client_message_id: &str,
         body: &str,
         reply_to: &str,
+        attachments: &[String],
     ) -> Option<Self> {
         let thread_id = text::id(violations, "thread_id", thread_id);
         let key: Option<Id<Self>> = text::id(violations, "client_message_id", client_message_id);
         let before = violations.len();
-        let text = self::body(violations, body);
+        let text = if attachments.is_empty() || !body.is_empty() {
+            self::body(violations, body)
+        } else {
+            String::new()
+        };
         let reply_to = text::optional_id(violations, "reply_to_message_id", reply_to);
+        let attachments = attachment::ids(violations, attachments);
         (violations.len() == before).then_some(()).and_then(|()| {
-            Some(Self { thread_id: thread_id?, client_message_id: key?.uuid(), text, reply_to })
+            Some(Self { thread_id: thread_id?, client_message_id: key?.uuid(), text, reply_to, attachments })
         })
     }
 
@@ -305,6 +337,11 @@ impl Draft {
             // No text has a zero byte in it.
             hasher.update([0]);
             hasher.update(reply_to.uuid());
+        }
+        for id in &self.attachments {
+            // Nor has it this one.
+            hasher.update([1]);
+            hasher.update(id.uuid());
         }
         hasher.finalize().into()
     }
@@ -367,7 +404,7 @@ mod tests {
 
     fn problems(thread: &str, key: &str, text: &str) -> Vec<String> {
         let mut violations = Violations::new();
-        let draft = Draft::parse(&mut violations, thread, key, text, "");
+        let draft = Draft::parse(&mut violations, thread, key, text, "", &[]);
         assert_eq!(draft.is_some(), violations.is_empty());
         violations.as_slice().iter().map(|violation| violation.field.clone()).collect()
     }
@@ -383,6 +420,31 @@ mod tests {
     fn the_length_of_a_text_counts_characters() {
         assert!(problems(KEY, KEY, &"é".repeat(TEXT_CHARS_MAX)).is_empty());
         assert_eq!(problems(KEY, KEY, &"e".repeat(TEXT_CHARS_MAX + 1)), ["text"]);
+    }
+
+    #[test]
+    fn what_has_files_needs_no_text_and_other_files_make_another_message() {
+        let parse = |text: &str, attachments: &[&str]| {
+            let mut violations = Violations::new();
+            let attachments: Vec<String> = attachments.iter().map(|id| (*id).to_owned()).collect();
+            Draft::parse(&mut violations, KEY, KEY, text, "", &attachments)
+        };
+        let other = "0198c0de-0000-7000-8000-00000000000b";
+        let bare = parse("", &[KEY]).unwrap();
+        assert_eq!(parse(" ", &[KEY]), None);
+        let digests = [
+            bare.digest(),
+            parse("", &[other]).unwrap().digest(),
+            parse("", &[KEY, other]).unwrap().digest(),
+            parse("", &[other, KEY]).unwrap().digest(),
+            parse("text", &[KEY]).unwrap().digest(),
+            parse("text", &[]).unwrap().digest(),
+            Draft { reply_to: Some(KEY.parse().unwrap()), ..parse("text", &[]).unwrap() }.digest(),
+        ];
+        let distinct: std::collections::BTreeSet<_> = digests.into_iter().collect();
+        assert_eq!(distinct.len(), digests.len());
+        // What was sent before there were files keeps its digest.
+        assert_eq!(parse("text", &[]).unwrap().digest(), <[u8; 32]>::from(Sha256::digest("text")));
     }
 
     #[test]
@@ -405,6 +467,13 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&change).unwrap(),
             format!(r#"{{"agent_tool_called":{{"message_id":"{KEY}",{fields}}}}}"#)
+        );
+        let (message_id, attachment_id) = (KEY.parse().unwrap(), KEY.parse().unwrap());
+        let change = Change::AttachmentSettled { message_id, attachment_id, refused: true };
+        let fields = format!(r#""message_id":"{KEY}","attachment_id":"{KEY}","refused":true"#);
+        assert_eq!(
+            serde_json::to_string(&change).unwrap(),
+            format!(r#"{{"attachment_settled":{{{fields}}}}}"#)
         );
     }
 }

@@ -28,6 +28,12 @@ impl Job for RemoveThread {
 
 impl Service {
     pub(super) async fn remove_thread(&self, job: RemoveThread) -> Result<(), Failure> {
+        // The files first: what they went with is how they are found.
+        while self
+            .take_attachments(job.organization_id, job.thread_id)
+            .await
+            .map_err(|error| Failure::retry(error.chain()))?
+        {}
         while self.remove_some(&job).await.map_err(Failure::retry)? {}
         Ok(())
     }

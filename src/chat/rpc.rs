@@ -1,5 +1,6 @@
 //! The wire of this domain: requests in, answers and frames out, nothing decided.
 
+mod attachments;
 mod decode;
 mod encode;
 
@@ -186,7 +187,8 @@ impl wire::chat_service_server::ChatService for Rpc {
         let mut violations = Violations::new();
         let key = decode::message_key(&mut violations, &request.client_message_id, in_metadata.as_deref());
         let (thread_id, text, reply_to) = (&request.thread_id, &request.text, &request.reply_to_message_id);
-        let draft = Draft::parse(&mut violations, thread_id, &key, text, reply_to);
+        let files = &request.attachment_ids;
+        let draft = Draft::parse(&mut violations, thread_id, &key, text, reply_to, files);
         violations.finish()?;
         let Some(draft) = draft else { return Err(Error::Broken(None).into()) };
         let sent = self.service.send(&caller, draft).await?;
@@ -266,6 +268,34 @@ impl wire::chat_service_server::ChatService for Rpc {
         let thread_id = read::only_id("thread_id", &request.thread_id)?;
         self.service.set_typing(&caller, thread_id, request.typing).await?;
         Ok(Response::new(wire::SetTypingResponse {}))
+    }
+
+    async fn create_attachment(
+        &self,
+        request: Request<wire::CreateAttachmentRequest>,
+    ) -> Result<Response<wire::CreateAttachmentResponse>, Status> {
+        self.begin_attachment(request).await
+    }
+
+    async fn upload_attachment_part(
+        &self,
+        request: Request<wire::UploadAttachmentPartRequest>,
+    ) -> Result<Response<wire::UploadAttachmentPartResponse>, Status> {
+        self.take_part(request).await
+    }
+
+    async fn complete_attachment(
+        &self,
+        request: Request<wire::CompleteAttachmentRequest>,
+    ) -> Result<Response<wire::CompleteAttachmentResponse>, Status> {
+        self.end_attachment(request).await
+    }
+
+    async fn get_attachment_link(
+        &self,
+        request: Request<wire::GetAttachmentLinkRequest>,
+    ) -> Result<Response<wire::GetAttachmentLinkResponse>, Status> {
+        self.link_attachment(request).await
     }
 
     async fn set_presence(

@@ -3,6 +3,7 @@
 //! A thread is seen by those who are members both of it and of its organisation. For everybody else it does not exist:
 //! every way to ask for it ends in the same words.
 
+mod attachments;
 mod connections;
 mod members;
 mod messages;
@@ -20,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use super::Options;
 use super::connections::Connections;
 use super::error::Error;
+use super::files::Files;
 use super::homes::Homes;
 use super::hub::{Holder, Hub, Registration};
 use super::model::feed::{Feed, Read};
@@ -35,6 +37,7 @@ use crate::bus::Bus;
 use crate::db::{Conn, Db, Scope, Session, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
 
+pub use attachments::{Download, Link, Upload};
 pub use connections::Kept;
 pub use messages::{Changed, SeenMessage, Sent};
 pub use threads::{CreateThread, UpdateThread};
@@ -52,6 +55,8 @@ pub struct Outside {
     pub provider: Arc<dyn Provider>,
     /// What agents may have done.
     pub tools: Toolbox,
+    /// Where files are kept, and who looks into them.
+    pub files: Files,
     /// Cancelled when the server shuts down: every stream says goodbye and ends.
     pub drain: CancellationToken,
     /// Where the streams' tasks are tracked.
@@ -362,6 +367,10 @@ impl Service {
 
     pub(super) const fn tools(&self) -> &Toolbox {
         &self.outside.tools
+    }
+
+    pub(super) const fn files(&self) -> &Files {
+        &self.outside.files
     }
 
     pub(super) const fn drain(&self) -> &CancellationToken {

@@ -5,6 +5,7 @@
 //! What is named by its id is found by its id, however many an organisation has: `organization_id IS NOT DISTINCT FROM`
 //! keeps PostgreSQL from reading all that the organisation has by another index, which it holds for as cheap.
 
+mod attachment;
 mod connection;
 mod event;
 mod member;
@@ -15,6 +16,11 @@ mod thread;
 mod tool;
 mod turn;
 
+pub use attachment::{
+    add_usage, announce_part, attach, attachment, attachments, complete, delete_attachment, discharge,
+    forget_parts, home_of_attachment, insert_attachment, keep_part, lock_thread, part, settle, stored_parts,
+    take_from_message, take_from_thread, take_unsent, take_usage,
+};
 pub use connection::{
     Connection, changed_connections, connections_of_node, count_changes, insert_change, insert_connections,
     keep_connection, lapsed_connections, lease_node, lock_connection, remove_connections, remove_nodes,

@@ -214,6 +214,7 @@ impl Service {
             client_message_id: None,
             reply_to: Some(turn.message_id),
             text: answer.text,
+            attachments: Vec::new(),
             created_at: now,
             edited_at: None,
             deleted_at: None,

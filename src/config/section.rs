@@ -20,6 +20,7 @@ use crate::payments::doctor::reachable;
 use crate::payments::payfast::{SIMULATOR_MERCHANT_ID, SIMULATOR_MERCHANT_KEY, SIMULATOR_PASSPHRASE};
 use crate::payments::{Mode, Supplier};
 use crate::rpc::limits::Options as Limits;
+use crate::{scan, storage};
 
 pub(super) fn read(reader: &mut Reader) -> Option<Config> {
     let data_dir =
@@ -36,6 +37,8 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
     let payfast = payfast(reader, server.as_ref(), supplier.as_ref());
     let limits = limits(reader);
     let mail = mail(reader, &data);
+    let storage = storage(reader, &data);
+    let scan = scan(reader);
     let log = log(reader);
     Some(Config {
         data_dir: data_dir?,
@@ -49,6 +52,8 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
         payfast: payfast?,
         limits: limits?,
         mail: mail?,
+        storage: storage?,
+        scan: scan?,
         log: log?,
         bounds: Bounds::default(),
     })
@@ -373,11 +378,7 @@ fn check_mode(
 
 /// Whether strangers can reach the node, by its listener or by its public address.
 fn is_public(server: &Server) -> bool {
-    let host = server.public_url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
-    let host = host.unwrap_or_default();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let loopback = bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    !server.listen.ip().is_loopback() || !loopback
+    !server.listen.ip().is_loopback() || !is_loopback_url(&server.public_url)
 }
 
 fn limits(reader: &mut Reader) -> Option<Limits> {
@@ -430,6 +431,67 @@ fn mail(reader: &mut Reader, data: &std::path::Path) -> Option<Mail> {
         }
     }
     Some(Mail { route, from })
+}
+
+fn storage(reader: &mut Reader, data: &std::path::Path) -> Option<storage::Route> {
+    let default = format!("file://{}", data.join("files").display());
+    let help = "where files of conversations are kept: file://<folder> or s3://<bucket>/<prefix>";
+    let route = reader.take("STORAGE__URL", &default, help, storage::Route::parse);
+    let help = "address of the S3 service, https://…; empty for Amazon's";
+    let endpoint = reader.take("STORAGE__ENDPOINT", "", help, |text| match text {
+        "" => Ok(None),
+        text => origin_or_url(text).map(Some),
+    });
+    let region = reader.take(
+        "STORAGE__REGION",
+        storage::REGION,
+        "region that requests to S3 are signed for",
+        non_empty,
+    );
+    let text = |text: &str| Ok(text.trim().to_owned());
+    let access_key = reader.take("STORAGE__ACCESS_KEY", "", "id of the key that signs requests to S3", text);
+    let secret_key = reader.secret("STORAGE__SECRET_KEY", "", "the key that signs requests to S3", |text| {
+        Ok(Secret::new(text.to_owned()))
+    });
+    let mut route = route?;
+    if let storage::Route::S3(s3) = &mut route {
+        s3.endpoint = endpoint?;
+        s3.region = region?;
+        s3.access_key = access_key?;
+        s3.secret_key = secret_key?;
+        let says = "is required with s3://: requests are signed with the settings' credentials only";
+        if s3.access_key.is_empty() {
+            reader.problem("STORAGE__ACCESS_KEY", says);
+        }
+        if s3.secret_key.expose().is_empty() {
+            reader.problem("STORAGE__SECRET_KEY", says);
+        }
+        if s3.endpoint.as_deref().is_some_and(is_open) {
+            reader.problem(
+                "STORAGE__ENDPOINT",
+                "must be https://: everybody on the way could read the files. Plain http:// is taken only for a \
+                 service on this very machine",
+            );
+        }
+    }
+    Some(route)
+}
+
+fn scan(reader: &mut Reader) -> Option<scan::Route> {
+    let help = "who looks into files before others get them: clamd://<host>:<port>, or empty for nobody";
+    reader.take("SCAN__URL", "", help, scan::Route::parse)
+}
+
+/// Whether a service is reached over a network without TLS.
+fn is_open(url: &str) -> bool {
+    url.starts_with("http://") && !is_loopback_url(url)
+}
+
+fn is_loopback_url(url: &str) -> bool {
+    let host = url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+    let host = host.unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn log(reader: &mut Reader) -> Option<Log> {
@@ -500,6 +562,7 @@ mod tests {
     use crate::bus::Route;
     use crate::config::{Config, Sources};
     use crate::payments::Mode;
+    use crate::{scan, storage};
 
     fn read(environment: &[(&str, &str)]) -> Result<Config, String> {
         let environment =
@@ -662,6 +725,41 @@ mod tests {
         {
             assert!(read(&[(&format!("CAPECONTROL_{key}"), value)]).unwrap_err().contains(key));
         }
+    }
+
+    #[test]
+    fn files_are_kept_in_a_folder_or_in_a_bucket_with_credentials_of_its_own() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.storage, storage::Route::Folder("./data/files".into()));
+        assert_eq!(config.scan, scan::Route::None);
+        let whole = [
+            ("CAPECONTROL_STORAGE__URL", "s3://cape-files/chat"),
+            ("CAPECONTROL_STORAGE__ENDPOINT", "https://s3.example"),
+            ("CAPECONTROL_STORAGE__ACCESS_KEY", "AKIA"),
+            ("CAPECONTROL_STORAGE__SECRET_KEY", "hunter2"),
+        ];
+        let config = read(&whole).unwrap();
+        let storage::Route::S3(s3) = &config.storage else { panic!("{:?}", config.storage) };
+        assert_eq!((s3.bucket.as_str(), s3.region.as_str()), ("cape-files", storage::REGION));
+        assert!(!format!("{config:?}").contains("hunter2"));
+        for missing in ["STORAGE__ACCESS_KEY", "STORAGE__SECRET_KEY"] {
+            let rest: Vec<_> = whole.into_iter().filter(|(key, _)| !key.ends_with(missing)).collect();
+            assert!(read(&rest).unwrap_err().contains(missing));
+        }
+        let open = |endpoint| {
+            let rest = whole.into_iter().filter(|(key, _)| !key.ends_with("ENDPOINT"));
+            let settings: Vec<_> = rest.chain([("CAPECONTROL_STORAGE__ENDPOINT", endpoint)]).collect();
+            read(&settings)
+        };
+        assert!(open("http://s3.example").unwrap_err().contains("STORAGE__ENDPOINT"));
+        assert!(open("http://127.0.0.1:9000").is_ok());
+        for (key, value) in
+            [("STORAGE__URL", "gs://x"), ("SCAN__URL", "icap://x"), ("STORAGE__ENDPOINT", "x")]
+        {
+            assert!(read(&[(&format!("CAPECONTROL_{key}"), value)]).unwrap_err().contains(key));
+        }
+        let scanned = read(&[("CAPECONTROL_SCAN__URL", "clamd://127.0.0.1:3310")]).unwrap();
+        assert_eq!(scanned.scan, scan::Route::Clamd("127.0.0.1:3310".to_owned()));
     }
 
     #[test]

@@ -22,6 +22,8 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// A longer or stranger id from outside is replaced by ours.
 const REQUEST_ID_MAX: usize = 64;
 const AGENT_MAX: usize = 200;
+/// Below which path links to files stand, each of which is its own credential.
+const FILES: &str = "/attachments/";
 
 /// What the layer needs to know.
 #[derive(Clone)]
@@ -37,7 +39,7 @@ pub struct Telemetry {
 /// The layer, for `axum::middleware::from_fn_with_state`.
 pub async fn observe(State(telemetry): State<Telemetry>, mut request: Request, next: Next) -> Response {
     let origin = telemetry.origin(&request);
-    let span = tracing::info_span!("request", id = origin.request_id, path = request.uri().path());
+    let span = tracing::info_span!("request", id = origin.request_id, path = shown(request.uri().path()));
     let id = HeaderValue::from_str(&origin.request_id);
     request.extensions_mut().insert(origin);
     let mut response = next.run(request).instrument(span).await;
@@ -45,6 +47,12 @@ pub async fn observe(State(telemetry): State<Telemetry>, mut request: Request, n
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// A path as it may be written into a log: whoever has a link to a file may read it.
+fn shown(path: &str) -> &str {
+    let is_link = path.starts_with(FILES);
+    if is_link { FILES } else { path }
 }
 
 impl Telemetry {

@@ -9,7 +9,7 @@ use capecontrol::base::{Currency, Money};
 use capecontrol::config::{Config, Sources};
 use capecontrol::db::{Conn as _, Engine, Scope};
 use capecontrol::payments::model::ledger::{self, Account, Balanced, Kind};
-use capecontrol::{ai, auth, chat, idempotency, market, payments, rpc};
+use capecontrol::{ai, auth, chat, idempotency, market, payments, rpc, storage};
 
 use crate::support::{Fixture, Start as _};
 use crate::tidy::source;
@@ -25,6 +25,7 @@ const REASONS: &[(&str, &[&Reason])] = &[
     ("Repetition of calls", idempotency::REASONS),
     ("Auth", auth::REASONS),
     ("Chat", chat::REASONS),
+    ("Files", storage::REASONS),
     ("Marketplace", market::REASONS),
     ("Payments", payments::REASONS),
     ("AI", ai::REASONS),

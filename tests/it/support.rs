@@ -1,12 +1,14 @@
 //! What the tests share: both engines, a clock that stands still until it is moved, and the whole platform on a port.
 
 pub mod app;
+pub mod clamd;
 pub mod edge;
 pub mod grpc_web;
 pub mod intruder;
 pub mod lossy_nats;
 pub mod nats;
 pub mod postgres;
+pub mod s3;
 pub mod smtp;
 
 pub use app::{App, Person};

@@ -69,6 +69,7 @@ impl Store {
             client_message_id: Some(self.world.id::<Message>().uuid()),
             reply_to: None,
             text: MESSAGE.to_owned(),
+            attachments: Vec::new(),
             created_at: now,
             edited_at: None,
             deleted_at: None,

@@ -162,6 +162,10 @@ impl chat::chat_service_server::ChatService for Chat {
         set_presence: SetPresenceRequest => SetPresenceResponse,
         keep_alive: KeepAliveRequest => KeepAliveResponse,
         update_subscription: UpdateSubscriptionRequest => UpdateSubscriptionResponse,
+        create_attachment: CreateAttachmentRequest => CreateAttachmentResponse,
+        upload_attachment_part: UploadAttachmentPartRequest => UploadAttachmentPartResponse,
+        complete_attachment: CompleteAttachmentRequest => CompleteAttachmentResponse,
+        get_attachment_link: GetAttachmentLinkRequest => GetAttachmentLinkResponse,
         list_events: ListEventsRequest => ListEventsResponse,
     }
 

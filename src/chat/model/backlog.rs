@@ -226,6 +226,7 @@ mod tests {
             client_message_id: None,
             reply_to: None,
             text: "x".repeat(bytes),
+            attachments: Vec::new(),
             created_at: Timestamp::from_seconds(0),
             edited_at: None,
             deleted_at: None,

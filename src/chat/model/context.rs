@@ -1,5 +1,7 @@
 //! Which part of a conversation an agent's model is shown.
 
+use std::borrow::Cow;
+
 use super::{Actor, Message};
 
 /// How much of a conversation is shown.
@@ -26,7 +28,7 @@ pub struct Turn {
 pub fn window(newest_first: &[Message], window: Window) -> Vec<Turn> {
     let mut chars = 0_usize;
     let fitting = newest_first.iter().take(window.messages).enumerate().take_while(|(index, message)| {
-        chars = chars.saturating_add(message.text.chars().count());
+        chars = chars.saturating_add(shown(message).chars().count());
         *index == 0 || chars <= window.chars
     });
     let mut picked: Vec<&Message> = fitting.map(|(_, message)| message).collect();
@@ -38,12 +40,24 @@ pub fn window(newest_first: &[Message], window: Window) -> Vec<Turn> {
             None if agent => {}
             Some(last) if last.agent == agent => {
                 last.text.push_str("\n\n");
-                last.text.push_str(&message.text);
+                last.text.push_str(&shown(message));
             }
-            _ => turns.push(Turn { agent, text: message.text.clone() }),
+            _ => turns.push(Turn { agent, text: shown(message).into_owned() }),
         }
     }
     turns
+}
+
+/// A message in words: of its files the names and kinds, for the model cannot see more of them.
+fn shown(message: &Message) -> Cow<'_, str> {
+    if message.attachments.is_empty() {
+        return Cow::Borrowed(&message.text);
+    }
+    let files = message.attachments.iter();
+    let files = files.map(|file| format!("[attached file: {} ({})]", file.file_name, file.media_type));
+    let lines: Vec<String> =
+        std::iter::once(message.text.clone()).filter(|text| !text.is_empty()).chain(files).collect();
+    Cow::Owned(lines.join("\n"))
 }
 
 #[cfg(test)]
@@ -67,6 +81,7 @@ mod tests {
             client_message_id: None,
             reply_to: None,
             text: text.to_owned(),
+            attachments: Vec::new(),
             created_at: Timestamp::from_seconds(seq),
             edited_at: None,
             deleted_at: None,

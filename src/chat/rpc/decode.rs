@@ -138,8 +138,9 @@ pub(super) fn presence_mode(violations: &mut Violations, mode: i32) -> Option<Pr
 }
 
 fn draft(violations: &mut Violations, draft: &wire::MessageDraft) -> Option<Draft> {
-    let wire::MessageDraft { thread_id, client_message_id, text, reply_to_message_id } = draft;
-    Draft::parse(violations, thread_id, client_message_id, text, reply_to_message_id)
+    let wire::MessageDraft { thread_id, client_message_id, text, reply_to_message_id, attachment_ids } =
+        draft;
+    Draft::parse(violations, thread_id, client_message_id, text, reply_to_message_id, attachment_ids)
 }
 
 fn reaction(violations: &mut Violations, reaction: &wire::MessageReaction) -> Option<Reaction> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::attachments;
 use crate::auth::model::etag;
 use crate::base::{AccountId, Code};
 use crate::chat::model::feed::Notice;
@@ -89,6 +90,7 @@ pub(super) fn message(message: Message) -> wire::Message {
         edit_time: message.edited_at.map(timestamp),
         delete_time: message.deleted_at.map(timestamp),
         reactions: Vec::new(),
+        attachments: message.attachments.into_iter().map(attachments::attached).collect(),
     }
 }
 
@@ -131,6 +133,13 @@ fn change(change: Change) -> wire::event::Change {
             Wire::MemberRemoved(wire::MemberRemoved { account_id: account_id.to_string() })
         }
         Change::ThreadUpdated { title } => Wire::ThreadUpdated(wire::ThreadUpdated { title }),
+        Change::AttachmentSettled { message_id, attachment_id, refused } => {
+            Wire::AttachmentSettled(wire::AttachmentSettled {
+                message_id: message_id.to_string(),
+                attachment_id: attachment_id.to_string(),
+                refused,
+            })
+        }
         Change::ReceiptsMoved { positions } => {
             let position = |position: ReadPosition| wire::ReadPosition {
                 account_id: position.account_id.to_string(),

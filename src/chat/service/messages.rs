@@ -65,6 +65,14 @@ impl Service {
         // Locks the thread: of two sendings with one key the second waits here, and then finds the first.
         let thread = self.write_in(&mut tx, organization_id, draft.thread_id, account).await?;
         let digest = draft.digest();
+        if !draft.attachments.is_empty() {
+            // A repetition is answered whatever has become of its files.
+            let key = draft.client_message_id;
+            if store::message_by_key(&mut tx, organization_id, thread.id, account, key).await?.is_some() {
+                return self.sent_before(tx, &thread, account, key, digest).await;
+            }
+        }
+        let attachments = self.to_attach(&mut tx, caller, &thread, &draft.attachments).await?;
         let message = Message {
             id: self.world.id(),
             thread_id: thread.id,
@@ -73,6 +81,7 @@ impl Service {
             client_message_id: Some(draft.client_message_id),
             reply_to: draft.reply_to,
             text: draft.text,
+            attachments,
             created_at: self.world.now(),
             edited_at: None,
             deleted_at: None,
@@ -85,6 +94,7 @@ impl Service {
             // The transaction is dropped, and with it the position taken.
             return self.sent_before(tx, &thread, account, draft.client_message_id, digest).await;
         }
+        self.attach(&mut tx, organization_id, message.id, &draft.attachments).await?;
         self.record(&mut tx, organization_id, Event::created(message.clone())).await?;
         if let Some(listing_id) = thread.listing_id {
             self.begin_turn(&mut tx, &thread, &message, listing_id, caller.grant.is_some()).await?;
@@ -186,16 +196,24 @@ impl Service {
         Ok(thread.last_seq)
     }
 
-    /// Removes every text of a message, and how people reacted to it.
+    /// Removes every text of a message, its files, and how people reacted to it.
     async fn withdraw(&self, tx: &mut Tx, home: OrganizationId, message: Message) -> Result<(), Error> {
         let (message_id, thread_id, seq, now) =
             (message.id, message.thread_id, message.seq, self.world.now());
         let change = Change::MessageEdited { message_id, text: String::new(), deleted: true };
         store::rewrite_edits(tx, home, (thread_id, message_id), &change).await?;
-        let emptied = Message { text: String::new(), edited_at: None, deleted_at: Some(now), ..message };
+        let emptied = Message {
+            text: String::new(),
+            attachments: Vec::new(),
+            edited_at: None,
+            deleted_at: Some(now),
+            ..message
+        };
         store::rewrite_event(tx, home, thread_id, seq, &Change::MessageCreated(emptied)).await?;
         store::delete_reactions(tx, home, message_id).await?;
         store::empty_rounds(tx, home, message_id).await?;
+        let taken = store::take_from_message(tx, home, message_id).await?;
+        self.remove_after(tx, home, taken).await?;
         Ok(store::delete_text(tx, home, message_id, now).await?)
     }
 

@@ -4,8 +4,9 @@ use uuid::Uuid;
 
 use super::{ActorKind, actor, parts};
 use crate::base::{AccountId, OrganizationId, Timestamp};
+use crate::chat::model::attachment::Attached;
 use crate::chat::model::{Message, MessageId, ThreadId};
-use crate::db::{self, Conn, Tx};
+use crate::db::{self, Conn, Json, Tx};
 
 /// The organisation and the thread that a message belongs to. Asked in the platform's own scope: the caller may not see
 /// it.
@@ -30,8 +31,8 @@ pub async fn insert_message(
     let (author_kind, author_id) = parts(message.author);
     let written = tx.sql(
         "INSERT INTO messages (id, thread_id, organization_id, seq, author_kind, author_id, client_message_id,
-                               body_hash, reply_to, text, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                               body_hash, reply_to, text, attachments, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          ON CONFLICT (thread_id, author_id, client_message_id) DO NOTHING",
     )
     .bind(message.id)
@@ -44,6 +45,7 @@ pub async fn insert_message(
     .bind(digest.map(|digest| digest.to_vec()))
     .bind(message.reply_to)
     .bind(message.text.clone())
+    .bind(Json(message.attachments.clone()))
     .bind(message.created_at)
     .execute()
     .await?;
@@ -78,8 +80,8 @@ pub async fn message(
 ) -> Result<Option<Message>, db::Error> {
     let row: Option<MessageRow> = conn
         .sql(
-            "SELECT id, thread_id, seq, author_kind, author_id, client_message_id, reply_to, text, created_at,
-                    edited_at, deleted_at
+            "SELECT id, thread_id, seq, author_kind, author_id, client_message_id, reply_to, text, attachments,
+                    created_at, edited_at, deleted_at
              FROM messages WHERE organization_id IS NOT DISTINCT FROM $1 AND id = $2",
         )
         .bind(organization_id)
@@ -99,8 +101,8 @@ pub async fn newest_messages(
 ) -> Result<Vec<Message>, db::Error> {
     let rows: Vec<MessageRow> = conn
         .sql(
-            "SELECT id, thread_id, seq, author_kind, author_id, client_message_id, reply_to, text, created_at,
-                    edited_at, deleted_at
+            "SELECT id, thread_id, seq, author_kind, author_id, client_message_id, reply_to, text, attachments,
+                    created_at, edited_at, deleted_at
              FROM messages WHERE organization_id = $1 AND thread_id = $2 AND seq <= $3 AND deleted_at IS NULL
              ORDER BY seq DESC LIMIT $4",
         )
@@ -165,20 +167,23 @@ pub async fn count_edits(
     Ok(count)
 }
 
-/// Takes the text of a message away, and with it the digest of the first one: of a short text it would tell what it
-/// was.
+/// Takes the text and the files of a message away, and with them the digest of the first text: of a short one it would
+/// tell what it was.
 pub async fn delete_text(
     tx: &mut Tx,
     organization_id: OrganizationId,
     message_id: MessageId,
     at: Timestamp,
 ) -> Result<(), db::Error> {
-    tx.sql("UPDATE messages SET text = '', deleted_at = $3 WHERE organization_id = $1 AND id = $2")
-        .bind(organization_id)
-        .bind(message_id)
-        .bind(at)
-        .execute()
-        .await?;
+    tx.sql(
+        "UPDATE messages SET text = '', attachments = '[]', deleted_at = $3
+         WHERE organization_id = $1 AND id = $2",
+    )
+    .bind(organization_id)
+    .bind(message_id)
+    .bind(at)
+    .execute()
+    .await?;
     tx.sql(
         "UPDATE messages SET body_hash = $3 WHERE organization_id = $1 AND id = $2 AND body_hash IS NOT NULL",
     )
@@ -200,6 +205,7 @@ struct MessageRow {
     client_message_id: Option<Uuid>,
     reply_to: Option<MessageId>,
     text: String,
+    attachments: Json<Vec<Attached>>,
     created_at: Timestamp,
     edited_at: Option<Timestamp>,
     deleted_at: Option<Timestamp>,
@@ -215,6 +221,7 @@ impl From<MessageRow> for Message {
             client_message_id: row.client_message_id,
             reply_to: row.reply_to,
             text: row.text,
+            attachments: row.attachments.0,
             created_at: row.created_at,
             edited_at: row.edited_at,
             deleted_at: row.deleted_at,

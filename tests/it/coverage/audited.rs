@@ -14,6 +14,10 @@ use crate::support::{App, on_both};
 const UNWRITTEN: &[(&str, &str)] = &[
     ("/capecontrol.auth.v1.AuthService/RefreshSession", "every client calls it every ten minutes"),
     ("/capecontrol.chat.v1.ChatService/SendMessage", "the message is its own record, in the thread's events"),
+    (
+        "/capecontrol.chat.v1.ChatService/CreateAttachment",
+        "nobody but its owner sees it before a message tells of it",
+    ),
     ("/capecontrol.chat.v1.ChatService/EditMessage", "the text is its own record, in the thread's events"),
     ("/capecontrol.chat.v1.ChatService/AddReaction", "it is its own record, in the thread's events"),
     ("/capecontrol.chat.v1.ChatService/RemoveReaction", "it is its own record, in the thread's events"),

@@ -63,6 +63,9 @@ pub struct Party {
     /// An organisation that the person made, with a friend in it.
     pub team_id: String,
     pub friend_id: String,
+    /// Of a file whose only part has come, and of one that is complete.
+    pub upload_id: String,
+    pub attachment_id: String,
     /// A thread with somebody who belongs to the person's own organisation.
     pub group_thread_id: String,
     pub mate_id: String,
@@ -115,6 +118,8 @@ impl Party {
             credit_note_id: String::new(),
             team_id: String::new(),
             friend_id: String::new(),
+            upload_id: String::new(),
+            attachment_id: String::new(),
             group_thread_id: String::new(),
             mate_id: String::new(),
             connection_id: String::new(),
@@ -168,6 +173,16 @@ impl Party {
             let request = chat::SendMessageRequest { client_message_id: key.to_owned(), ..message.clone() };
             *id = chat.send_message(request).await.unwrap().into_inner().message.unwrap().id;
         }
+        let request = create_attachment(self);
+        for id in [&mut self.upload_id, &mut self.attachment_id] {
+            let made = chat.create_attachment(request.clone()).await.unwrap().into_inner();
+            *id = made.attachment.unwrap().id;
+        }
+        for id in [&self.upload_id, &self.attachment_id] {
+            chat.upload_attachment_part(upload_part(id)).await.unwrap();
+        }
+        let attachment_id = self.attachment_id.clone();
+        chat.complete_attachment(chat::CompleteAttachmentRequest { attachment_id }).await.unwrap();
     }
 
     /// A stream on another node, opened with that session or key.
@@ -601,6 +616,16 @@ pub const REQUESTS: &[Request] = &[
         let role = chat::ThreadRole::Reader.into();
         chat::AddThreadMemberRequest { thread_id, account_id, role, ..Default::default() }.encode_to_vec()
     }),
+    ("/capecontrol.chat.v1.ChatService/CompleteAttachment", |p| {
+        chat::CompleteAttachmentRequest { attachment_id: p.upload_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/CreateAttachment", |p| create_attachment(p).encode_to_vec()),
+    ("/capecontrol.chat.v1.ChatService/GetAttachmentLink", |p| {
+        let attachment_id = p.attachment_id.clone();
+        let variant = chat::AttachmentVariant::Original.into();
+        chat::GetAttachmentLinkRequest { attachment_id, variant }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/UploadAttachmentPart", |p| upload_part(&p.upload_id).encode_to_vec()),
     ("/capecontrol.chat.v1.ChatService/CreateThread", |p| group_thread(p).encode_to_vec()),
     ("/capecontrol.chat.v1.ChatService/DeleteMessage", |p| {
         let message_id = p.spare_message_id.clone();
@@ -649,7 +674,8 @@ pub const REQUESTS: &[Request] = &[
     }),
     ("/capecontrol.chat.v1.ChatService/SendMessage", |p| {
         let reply_to_message_id = p.message_id.clone();
-        chat::SendMessageRequest { reply_to_message_id, ..send_message(p) }.encode_to_vec()
+        let attachment_ids = vec![p.attachment_id.clone()];
+        chat::SendMessageRequest { reply_to_message_id, attachment_ids, ..send_message(p) }.encode_to_vec()
     }),
     ("/capecontrol.chat.v1.ChatService/SetTyping", |p| {
         chat::SetTypingRequest { thread_id: p.thread_id.clone(), typing: true }.encode_to_vec()
@@ -946,6 +972,24 @@ fn group_thread(party: &Party) -> chat::CreateThreadRequest {
 fn send_message(party: &Party) -> chat::SendMessageRequest {
     let text = "What does the pro plan cost?".to_owned();
     chat::SendMessageRequest { thread_id: party.thread_id.clone(), text, ..Default::default() }
+}
+
+/// What a file holds.
+const FILE: &[u8] = b"Who reads this knows what is in the file.";
+
+fn create_attachment(party: &Party) -> chat::CreateAttachmentRequest {
+    chat::CreateAttachmentRequest {
+        thread_id: party.thread_id.clone(),
+        file_name: "notes.txt".to_owned(),
+        size_bytes: i64::try_from(FILE.len()).unwrap(),
+        sha256: Sha256::digest(FILE).to_vec(),
+        ..Default::default()
+    }
+}
+
+fn upload_part(attachment_id: &str) -> chat::UploadAttachmentPartRequest {
+    let attachment_id = attachment_id.to_owned();
+    chat::UploadAttachmentPartRequest { attachment_id, part_number: 1, data: FILE.to_vec() }
 }
 
 fn cursor(party: &Party) -> chat::ThreadCursor {

@@ -2,6 +2,7 @@
 //! browser reads it, and Converse.
 
 pub mod agents;
+mod attachments;
 pub mod connections;
 mod ends;
 pub mod presence;

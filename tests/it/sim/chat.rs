@@ -46,6 +46,7 @@ impl Log {
             client_message_id: None,
             reply_to: None,
             text,
+            attachments: Vec::new(),
             created_at: Timestamp::from_seconds(self.written),
             edited_at: None,
             deleted_at: None,

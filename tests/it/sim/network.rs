@@ -228,6 +228,7 @@ impl Net {
                 client_message_id: Some(key),
                 reply_to: None,
                 text: draft.text.clone(),
+                attachments: Vec::new(),
                 created_at: Timestamp::from_seconds(0),
                 edited_at: None,
                 deleted_at: None,

@@ -66,7 +66,7 @@ impl App {
         Self::start_on(folder, url, 0, world(11), change).await
     }
 
-    /// Another node on the same database, with clock, public address, bus and bounds of chat in common.
+    /// Another node on the same database, with clock, public address, bus, files and bounds of chat in common.
     pub async fn beside(&self) -> Self {
         let clock = Arc::clone(&self.clock);
         let world = World::new(Arc::clone(&clock) as _, Arc::new(SeededRng::new(12)));
@@ -75,6 +75,8 @@ impl App {
         let change = |config: &mut Config| {
             config.server.public_url.clone_from(&mine.server.public_url);
             config.bus = mine.bus.clone();
+            config.storage = mine.storage.clone();
+            config.scan = mine.scan.clone();
             config.bounds.chat = mine.bounds.chat.clone();
         };
         Self::start_on(folder, self.database_url.clone(), 0, (world, clock), change).await

@@ -11,16 +11,19 @@ use capecontrol::ai::{self, Chunk, Finish, FinishReason, Prompt, Tool, ToolCall,
 use capecontrol::auth::hashing;
 use capecontrol::auth::service::{Login, Register, Transport};
 use capecontrol::auth::{self, Caller, Origin};
-use capecontrol::base::{Id, Secret};
+use capecontrol::base::{Id, OrganizationId, Secret};
 use capecontrol::bus::{Bus, Hint, Listener, Signal, local::Local};
+use capecontrol::chat::link::Links;
+use capecontrol::chat::model::attachment::Limits;
 use capecontrol::chat::model::frame::{Delta, Fleeting};
 use capecontrol::chat::model::{Draft, Event, Thread, ThreadId};
 use capecontrol::chat::service::{CreateThread, ListEvents, Sent};
-use capecontrol::chat::{self, Options, Outside, Service, turn};
+use capecontrol::chat::{self, Allowance, Files, Options, Outside, Service, turn};
 use capecontrol::db::{Conn as _, Scope};
 use capecontrol::jobs::Worker;
 use capecontrol::keyring::RootKey;
 use capecontrol::market::{self, ListingId};
+use capecontrol::storage::{self, Storage};
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
@@ -78,6 +81,7 @@ impl Node {
             bus: Arc::clone(&bus) as Arc<dyn Bus>,
             provider: Arc::clone(&provider) as Arc<dyn ai::Provider>,
             tools: Toolbox::default().with(Arc::clone(&tool) as Arc<dyn Tool>),
+            files: files(),
             drain: drain.clone(),
             tasks: tasks.clone(),
         };
@@ -92,6 +96,7 @@ impl Node {
         t.worker(|registry| {
             chat::register(registry, &self.chat);
             turn::register(registry, Arc::clone(&self.chat));
+            chat::files::register(registry, Arc::clone(&self.chat));
         })
     }
 
@@ -140,12 +145,35 @@ impl Node {
     }
 }
 
+/// Files that nobody brings: what becomes of those that somebody does is tried over real sockets.
+fn files() -> Files {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Storage::open(&storage::Route::Folder(folder.path().to_owned())).unwrap();
+    Files::new(storage, None, Arc::new(Nothing), Links::new(&RootKey::new([7; 32]), "http://127.0.0.1"))
+}
+
+/// Nobody may store anything.
+struct Nothing;
+
+#[async_trait]
+impl Allowance for Nothing {
+    async fn limits(&self, _: &Caller, _: OrganizationId) -> Result<Limits, chat::Error> {
+        Ok(Limits { file_bytes_max: 0, stored_bytes_max: 0 })
+    }
+}
+
 /// A message with a key that was not used before.
 pub fn draft(thread_id: ThreadId, text: &str) -> Draft {
     use std::sync::atomic::AtomicU64;
     static KEYS: AtomicU64 = AtomicU64::new(1);
     let key = u128::from(KEYS.fetch_add(1, Ordering::Relaxed));
-    Draft { thread_id, client_message_id: uuid::Uuid::from_u128(key), text: text.to_owned(), reply_to: None }
+    Draft {
+        thread_id,
+        client_message_id: uuid::Uuid::from_u128(key),
+        text: text.to_owned(),
+        reply_to: None,
+        attachments: Vec::new(),
+    }
 }
 
 /// Makes somebody a member of somebody else's organisation.

@@ -1,0 +1,281 @@
+//! The bytes of attachments: where they are kept, who looks into them, and the jobs that see to both.
+//!
+//! A row is written before the first byte, and every key follows from it, so that no bytes are there that nobody knows.
+//! They are removed by a job, and an hour later it is looked once more: a call that was under way may have written
+//! some.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
+
+use super::error::Error;
+use super::link::Links;
+use super::model::attachment::{
+    Attachment, AttachmentId, AttachmentState, Limits, REMOVED_FOR_GOOD_AFTER, Variant,
+};
+use super::model::{Actor, Change, Event, ThreadId};
+use super::service::Service;
+use super::store;
+use crate::auth::Caller;
+use crate::base::OrganizationId;
+use crate::db::{self, Scope, Tx};
+use crate::jobs::{self, Failure, Job, Lease, Registry};
+use crate::scan::{Scanner, Verdict};
+use crate::storage::{self, Storage};
+
+/// How many files a node completes at once: each is held in memory, and a picture is unpacked there.
+const COMPLETED_AT_ONCE: usize = 2;
+/// How many attachments of a thread one transaction takes away.
+const TAKEN_AT_ONCE: i64 = 100;
+
+/// How much an organisation may store. What follows from what it bought is not this domain's to know.
+#[async_trait]
+pub trait Allowance: Send + Sync {
+    /// The limits of an organisation that the caller belongs to.
+    ///
+    /// # Errors
+    /// When they cannot be read, or the caller does not belong to it.
+    async fn limits(&self, caller: &Caller, organization_id: OrganizationId) -> Result<Limits, Error>;
+}
+
+/// What attachments need from outside.
+pub struct Files {
+    pub(super) storage: Storage,
+    pub(super) scanner: Option<Arc<dyn Scanner>>,
+    pub(super) allowance: Arc<dyn Allowance>,
+    pub(super) links: Links,
+    pub(super) completing: Semaphore,
+}
+
+impl Files {
+    /// Files kept in `storage`. Without a scanner what is complete may be had at once.
+    #[must_use]
+    pub fn new(
+        storage: Storage,
+        scanner: Option<Arc<dyn Scanner>>,
+        allowance: Arc<dyn Allowance>,
+        links: Links,
+    ) -> Self {
+        Self { storage, scanner, allowance, links, completing: Semaphore::new(COMPLETED_AT_ONCE) }
+    }
+}
+
+/// Below which key everything of an attachment is kept.
+fn folder(organization_id: OrganizationId, id: AttachmentId) -> String {
+    format!("attachments/{organization_id}/{id}")
+}
+
+/// Below which key the parts of an attachment are kept.
+pub(super) fn parts_key(organization_id: OrganizationId, id: AttachmentId) -> String {
+    format!("{}/parts", folder(organization_id, id))
+}
+
+/// Under which key a part is kept.
+pub(super) fn part_key(organization_id: OrganizationId, id: AttachmentId, number: i64) -> String {
+    format!("{}/{number}", parts_key(organization_id, id))
+}
+
+/// Under which key a variant is kept.
+pub(super) fn variant_key(organization_id: OrganizationId, id: AttachmentId, variant: Variant) -> String {
+    format!("{}/{}", folder(organization_id, id), variant.as_str())
+}
+
+/// The parts of an attachment that was completed are no longer needed.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ClearParts {
+    /// The tenant.
+    pub organization_id: OrganizationId,
+    /// The attachment.
+    pub attachment_id: AttachmentId,
+}
+
+impl Job for ClearParts {
+    const KIND: &'static str = "chat.clear_parts";
+    const ATTEMPTS_MAX: u32 = 20;
+}
+
+/// An attachment was completed and is to be looked into.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ScanAttachment {
+    /// The tenant.
+    pub organization_id: OrganizationId,
+    /// The attachment.
+    pub attachment_id: AttachmentId,
+}
+
+impl Job for ScanAttachment {
+    const KIND: &'static str = "chat.scan_attachment";
+    const ATTEMPTS_MAX: u32 = 20;
+}
+
+/// An attachment was taken away.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RemoveAttachment {
+    /// The tenant.
+    pub organization_id: OrganizationId,
+    /// The attachment.
+    pub attachment_id: AttachmentId,
+    /// Whether its bytes were removed before, and only what came late is left.
+    pub again: bool,
+}
+
+impl Job for RemoveAttachment {
+    const KIND: &'static str = "chat.remove_attachment";
+    const ATTEMPTS_MAX: u32 = 20;
+}
+
+/// Has the quick jobs of attachments run.
+pub(super) fn register_quick(registry: &mut Registry, service: &Arc<Service>) {
+    let chat = Arc::clone(service);
+    registry.on::<ClearParts, _>(move |job, _lease| {
+        let chat = Arc::clone(&chat);
+        async move { chat.clear_parts(job).await }
+    });
+    let chat = Arc::clone(service);
+    registry.on::<RemoveAttachment, _>(move |job, lease| {
+        let chat = Arc::clone(&chat);
+        async move { chat.remove_attachment(job, lease).await }
+    });
+}
+
+/// Has files looked into, by jobs that are as slow as the scanner.
+pub fn register(registry: &mut Registry, service: Arc<Service>) {
+    registry.on::<ScanAttachment, _>(move |job, lease| {
+        let chat = Arc::clone(&service);
+        async move { chat.scan_attachment(job, lease).await }
+    });
+}
+
+impl Service {
+    /// Takes away attachments of any organisation that waited to be sent for too long, at most `limit`; tells how many.
+    ///
+    /// # Errors
+    /// What the database refuses.
+    pub async fn expire_attachments(&self, limit: i64) -> Result<u64, db::Error> {
+        let mut tx = self.db().begin(Scope::System("chat.expire_attachments")).await?;
+        let taken = store::take_unsent(&mut tx, self.world().now(), limit).await?;
+        for (organization_id, attachment_id) in &taken {
+            let (organization_id, attachment_id) = (*organization_id, *attachment_id);
+            let job = RemoveAttachment { organization_id, attachment_id, again: false };
+            jobs::push(&mut tx, self.world(), Some(organization_id), &job).await?;
+        }
+        tx.commit().await?;
+        Ok(u64::try_from(taken.len()).unwrap_or(u64::MAX))
+    }
+
+    /// Has the bytes of attachments removed that were just taken away.
+    pub(super) async fn remove_after(
+        &self,
+        tx: &mut Tx,
+        organization_id: OrganizationId,
+        taken: Vec<AttachmentId>,
+    ) -> Result<(), db::Error> {
+        let job = |attachment_id| RemoveAttachment { organization_id, attachment_id, again: false };
+        let jobs: Vec<_> = taken.into_iter().map(job).collect();
+        jobs::push_all(tx, self.world(), Some(organization_id), &jobs).await
+    }
+
+    /// Takes some of the attachments of a deleted thread away; whether there were any.
+    pub(super) async fn take_attachments(
+        &self,
+        organization_id: OrganizationId,
+        thread_id: ThreadId,
+    ) -> Result<bool, db::Error> {
+        let mut tx = self.db().begin(Scope::Organization(organization_id)).await?;
+        let taken = store::take_from_thread(&mut tx, organization_id, thread_id, TAKEN_AT_ONCE).await?;
+        let more = !taken.is_empty();
+        self.remove_after(&mut tx, organization_id, taken).await?;
+        tx.commit().await?;
+        Ok(more)
+    }
+
+    async fn clear_parts(&self, job: ClearParts) -> Result<(), Failure> {
+        let key = parts_key(job.organization_id, job.attachment_id);
+        self.files().storage.clear(&key).await.map_err(retry)
+    }
+
+    async fn remove_attachment(&self, job: RemoveAttachment, lease: Lease) -> Result<(), Failure> {
+        let key = folder(job.organization_id, job.attachment_id);
+        self.files().storage.clear(&key).await.map_err(retry)?;
+        self.forget(job, &lease).await.map_err(|error| Failure::retry(error.chain()))
+    }
+
+    /// Notes that the bytes are gone. The row stays until nobody can be writing any more.
+    async fn forget(&self, job: RemoveAttachment, lease: &Lease) -> Result<(), db::Error> {
+        let (home, id) = (job.organization_id, job.attachment_id);
+        let mut tx = self.db().begin(Scope::Organization(home)).await?;
+        if job.again {
+            store::delete_attachment(&mut tx, home, id).await?;
+        } else {
+            let charged = store::discharge(&mut tx, home, id).await?;
+            store::take_usage(&mut tx, home, charged).await?;
+            let again = RemoveAttachment { again: true, ..job };
+            let at = self.world().now().plus(REMOVED_FOR_GOOD_AFTER);
+            jobs::push_at(&mut tx, self.world(), Some(home), &again, at).await?;
+        }
+        lease.complete(&mut tx).await?;
+        tx.commit().await
+    }
+
+    async fn scan_attachment(&self, job: ScanAttachment, lease: Lease) -> Result<(), Failure> {
+        let (home, id) = (job.organization_id, job.attachment_id);
+        let mut conn = self.db().conn(Scope::Organization(home)).await.map_err(Failure::retry)?;
+        let found = store::attachment(&mut conn, home, id).await.map_err(Failure::retry)?;
+        drop(conn);
+        let Some(file) = found.filter(|file| file.state == AttachmentState::Scanning) else { return Ok(()) };
+        let verdict = match &self.files().scanner {
+            // There was a scanner when it was completed, and there is none any more.
+            None => Verdict::Clean,
+            Some(scanner) => {
+                let key = variant_key(home, id, Variant::Original);
+                let bytes = self.files().storage.get(&key).await.map_err(retry)?;
+                scanner.scan(bytes).await.map_err(Failure::retry)?
+            }
+        };
+        if verdict == Verdict::Harmful {
+            tracing::warn!(attachment = %id, organization = %home, "a file does harm and is given to nobody");
+        }
+        self.settle(&file, verdict, &lease).await.map_err(Failure::retry)
+    }
+
+    /// Notes what a scan came to, and tells the thread when the file has gone with a message already. A sending locks
+    /// the thread too: it sees the file either before or after.
+    async fn settle(&self, file: &Attachment, verdict: Verdict, lease: &Lease) -> Result<(), Error> {
+        let (home, thread_id) = (file.organization_id, file.thread_id);
+        let refused = verdict == Verdict::Harmful;
+        let state = if refused { AttachmentState::Refused } else { AttachmentState::Available };
+        let mut tx = self.db().begin(Scope::Organization(home)).await?;
+        let stands = store::lock_thread(&mut tx, home, thread_id).await?;
+        let sent = store::settle(&mut tx, home, file.id, state).await?;
+        if let Some(message_id) = sent.filter(|_| stands)
+            && let Some(seq) = store::advance_quietly(&mut tx, home, thread_id).await?
+        {
+            let change = Change::AttachmentSettled { message_id, attachment_id: file.id, refused };
+            let (actor, at) = (Actor::Account(file.account_id), self.world().now());
+            self.record(&mut tx, home, Event { thread_id, seq, actor, at, change }).await?;
+        }
+        lease.complete(&mut tx).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+/// The SHA-256 of bytes.
+pub(super) fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// All bytes in one piece.
+pub(super) fn joined(parts: &[Bytes]) -> Bytes {
+    parts.concat().into()
+}
+
+fn retry(error: storage::Error) -> Failure {
+    match std::error::Error::source(&error) {
+        Some(cause) => Failure::retry(format!("{error} ({cause})")),
+        None => Failure::retry(error),
+    }
+}
