@@ -416,6 +416,7 @@ impl App {
             self.db.clone(),
             self.world.clone(),
             Arc::clone(&self.auth),
+            Arc::clone(&self.chat),
             Arc::clone(&self.payments),
         )
     }

@@ -8,10 +8,12 @@
 //! provider for their answers, and runs the tools that the model calls (`ai`); it knows neither plans nor payments, and
 //! not what a tool does.
 
+mod erasure;
 pub mod error;
 mod homes;
 pub mod hub;
 pub mod model;
+pub mod operator;
 mod receipts;
 mod removal;
 pub mod rpc;
@@ -21,7 +23,9 @@ pub mod stream;
 pub mod turn;
 mod watch;
 
+pub use erasure::EraseMessages;
 pub use error::{Error, REASONS};
+pub use operator::Operator;
 pub use removal::RemoveThread;
 pub use service::{Outside, Service};
 
@@ -39,6 +43,11 @@ pub fn register(registry: &mut Registry, service: &Arc<Service>) {
     registry.on::<RemoveThread, _>(move |job, _lease| {
         let chat = Arc::clone(&chat);
         async move { chat.remove_thread(job).await }
+    });
+    let chat = Arc::clone(service);
+    registry.on::<EraseMessages, _>(move |job, _lease| {
+        let chat = Arc::clone(&chat);
+        async move { chat.erase_messages(job).await }
     });
 }
 

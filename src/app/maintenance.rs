@@ -9,12 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::World;
 use crate::db::{self, Db, Scope};
-use crate::{auth, idempotency, payments};
+use crate::{auth, chat, idempotency, payments};
 
 /// How often the tables are looked at.
 const EVERY: Duration = Duration::from_secs(600);
 /// How many rows one transaction deletes, so that nobody waits long for the writer.
 const ROWS_MAX: i64 = 1_000;
+/// How many messages one transaction goes through: each has many rows.
+const MESSAGES_MAX: i64 = 100;
 
 /// What is deleted, and how.
 #[derive(Clone)]
@@ -22,6 +24,7 @@ pub(super) struct Maintenance {
     db: Db,
     world: World,
     auth: Arc<auth::Service>,
+    chat: Arc<chat::Service>,
     payments: Arc<payments::Service>,
 }
 
@@ -30,9 +33,10 @@ impl Maintenance {
         db: Db,
         world: World,
         auth: Arc<auth::Service>,
+        chat: Arc<chat::Service>,
         payments: Arc<payments::Service>,
     ) -> Self {
-        Self { db, world, auth, payments }
+        Self { db, world, auth, chat, payments }
     }
 
     pub(super) async fn run(self, stop: CancellationToken) {
@@ -48,6 +52,9 @@ impl Maintenance {
             }
             if let Err(error) = self.keep_methods().await {
                 tracing::warn!(%error, "stored cards were not looked after");
+            }
+            if let Err(error) = self.keep_conversations().await {
+                tracing::warn!(error = %error.chain(), "conversations were not looked after");
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -73,6 +80,11 @@ impl Maintenance {
 
     async fn keep_methods(&self) -> Result<(), payments::Error> {
         while self.payments.keep_methods(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
+        Ok(())
+    }
+
+    async fn keep_conversations(&self) -> Result<(), db::Error> {
+        while self.chat.make_searchable(MESSAGES_MAX).await? >= MESSAGES_MAX.unsigned_abs() {}
         Ok(())
     }
 

@@ -50,6 +50,15 @@ pub enum Error {
     /// See [`TOO_MANY_REACTIONS`].
     #[error("You have reacted to this message in as many ways as you may.")]
     TooManyReactions,
+    /// See [`ACCOUNT_BLOCKED`].
+    #[error("You have blocked this person. Unblock them first.")]
+    AccountBlocked,
+    /// See [`TOO_MANY_BLOCKS`].
+    #[error("You have blocked as many people as you may.")]
+    TooManyBlocks,
+    /// There is no such report, or it was resolved before.
+    #[error("There is no such open report.")]
+    ReportNotFound,
     /// The thread changed since it was read.
     #[error("The thread was changed meanwhile. Read it again, and repeat the change if it still fits.")]
     EtagMismatch,
@@ -181,6 +190,16 @@ pub static TOO_MANY_REACTIONS: Reason = Reason::new(
     "An account reacts to a message in at most 20 ways; take one back first.",
 );
 
+/// The caller blocks the other of two.
+pub static ACCOUNT_BLOCKED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "ACCOUNT_BLOCKED",
+    "The caller has blocked the other person of a direct thread, in which nobody writes then; call UnblockAccount first.",
+);
+/// The account blocks too many.
+pub static TOO_MANY_BLOCKS: Reason =
+    Reason::new(Code::FailedPrecondition, "TOO_MANY_BLOCKS", "An account blocks at most 1,000 people.");
+
 /// Every reason that this domain answers beside the common ones.
 pub static REASONS: &[&Reason] = &[
     &AGENT_NOT_INSTALLED,
@@ -193,6 +212,8 @@ pub static REASONS: &[&Reason] = &[
     &MESSAGE_DELETED,
     &TOO_MANY_EDITS,
     &TOO_MANY_REACTIONS,
+    &ACCOUNT_BLOCKED,
+    &TOO_MANY_BLOCKS,
     &HELLO_EXPECTED,
     &FRAME_UNREADABLE,
     &TOO_MANY_STREAMS,
@@ -208,7 +229,9 @@ const SLOW_RETRY: Duration = Duration::from_secs(1);
 impl Fault for Error {
     fn reason(&self) -> &'static Reason {
         match self {
-            Self::ThreadNotFound | Self::MessageNotFound | Self::MemberNotFound => &fault::NOT_FOUND,
+            Self::ThreadNotFound | Self::MessageNotFound | Self::MemberNotFound | Self::ReportNotFound => {
+                &fault::NOT_FOUND
+            }
             Self::ReadOnly => &THREAD_READ_ONLY,
             Self::ManagersOnly => &THREAD_MANAGERS_ONLY,
             Self::ThreadIsDirect => &THREAD_IS_DIRECT,
@@ -218,6 +241,8 @@ impl Fault for Error {
             Self::MessageDeleted => &MESSAGE_DELETED,
             Self::TooManyEdits => &TOO_MANY_EDITS,
             Self::TooManyReactions => &TOO_MANY_REACTIONS,
+            Self::AccountBlocked => &ACCOUNT_BLOCKED,
+            Self::TooManyBlocks => &TOO_MANY_BLOCKS,
             Self::EtagMismatch => &fault::ETAG_MISMATCH,
             Self::AgentNotInstalled => &AGENT_NOT_INSTALLED,
             Self::Invalid(violations) => violations.reason(),

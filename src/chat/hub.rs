@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
 use super::model::backlog::{Backlog, Limits, News};
-use super::model::frame::Fleeting;
+use super::model::frame::{Fleeting, TypingNotice};
 use super::model::{ConnectionId, Event, ThreadId};
 use super::store;
 use crate::auth::model::key::KeyUse;
@@ -370,11 +370,13 @@ impl Hub {
                             inbox.leave(|backlog| backlog.delta(&delta));
                         }
                     }
-                    Ok(Fleeting::Typing(typing)) => {
-                        // Nobody is told of their own writing.
-                        for inbox in
-                            followers.iter().filter(|inbox| inbox.holder.account != typing.account_id)
-                        {
+                    Ok(Fleeting::Typing(TypingNotice { typing, unheard })) => {
+                        // Nobody is told of their own writing, or of that of whom they do not want to hear.
+                        let told = |inbox: &&Arc<Inbox>| {
+                            let account = inbox.holder.account;
+                            account != typing.account_id && !unheard.contains(&account)
+                        };
+                        for inbox in followers.iter().filter(told) {
                             inbox.leave(|backlog| backlog.typing(typing));
                         }
                     }

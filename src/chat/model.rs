@@ -4,10 +4,13 @@
 //! below and are equally pure, so that a simulation can drive them.
 
 pub mod backlog;
+pub mod conduct;
 pub mod context;
+pub mod export;
 pub mod feed;
 pub mod frame;
 pub mod member;
+pub mod search;
 pub mod tools;
 
 use serde::{Deserialize, Serialize};

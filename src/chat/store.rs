@@ -5,14 +5,20 @@
 //! What is named by its id is found by its id, however many an organisation has: `organization_id IS NOT DISTINCT FROM`
 //! keeps PostgreSQL from reading all that the organisation has by another index, which it holds for as cheap.
 
+mod block;
 mod event;
 mod member;
 mod message;
 mod reaction;
+mod report;
 mod thread;
 mod tool;
 mod turn;
+mod word;
 
+pub use block::{
+    block, blocks, count_blocks, deaf_among, deaf_in_thread, delete_block, insert_block, is_deaf_in_thread,
+};
 pub use event::{events_after, events_before, insert_event, rewrite_edits, rewrite_event};
 pub use member::{
     count_members, delete_member, insert_members, longest_member, mark_read, member, members,
@@ -20,17 +26,19 @@ pub use member::{
 };
 pub use message::{
     count_edits, delete_text, home_of_message, insert_edit, insert_message, message, message_by_key,
-    newest_messages, replace_text,
+    messages_of, newest_messages, replace_text,
 };
 pub use reaction::{
     ReactionCount, count_reactions, delete_reaction, delete_reactions, insert_reaction, reactions,
 };
+pub use report::{insert_report, open_reports, report_by, reports, resolve_report};
 pub use thread::{
     ThreadsAfter, close_thread, direct_thread, insert_thread, organization_of_thread, remove_some,
     rename_thread, seen_thread, thread_of_member, threads,
 };
 pub use tool::{empty_rounds, end_call, insert_round, rounds, rounds_entered};
 pub use turn::{Turn, TurnState, answered, end_turn, insert_turn, lock_turn, turn};
+pub use word::{FoundBefore, Hunt, delete_words, hunt, insert_words, set_searchable, unsearchable};
 
 use uuid::Uuid;
 

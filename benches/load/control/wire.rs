@@ -139,6 +139,7 @@ macro_rules! not_measured {
 
 #[tonic::async_trait]
 impl chat::chat_service_server::ChatService for Chat {
+    type ExportThreadStream = Answers<chat::ExportThreadResponse>;
     type SubscribeStream = Answers<chat::SubscribeResponse>;
     type ConverseStream = Answers<chat::ConverseResponse>;
 
@@ -160,6 +161,11 @@ impl chat::chat_service_server::ChatService for Chat {
         mark_read: MarkReadRequest => MarkReadResponse,
         set_typing: SetTypingRequest => SetTypingResponse,
         list_events: ListEventsRequest => ListEventsResponse,
+        search_messages: SearchMessagesRequest => SearchMessagesResponse,
+        block_account: BlockAccountRequest => BlockAccountResponse,
+        unblock_account: UnblockAccountRequest => UnblockAccountResponse,
+        list_blocked_accounts: ListBlockedAccountsRequest => ListBlockedAccountsResponse,
+        report_message: ReportMessageRequest => ReportMessageResponse,
     }
 
     async fn subscribe(
@@ -177,6 +183,13 @@ impl chat::chat_service_server::ChatService for Chat {
                 Err(lagged) => Err(Status::data_loss(lagged.to_string())),
             });
         Ok(Response::new(Box::pin(first.chain(news))))
+    }
+
+    async fn export_thread(
+        &self,
+        _request: Request<chat::ExportThreadRequest>,
+    ) -> Result<Response<Self::ExportThreadStream>, Status> {
+        Err(not_measured())
     }
 
     async fn converse(

@@ -252,7 +252,7 @@ pub enum Fleeting {
     /// A piece of an answer.
     Delta(Delta),
     /// Somebody is writing.
-    Typing(Typing),
+    Typing(TypingNotice),
 }
 
 impl Fleeting {
@@ -261,7 +261,7 @@ impl Fleeting {
     pub const fn thread_id(&self) -> ThreadId {
         match self {
             Self::Delta(delta) => delta.thread_id,
-            Self::Typing(typing) => typing.thread_id,
+            Self::Typing(notice) => notice.typing.thread_id,
         }
     }
 }
@@ -275,6 +275,17 @@ pub struct Typing {
     pub account_id: AccountId,
     /// Whether they are writing.
     pub typing: bool,
+}
+
+/// That somebody is writing, and who is not to be told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypingNotice {
+    /// Who is writing, and where.
+    #[serde(flatten)]
+    pub typing: Typing,
+    /// Members who do not want to hear from whoever is writing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unheard: Vec<AccountId>,
 }
 
 /// A piece of an answer that an agent is writing.

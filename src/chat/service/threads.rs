@@ -131,6 +131,8 @@ impl Service {
         let (thread, between) = (self.new_thread(account, home, &command), command.between(account));
         let seen = if store::insert_thread(&mut tx, &thread, between).await? {
             store::insert_members(&mut tx, home, thread.id, &members, thread.created_at).await?;
+            self.hear_each_other(&mut tx, &thread, account).await.map_err(unreached)?;
+            self.may_reach(&mut tx, account, &command.members).await?;
             let entry = caller.entry("chat.create_thread").of(home).on("thread", thread.id);
             self.outside.auth.audit().record(&mut tx, entry.changed(&(), &thread)).await?;
             SeenThread { thread, seat: OPENER }
@@ -285,6 +287,11 @@ impl Service {
         let member = member.ok_or(Error::ThreadNotFound)?;
         Ok((thread, member.role.manages(in_organization)))
     }
+}
+
+/// Whoever opens a direct thread cannot know yet that they may only read in it.
+fn unreached(error: Error) -> Error {
+    if matches!(error, Error::ReadOnly) { Error::MemberNotFound } else { error }
 }
 
 async fn seen(

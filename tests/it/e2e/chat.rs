@@ -2,6 +2,7 @@
 //! browser reads it, and Converse.
 
 pub mod agents;
+mod conduct;
 mod ends;
 
 use std::time::Duration;

@@ -2,9 +2,13 @@
 
 mod bench;
 mod changes;
+mod conduct;
+mod erasure;
+mod export;
 mod messages;
 mod people;
 mod receipts;
+mod search;
 mod streams;
 mod tools;
 mod turns;
