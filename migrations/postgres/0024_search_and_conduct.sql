@@ -57,3 +57,17 @@ CREATE INDEX message_reports_organization_idx ON message_reports (organization_i
 CREATE INDEX message_reports_reporter_idx ON message_reports (reporter_id);
 CREATE INDEX message_reports_open_idx ON message_reports (id) WHERE resolved_at IS NULL;
 SELECT protect_tenants('message_reports');
+
+-- How long an organisation keeps what is said in its threads, and why for now it may lose nothing.
+CREATE TABLE chat_policies (
+    organization_id uuid NOT NULL PRIMARY KEY REFERENCES organizations (id) ON DELETE RESTRICT,
+    retention_days bigint,
+    hold_reason text,
+    version bigint NOT NULL,
+    updated_at timestamptz NOT NULL,
+    CONSTRAINT chat_policies_retention_check CHECK (retention_days >= 1)
+);
+CREATE INDEX chat_policies_retention_idx ON chat_policies (organization_id) WHERE retention_days IS NOT NULL;
+SELECT protect_tenants('chat_policies');
+-- What may have had its time, the oldest first.
+CREATE INDEX messages_kept_idx ON messages (organization_id, created_at, id) WHERE deleted_at IS NULL;

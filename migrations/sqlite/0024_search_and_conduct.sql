@@ -56,3 +56,16 @@ CREATE TABLE message_reports (
 CREATE INDEX message_reports_organization_idx ON message_reports (organization_id);
 CREATE INDEX message_reports_reporter_idx ON message_reports (reporter_id);
 CREATE INDEX message_reports_open_idx ON message_reports (id) WHERE resolved_at IS NULL;
+
+-- How long an organisation keeps what is said in its threads, and why for now it may lose nothing.
+CREATE TABLE chat_policies (
+    organization_id BLOB NOT NULL PRIMARY KEY REFERENCES organizations (id) ON DELETE RESTRICT,
+    retention_days INTEGER,
+    hold_reason TEXT,
+    version INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    CONSTRAINT chat_policies_retention_check CHECK (retention_days >= 1)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX chat_policies_retention_idx ON chat_policies (organization_id) WHERE retention_days IS NOT NULL;
+-- What may have had its time, the oldest first.
+CREATE INDEX messages_kept_idx ON messages (organization_id, created_at, id) WHERE deleted_at IS NULL;

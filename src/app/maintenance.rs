@@ -54,7 +54,7 @@ impl Maintenance {
                 tracing::warn!(%error, "stored cards were not looked after");
             }
             if let Err(error) = self.keep_conversations().await {
-                tracing::warn!(error = %error.chain(), "conversations were not looked after");
+                tracing::warn!(%error, "conversations were not looked after");
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -83,8 +83,9 @@ impl Maintenance {
         Ok(())
     }
 
-    async fn keep_conversations(&self) -> Result<(), db::Error> {
+    async fn keep_conversations(&self) -> Result<(), chat::Error> {
         while self.chat.make_searchable(MESSAGES_MAX).await? >= MESSAGES_MAX.unsigned_abs() {}
+        self.chat.forget_outdated().await?;
         Ok(())
     }
 

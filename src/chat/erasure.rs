@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::error::Error;
 use super::model::{Actor, Change, MessageId, ThreadId};
+use super::removal::HELD_PAUSE;
 use super::service::Service;
 use super::store;
 use crate::base::{AccountId, Fault as _, OrganizationId};
@@ -32,19 +33,24 @@ impl Service {
     /// be repeated.
     pub(super) async fn erase_messages(&self, job: EraseMessages) -> Result<(), Failure> {
         let mut after = MessageId::from_uuid(Uuid::nil());
+        let mut held = false;
         loop {
             let found = {
                 let mut conn = self.db().conn(SCOPE).await?;
                 store::messages_of(&mut conn, job.account_id, after, MESSAGES_AT_ONCE).await?
             };
-            let Some((_, _, last)) = found.last() else { return Ok(()) };
+            let Some((_, _, last)) = found.last() else { break };
             after = *last;
             for place in found {
-                self.erase(job.account_id, place)
-                    .await
-                    .map_err(|error| Failure::retry(format!("{}: {error}", error.reason().name)))?;
+                match self.erase(job.account_id, place).await {
+                    Ok(()) => {}
+                    Err(Error::LegalHold) => held = true,
+                    Err(error) => return Err(Failure::retry(format!("{}: {error}", error.reason().name))),
+                }
             }
         }
+        // What is held goes when the hold ends.
+        if held { Err(Failure::postpone(HELD_PAUSE, Error::LegalHold)) } else { Ok(()) }
     }
 
     /// Takes one back, as if its author did. Of a thread that was deleted nothing is left before long.
@@ -60,6 +66,7 @@ impl Service {
         else {
             return Ok(());
         };
+        self.not_held(&mut tx, home).await?;
         self.withdraw(&mut tx, home, message).await?;
         let change = Change::MessageDeleted { message_id };
         self.note(&mut tx, &thread, Actor::Account(author), change).await?;

@@ -56,6 +56,9 @@ pub enum Error {
     /// See [`TOO_MANY_BLOCKS`].
     #[error("You have blocked as many people as you may.")]
     TooManyBlocks,
+    /// See [`LEGAL_HOLD`].
+    #[error("The organisation may lose nothing of what is said for now.")]
+    LegalHold,
     /// There is no such report, or it was resolved before.
     #[error("There is no such open report.")]
     ReportNotFound,
@@ -194,7 +197,13 @@ pub static TOO_MANY_REACTIONS: Reason = Reason::new(
 pub static ACCOUNT_BLOCKED: Reason = Reason::new(
     Code::FailedPrecondition,
     "ACCOUNT_BLOCKED",
-    "The caller has blocked the other person of a direct thread, in which nobody writes then; call UnblockAccount first.",
+    "The caller has blocked the other of the two, and nobody writes in their direct thread; call UnblockAccount first.",
+);
+/// The organisation holds what is said.
+pub static LEGAL_HOLD: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "LEGAL_HOLD",
+    "The organisation is under a legal hold: nothing can be deleted until an owner or administrator ends the hold.",
 );
 /// The account blocks too many.
 pub static TOO_MANY_BLOCKS: Reason =
@@ -214,6 +223,7 @@ pub static REASONS: &[&Reason] = &[
     &TOO_MANY_REACTIONS,
     &ACCOUNT_BLOCKED,
     &TOO_MANY_BLOCKS,
+    &LEGAL_HOLD,
     &HELLO_EXPECTED,
     &FRAME_UNREADABLE,
     &TOO_MANY_STREAMS,
@@ -242,6 +252,7 @@ impl Fault for Error {
             Self::TooManyEdits => &TOO_MANY_EDITS,
             Self::TooManyReactions => &TOO_MANY_REACTIONS,
             Self::AccountBlocked => &ACCOUNT_BLOCKED,
+            Self::LegalHold => &LEGAL_HOLD,
             Self::TooManyBlocks => &TOO_MANY_BLOCKS,
             Self::EtagMismatch => &fault::ETAG_MISMATCH,
             Self::AgentNotInstalled => &AGENT_NOT_INSTALLED,

@@ -10,6 +10,7 @@ pub mod export;
 pub mod feed;
 pub mod frame;
 pub mod member;
+pub mod policy;
 pub mod search;
 pub mod tools;
 

@@ -1,5 +1,5 @@
-//! What whoever runs the platform does about conversations, beside a node that may be serving: looks at what was reported, and has
-//! a person's messages taken back.
+//! What whoever runs the platform does about conversations, beside a node that may be serving: looks at what was
+//! reported, and has a person's messages taken back.
 
 use super::EraseMessages;
 use super::error::Error;

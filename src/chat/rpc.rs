@@ -4,6 +4,7 @@ mod conduct;
 mod decode;
 mod encode;
 mod export;
+mod policy;
 mod search;
 
 use std::pin::Pin;
@@ -339,6 +340,20 @@ impl wire::chat_service_server::ChatService for Rpc {
         request: Request<wire::ExportThreadRequest>,
     ) -> Result<Response<Self::ExportThreadStream>, Status> {
         self.export(request).await
+    }
+
+    async fn get_chat_policy(
+        &self,
+        request: Request<wire::GetChatPolicyRequest>,
+    ) -> Result<Response<wire::GetChatPolicyResponse>, Status> {
+        self.policy(request).await
+    }
+
+    async fn update_chat_policy(
+        &self,
+        request: Request<wire::UpdateChatPolicyRequest>,
+    ) -> Result<Response<wire::UpdateChatPolicyResponse>, Status> {
+        self.change_policy(request).await
     }
 
     async fn subscribe(

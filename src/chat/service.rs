@@ -7,6 +7,7 @@ mod conduct;
 mod export;
 mod members;
 mod messages;
+mod policy;
 mod reactions;
 mod search;
 mod threads;
@@ -40,6 +41,7 @@ use crate::idempotency::{self, Claim, RequestKey};
 pub use conduct::Reported;
 pub use export::Exporting;
 pub use messages::{Changed, SeenMessage, Sent};
+pub use policy::{PolicyOf, UpdateChatPolicy};
 pub use search::{Found, FoundPage, SearchMessages};
 pub use threads::{CreateThread, UpdateThread};
 

@@ -9,6 +9,7 @@ mod block;
 mod event;
 mod member;
 mod message;
+mod policy;
 mod reaction;
 mod report;
 mod thread;
@@ -28,13 +29,14 @@ pub use message::{
     count_edits, delete_text, home_of_message, insert_edit, insert_message, message, message_by_key,
     messages_of, newest_messages, replace_text,
 };
+pub use policy::{forgetful, lock_policy, outdated_messages, policy, set_policy};
 pub use reaction::{
     ReactionCount, count_reactions, delete_reaction, delete_reactions, insert_reaction, reactions,
 };
 pub use report::{insert_report, open_reports, report_by, reports, resolve_report};
 pub use thread::{
-    ThreadsAfter, close_thread, direct_thread, insert_thread, organization_of_thread, remove_some,
-    rename_thread, seen_thread, thread_of_member, threads,
+    ThreadsAfter, close_thread, direct_thread, insert_thread, lock_thread, organization_of_thread,
+    remove_some, rename_thread, seen_thread, thread_of_member, threads,
 };
 pub use tool::{empty_rounds, end_call, insert_round, rounds, rounds_entered};
 pub use turn::{Turn, TurnState, answered, end_turn, insert_turn, lock_turn, turn};

@@ -63,9 +63,10 @@ pub(super) enum Command {
     },
     /// Take back everything that a person wrote, in every organisation.
     ///
-    /// Their messages keep their places and lose their texts, also in the stored events and in searches, as if the person
-    /// had deleted each of them. A node that serves does it, message by message, and begins within a second. It cannot be
-    /// undone. What was reported of it stays with the reports.
+    /// Their messages keep their places and lose their texts, also in the stored events and in searches, as if the
+    /// person had deleted each of them. A node that serves does it, message by message, and begins within a second. It
+    /// cannot be undone. What an organisation holds for a court goes when the hold ends. What was reported of it stays
+    /// with the reports.
     #[command(verbatim_doc_comment, after_long_help = ERASE)]
     Erase {
         /// The person's account, as GetAccount tells its id.

@@ -166,6 +166,8 @@ impl chat::chat_service_server::ChatService for Chat {
         unblock_account: UnblockAccountRequest => UnblockAccountResponse,
         list_blocked_accounts: ListBlockedAccountsRequest => ListBlockedAccountsResponse,
         report_message: ReportMessageRequest => ReportMessageResponse,
+        get_chat_policy: GetChatPolicyRequest => GetChatPolicyResponse,
+        update_chat_policy: UpdateChatPolicyRequest => UpdateChatPolicyResponse,
     }
 
     async fn subscribe(

@@ -36,7 +36,8 @@ enum Stage {
 }
 
 impl Service {
-    /// Begins an export of a thread up to its end as it is now. That somebody took it away is an entry of the audit log.
+    /// Begins an export of a thread up to its end as it is now. That somebody took it away is an entry of the audit
+    /// log.
     pub async fn export_thread(&self, caller: Caller, thread_id: ThreadId) -> Result<Exporting, Error> {
         let thread = self.open(&caller, thread_id).await?.1;
         let home = thread.organization_id;

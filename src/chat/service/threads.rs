@@ -238,6 +238,7 @@ impl Service {
         let home = home.ok_or(Error::ThreadNotFound)?;
         let thread = self.manage(&mut tx, caller, home, thread_id).await?;
         check_etag(etag, &thread)?;
+        self.not_held(&mut tx, home).await?;
         self.close(&mut tx, &thread).await?;
         let entry = caller.entry("chat.delete_thread").of(home).on("thread", thread_id);
         self.outside.auth.audit().record(&mut tx, entry.changed(&thread, &())).await?;
@@ -322,6 +323,10 @@ fn checked_title(title: &str) -> Result<String, Violations> {
 }
 
 fn check_etag(etag: &str, thread: &Thread) -> Result<(), Error> {
-    let same = etag.is_empty() || etag == auth::model::etag(thread.version);
+    check_etag_of(etag, thread.version)
+}
+
+pub(super) fn check_etag_of(etag: &str, version: i64) -> Result<(), Error> {
+    let same = etag.is_empty() || etag == auth::model::etag(version);
     if same { Ok(()) } else { Err(Error::EtagMismatch) }
 }

@@ -39,8 +39,9 @@ pub async fn messages_of(
     .await
 }
 
-/// Writes a message; its words are to be noted in the same transaction ([`super::insert_words`]). `digest` is what its key was used for; none for an agent's message. False when the key was used in
-/// this thread before: then nothing is written.
+/// Writes a message; its words are to be noted in the same transaction ([`super::insert_words`]). `digest` is what its
+/// key was used for; none for an agent's message. False when the key was used in this thread before: then nothing is
+/// written.
 pub async fn insert_message(
     tx: &mut Tx,
     organization_id: OrganizationId,

@@ -649,6 +649,14 @@ pub const REQUESTS: &[Request] = &[
             chat::SearchMessagesRequest { organization_id, thread_id, query, author, ..Default::default() };
         request.encode_to_vec()
     }),
+    ("/capecontrol.chat.v1.ChatService/GetChatPolicy", |p| {
+        chat::GetChatPolicyRequest { organization_id: p.organization_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/UpdateChatPolicy", |p| {
+        let policy = Some(chat::ChatPolicy { retention_days: 30, ..Default::default() });
+        let organization_id = p.organization_id.clone();
+        chat::UpdateChatPolicyRequest { organization_id, policy, ..Default::default() }.encode_to_vec()
+    }),
     ("/capecontrol.chat.v1.ChatService/ExportThread", |p| {
         chat::ExportThreadRequest { thread_id: p.thread_id.clone() }.encode_to_vec()
     }),

@@ -7,6 +7,7 @@ mod erasure;
 mod export;
 mod messages;
 mod people;
+mod policy;
 mod receipts;
 mod search;
 mod streams;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use capecontrol::auth::Caller;
 use capecontrol::base::{Fault as _, ManualClock, Timestamp, Violations, fault};
 use capecontrol::chat::Error;
+use capecontrol::chat::model::member::ThreadRole;
 use capecontrol::chat::model::search::{MESSAGE_WORDS_MAX, Query};
-use capecontrol::chat::model::{Edit, ThreadId};
+use capecontrol::chat::model::{Change, Edit, ThreadId};
 use capecontrol::chat::service::{FoundPage, SearchMessages};
 use capecontrol::chat::store::FoundBefore;
 use capecontrol::db::{Conn as _, Scope};
@@ -82,7 +83,8 @@ async fn noted(t: &Fixture) -> i64 {
 on_both! {
     async fn words_are_found_whatever_their_case_and_accents(t: Fixture) {
         let s = Scene::start(&t).await;
-        for text in ["Goeie môre, almal!", "Sawubona, unjani namhlanje?", "The INVOICE of March", "the march of invoices"] {
+        let invoices = ["The INVOICE of March", "the march of invoices"];
+        for text in ["Goeie môre, almal!", "Sawubona, unjani namhlanje?"].into_iter().chain(invoices) {
             s.say(text).await;
         }
         assert_eq!(s.finds("MORE").await, ["Goeie môre, almal!"]);
@@ -111,7 +113,7 @@ on_both! {
         let s = Scene::start(&t).await;
         s.say("a needle").await;
         assert!(s.found(&s.ben, "needle").await.is_empty());
-        let (ben, role) = (s.ben.account().unwrap(), capecontrol::chat::model::member::ThreadRole::Reader);
+        let (ben, role) = (s.ben.account().unwrap(), ThreadRole::Reader);
         s.node.chat.add_thread_member(&s.ada, s.thread, ben, role, None).await.unwrap();
         assert_eq!(s.found(&s.ben, "needle").await, ["a needle"]);
         s.node.chat.remove_thread_member(&s.ada, s.thread, Some(ben), None).await.unwrap();
@@ -120,7 +122,8 @@ on_both! {
         for thread_id in [s.thread, no_thread()] {
             let question = SearchMessages { thread_id: Some(thread_id), ..s.question("needle") };
             let error = s.page(&s.ben, &question, None, 10).await.unwrap_err();
-            assert_eq!((error.reason().name, error.to_string()), (fault::NOT_FOUND.name, "There is no such thread.".to_owned()));
+            assert_eq!(error.reason().name, fault::NOT_FOUND.name);
+            assert_eq!(error.to_string(), "There is no such thread.");
         }
         let zoe = s.node.somebody("zoe@example.com").await;
         let error = s.page(&zoe, &s.question("needle"), None, 10).await.unwrap_err();
@@ -156,7 +159,7 @@ on_both! {
         s.node.send(&s.ada, thread, "answer").await;
         s.node.worker(&t).run_due().await.unwrap();
         let all = s.node.events(&s.ada, thread).await;
-        let capecontrol::chat::model::Change::MessageCreated(answer) = &all.last().unwrap().change else { panic!("{all:?}") };
+        let Change::MessageCreated(answer) = &all.last().unwrap().change else { panic!("{all:?}") };
         let word = capecontrol::base::words::words(&answer.text).next().unwrap().folded;
         let by = |author| SearchMessages { author: Some(author), ..s.question(&word) };
         let page = s.page(&s.ada, &by(listing.uuid()), None, 10).await.unwrap();
@@ -197,10 +200,14 @@ on_both! {
         }
         assert_eq!(found, sent);
         let first = sent.last().unwrap().0;
-        let within = |since: Timestamp, until: Timestamp| SearchMessages { since: Some(since), until: Some(until), ..question.clone() };
+        let within = |since: Timestamp, until: Timestamp| {
+            let (since, until) = (Some(since), Some(until));
+            SearchMessages { since, until, ..question.clone() }
+        };
         let count = |page: FoundPage| page.found.len();
         assert_eq!(count(s.page(&s.ada, &within(first, first), None, 50).await.unwrap()), 0);
-        assert_eq!(count(s.page(&s.ada, &within(first, first.plus(Duration::from_secs(1))), None, 50).await.unwrap()), 3);
+        let second = within(first, first.plus(Duration::from_secs(1)));
+        assert_eq!(count(s.page(&s.ada, &second, None, 50).await.unwrap()), 3);
         let there = SearchMessages { thread_id: Some(other), ..question };
         let page = s.page(&s.ada, &there, None, 50).await.unwrap();
         assert!(page.found.len() == 6 && page.found.iter().all(|found| found.message.thread_id == other));
