@@ -37,6 +37,12 @@ impl Policy {
         Some(now.minus(DAY.saturating_mul(u32::try_from(days).unwrap_or(u32::MAX))))
     }
 
+    /// As it is told to those who do not run the organisation: that it is held, and not why.
+    #[must_use]
+    pub fn discreet(self) -> Self {
+        Self { hold_reason: self.hold_reason.map(|_| String::new()), ..self }
+    }
+
     /// The policy after a change.
     #[must_use]
     pub fn changed(&self, change: PolicyChange) -> Self {
@@ -88,7 +94,10 @@ mod tests {
         assert_eq!(policy.kept_since(now), Some(Timestamp::from_seconds(1_795_168_800 - 30 * 86_400)));
         let held = Policy { hold_reason: Some("case 7".to_owned()), ..policy };
         assert_eq!(held.kept_since(now), None);
+        let discreet = held.discreet();
+        assert!(discreet.is_held() && discreet.hold_reason == Some(String::new()));
         assert_eq!(Policy::default().kept_since(now), None);
+        assert_eq!(Policy::default().discreet(), Policy::default());
     }
 
     #[test]

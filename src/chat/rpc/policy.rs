@@ -70,6 +70,7 @@ fn policy(of: PolicyOf) -> wire::ChatPolicy {
     wire::ChatPolicy {
         organization_id: organization_id.to_string(),
         retention_days: i32::try_from(policy.retention_days.unwrap_or(0)).unwrap_or(i32::MAX),
+        legal_hold: policy.is_held(),
         legal_hold_reason: policy.hold_reason.unwrap_or_default(),
         etag: etag(policy.version),
     }

@@ -38,7 +38,7 @@ pub struct PolicyOf {
 }
 
 impl Service {
-    /// What an organisation has decided, for its members.
+    /// What an organisation has decided, for its members; why it holds what is said is for those who run it.
     pub async fn chat_policy(
         &self,
         caller: &Caller,
@@ -46,7 +46,10 @@ impl Service {
     ) -> Result<PolicyOf, Error> {
         let organization_id = self.organization(caller, organization_id).await?;
         let mut conn = self.db.conn(Scope::Organization(organization_id)).await?;
-        Ok(PolicyOf { organization_id, policy: store::policy(&mut conn, organization_id).await? })
+        let role = auth::access::member(&mut conn, caller, organization_id).await?;
+        let policy = store::policy(&mut conn, organization_id).await?;
+        let policy = if role.manages() { policy } else { policy.discreet() };
+        Ok(PolicyOf { organization_id, policy })
     }
 
     /// Decides how long an organisation keeps what is said, and whether it may lose anything.

@@ -147,5 +147,9 @@ on_both! {
         assert_eq!(decided, Policy { retention_days: Some(30), hold_reason: None, version: 1 });
         assert_eq!(reason(s.decide(&s.ada, change, "\"0\"").await), fault::ETAG_MISMATCH.name);
         assert_eq!(s.node.chat.chat_policy(&s.ben, home).await.unwrap().policy, decided);
+        s.hold(Some("case 7")).await;
+        let reason_for = async |who: &Caller| s.node.chat.chat_policy(who, home).await.unwrap().policy.hold_reason;
+        assert_eq!(reason_for(&s.ada).await.as_deref(), Some("case 7"));
+        assert_eq!(reason_for(&s.ben).await.as_deref(), Some(""), "why is not for everybody");
     }
 }
