@@ -424,8 +424,8 @@ impl App {
             self.db.clone(),
             self.world.clone(),
             Arc::clone(&self.auth),
-            Arc::clone(&self.payments),
             Arc::clone(&self.chat),
+            Arc::clone(&self.payments),
         )
     }
 

@@ -14,6 +14,7 @@ pub mod rate;
 pub mod rng;
 pub mod secret;
 pub mod text;
+pub mod words;
 mod world;
 
 pub use clock::{Clock, ManualClock, Timestamp};

@@ -9,6 +9,7 @@
 //! not what a tool does. Files are kept by `storage` and looked into by `scan`.
 
 mod connections;
+mod erasure;
 pub mod error;
 pub mod files;
 mod homes;
@@ -16,6 +17,7 @@ pub mod hub;
 mod imaging;
 pub mod link;
 pub mod model;
+pub mod operator;
 pub mod presence;
 mod receipts;
 mod removal;
@@ -26,8 +28,10 @@ pub mod stream;
 pub mod turn;
 mod watch;
 
+pub use erasure::EraseMessages;
 pub use error::{Error, REASONS};
 pub use files::{Allowance, Files};
+pub use operator::Operator;
 pub use removal::RemoveThread;
 pub use service::{Outside, Service};
 
@@ -48,6 +52,11 @@ pub fn register(registry: &mut Registry, service: &Arc<Service>) {
         async move { chat.remove_thread(job).await }
     });
     files::register_quick(registry, service);
+    let chat = Arc::clone(service);
+    registry.on::<EraseMessages, _>(move |job, _lease| {
+        let chat = Arc::clone(&chat);
+        async move { chat.erase_messages(job).await }
+    });
 }
 
 /// Bounds and intervals of the domain.

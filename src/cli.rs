@@ -5,6 +5,7 @@ mod admin;
 mod audit;
 mod backup;
 mod chain;
+mod chat;
 mod config;
 mod database;
 mod descriptors;
@@ -74,6 +75,9 @@ enum Command {
     /// Look at jobs that failed for good, and decide what becomes of them.
     #[command(subcommand, after_long_help = GROUP)]
     Jobs(jobs::Command),
+    /// Look at the messages that people reported, note what came of it, and take back what a person wrote.
+    #[command(subcommand, after_long_help = GROUP)]
+    Chat(chat::Command),
     /// Verify the audit log, read it, and hand it out.
     #[command(subcommand, after_long_help = GROUP)]
     Audit(audit::Command),
@@ -166,6 +170,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Admin(command) => in_runtime(admin::run(settings()?.0, command)),
         Command::Token(command) => in_runtime(token::run(settings()?.0, command)),
         Command::Jobs(command) => in_runtime(jobs::run(settings()?.0, command)),
+        Command::Chat(command) => in_runtime(chat::run(settings()?.0, command)),
         Command::Audit(command) => in_runtime(audit::run(settings()?.0, command)),
         Command::Ledger(command) => in_runtime(ledger::run(settings()?.0, command)),
         Command::Backup(arguments) => in_runtime(backup::write(settings()?.0, arguments)),

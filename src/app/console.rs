@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::db::{self, Access, Db};
 use crate::keyring::RootKey;
 use crate::payments::provider::Http;
-use crate::{auth, operations, payments};
+use crate::{auth, chat, operations, payments};
 
 /// How long a command waits for its turn to write. A node never holds a SQLite file for so long.
 const TURN_MAX: Duration = Duration::from_secs(30);
@@ -21,6 +21,8 @@ pub struct Console {
     pub db: Db,
     /// Accounts.
     pub auth: Arc<auth::Service>,
+    /// Conversations.
+    pub chat: chat::Operator,
     /// Jobs that failed, and how the platform stands.
     pub operations: operations::Service,
     /// The ledger.
@@ -59,8 +61,9 @@ impl Console {
         let has_keys = auth.read_keys().await?;
         let auth = Arc::new(auth);
         let ledger = payments::Ledger::new(db.clone(), world.clone(), auth.audit().clone(), &root);
+        let chat = chat::Operator::new(db.clone(), world.clone(), auth.audit().clone());
         let operations = operators(config, db.clone(), world, Arc::clone(&auth));
-        Ok(Self { db, auth, operations, ledger, has_keys })
+        Ok(Self { db, auth, chat, operations, ledger, has_keys })
     }
 
     /// Money, for commands that read about it.

@@ -15,6 +15,8 @@ use crate::{auth, chat, idempotency, payments};
 const EVERY: Duration = Duration::from_secs(600);
 /// How many rows one transaction deletes, so that nobody waits long for the writer.
 const ROWS_MAX: i64 = 1_000;
+/// How many messages one transaction goes through: each has many rows.
+const MESSAGES_MAX: i64 = 100;
 
 /// What is deleted, and how.
 #[derive(Clone)]
@@ -22,8 +24,8 @@ pub(super) struct Maintenance {
     db: Db,
     world: World,
     auth: Arc<auth::Service>,
-    payments: Arc<payments::Service>,
     chat: Arc<chat::Service>,
+    payments: Arc<payments::Service>,
 }
 
 impl Maintenance {
@@ -31,10 +33,10 @@ impl Maintenance {
         db: Db,
         world: World,
         auth: Arc<auth::Service>,
-        payments: Arc<payments::Service>,
         chat: Arc<chat::Service>,
+        payments: Arc<payments::Service>,
     ) -> Self {
-        Self { db, world, auth, payments, chat }
+        Self { db, world, auth, chat, payments }
     }
 
     pub(super) async fn run(self, stop: CancellationToken) {
@@ -53,6 +55,9 @@ impl Maintenance {
             }
             if let Err(error) = self.expire_attachments().await {
                 tracing::warn!(error = %error.chain(), "files that were not sent were not removed");
+            }
+            if let Err(error) = self.keep_conversations().await {
+                tracing::warn!(%error, "conversations were not looked after");
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -83,6 +88,12 @@ impl Maintenance {
 
     async fn keep_methods(&self) -> Result<(), payments::Error> {
         while self.payments.keep_methods(ROWS_MAX).await? >= ROWS_MAX.unsigned_abs() {}
+        Ok(())
+    }
+
+    async fn keep_conversations(&self) -> Result<(), chat::Error> {
+        while self.chat.make_searchable(MESSAGES_MAX).await? >= MESSAGES_MAX.unsigned_abs() {}
+        self.chat.forget_outdated().await?;
         Ok(())
     }
 

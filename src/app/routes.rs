@@ -80,7 +80,7 @@ impl App {
 
     fn grpc(&self) -> Routes {
         let gate = self.gate();
-        let chat = chat::rpc::Rpc::new(self.chat.clone(), self.pages.clone());
+        let chat = chat::rpc::Rpc::new(self.chat.clone(), self.pages.clone(), self.exports());
         let operations = operations::rpc::Rpc::new(self.operations.clone(), self.pages.clone());
         let market = market::rpc::Rpc::new(self.market.clone(), self.pages.clone());
         self.payment_services(self.auth_services(Routes::default(), &gate), &gate)

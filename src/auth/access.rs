@@ -86,6 +86,14 @@ pub async fn is_member(
     Ok(store::membership(conn, organization, account).await?.is_some())
 }
 
+/// Whether an account belongs to an organisation that the caller belongs to. Asked in the platform's own scope.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] when nobody is signed in.
+pub async fn is_colleague(conn: &mut impl Conn, caller: &Caller, account: AccountId) -> Result<bool, Error> {
+    Ok(store::member::have_one_in_common(conn, caller.account()?, account).await?)
+}
+
 /// Whether a person has a hand in the organisation: as a member, or as the maker of a program in it that still stands.
 /// Whoever decides about others' money must not.
 ///

@@ -98,6 +98,18 @@ pub enum Error {
     /// The place of files failed.
     #[error(transparent)]
     Storage(#[from] storage::Error),
+    /// See [`ACCOUNT_BLOCKED`].
+    #[error("You have blocked this person. Unblock them first.")]
+    AccountBlocked,
+    /// See [`TOO_MANY_BLOCKS`].
+    #[error("You have blocked as many people as you may.")]
+    TooManyBlocks,
+    /// See [`LEGAL_HOLD`].
+    #[error("The organisation may lose nothing of what is said for now.")]
+    LegalHold,
+    /// There is no such report, or it was resolved before.
+    #[error("There is no such open report.")]
+    ReportNotFound,
     /// The thread changed since it was read.
     #[error("The thread was changed meanwhile. Read it again, and repeat the change if it still fits.")]
     EtagMismatch,
@@ -310,6 +322,21 @@ pub static LEASE_LAPSED: Reason = Reason::new(
     "A client that has called KeepAlive once and then is silent for 75 seconds counts as gone; open the stream again \
      from the last position received.",
 );
+/// The caller blocks the other of two.
+pub static ACCOUNT_BLOCKED: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "ACCOUNT_BLOCKED",
+    "The caller has blocked the other of the two, and nobody writes in their direct thread; call UnblockAccount first.",
+);
+/// The organisation holds what is said.
+pub static LEGAL_HOLD: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "LEGAL_HOLD",
+    "The organisation is under a legal hold: nothing can be deleted until an owner or administrator ends the hold.",
+);
+/// The account blocks too many.
+pub static TOO_MANY_BLOCKS: Reason =
+    Reason::new(Code::FailedPrecondition, "TOO_MANY_BLOCKS", "An account blocks at most 1,000 people.");
 
 /// Every reason that this domain answers beside the common ones.
 pub static REASONS: &[&Reason] = &[
@@ -333,6 +360,9 @@ pub static REASONS: &[&Reason] = &[
     &ATTACHMENT_BEING_SCANNED,
     &ATTACHMENT_REFUSED,
     &ATTACHMENT_HAS_NO_PREVIEW,
+    &ACCOUNT_BLOCKED,
+    &TOO_MANY_BLOCKS,
+    &LEGAL_HOLD,
     &HELLO_EXPECTED,
     &FRAME_UNREADABLE,
     &TOO_MANY_STREAMS,
@@ -359,7 +389,8 @@ impl Fault for Error {
             | Self::MessageNotFound
             | Self::MemberNotFound
             | Self::AttachmentNotFound
-            | Self::ConnectionNotFound => &fault::NOT_FOUND,
+            | Self::ConnectionNotFound
+            | Self::ReportNotFound => &fault::NOT_FOUND,
             Self::TooManyChanges => &TOO_MANY_CHANGES,
             Self::OtherSession => &OTHER_SESSION,
             Self::LeaseLapsed => &LEASE_LAPSED,
@@ -383,6 +414,9 @@ impl Fault for Error {
             Self::AttachmentRefused => &ATTACHMENT_REFUSED,
             Self::NoPreview => &ATTACHMENT_HAS_NO_PREVIEW,
             Self::Storage(error) => error.reason(),
+            Self::AccountBlocked => &ACCOUNT_BLOCKED,
+            Self::LegalHold => &LEGAL_HOLD,
+            Self::TooManyBlocks => &TOO_MANY_BLOCKS,
             Self::EtagMismatch => &fault::ETAG_MISMATCH,
             Self::AgentNotInstalled => &AGENT_NOT_INSTALLED,
             Self::Invalid(violations) => violations.reason(),

@@ -201,11 +201,11 @@ impl Service {
     async fn remove_attachment(&self, job: RemoveAttachment, lease: Lease) -> Result<(), Failure> {
         let key = folder(job.organization_id, job.attachment_id);
         self.files().storage.clear(&key).await.map_err(retry)?;
-        self.forget(job, &lease).await.map_err(|error| Failure::retry(error.chain()))
+        self.remove_bytes(job, &lease).await.map_err(|error| Failure::retry(error.chain()))
     }
 
     /// Notes that the bytes are gone. The row stays until nobody can be writing any more.
-    async fn forget(&self, job: RemoveAttachment, lease: &Lease) -> Result<(), db::Error> {
+    async fn remove_bytes(&self, job: RemoveAttachment, lease: &Lease) -> Result<(), db::Error> {
         let (home, id) = (job.organization_id, job.attachment_id);
         let mut tx = self.db().begin(Scope::Organization(home)).await?;
         if job.again {

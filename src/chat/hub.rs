@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::error::Error;
 use super::model::backlog::{Backlog, Limits, News};
-use super::model::frame::Fleeting;
+use super::model::frame::{Fleeting, TypingNotice};
 use super::model::presence::Presence;
 use super::model::{ConnectionId, Event, ThreadId};
 use super::presence::Board;
@@ -444,9 +444,13 @@ impl Hub {
                     inbox.leave(|backlog| backlog.delta(&delta));
                 }
             }
-            // Nobody is told of their own writing.
-            Fleeting::Typing(typing) => {
-                for inbox in followers.iter().filter(|inbox| inbox.holder.account != typing.account_id) {
+            // Nobody is told of their own writing, or of that of whom they do not want to hear.
+            Fleeting::Typing(TypingNotice { typing, unheard }) => {
+                let told = |inbox: &&Arc<Inbox>| {
+                    let account = inbox.holder.account;
+                    account != typing.account_id && !unheard.contains(&account)
+                };
+                for inbox in followers.iter().filter(told) {
                     inbox.leave(|backlog| backlog.typing(typing));
                 }
             }

@@ -5,12 +5,16 @@
 
 pub mod attachment;
 pub mod backlog;
+pub mod conduct;
 pub mod context;
+pub mod export;
 pub mod feed;
 pub mod frame;
 pub mod member;
+pub mod policy;
 pub mod presence;
 pub mod quality;
+pub mod search;
 pub mod sniff;
 pub mod tools;
 

@@ -197,7 +197,8 @@ impl Service {
         Ok(changes)
     }
 
-    /// Those whose presence the caller may see: whoever shares a thread with them, and themselves.
+    /// Those whose presence the caller may see: whoever shares a thread with them and has not blocked them, and
+    /// themselves.
     async fn seen_by(
         &self,
         caller: &Caller,

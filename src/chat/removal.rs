@@ -1,5 +1,7 @@
 //! Removing what is left of a thread that was deleted, some at a time: a long thread must not hold its database up.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::model::ThreadId;
@@ -11,6 +13,9 @@ use crate::jobs::{Failure, Job};
 
 /// How many rows of a kind one transaction removes.
 const ROWS_AT_ONCE: i64 = 500;
+
+/// How long what is held is left alone before it is looked at again.
+pub(super) const HELD_PAUSE: Duration = Duration::from_hours(24);
 
 /// A thread was deleted.
 #[derive(Debug, Serialize, Deserialize)]
@@ -28,6 +33,13 @@ impl Job for RemoveThread {
 
 impl Service {
     pub(super) async fn remove_thread(&self, job: RemoveThread) -> Result<(), Failure> {
+        let held = {
+            let mut conn = self.db().conn(Scope::Organization(job.organization_id)).await?;
+            store::policy(&mut conn, job.organization_id).await?.is_held()
+        };
+        if held {
+            return Err(Failure::postpone(HELD_PAUSE, "the organisation is under a legal hold"));
+        }
         // The files first: what they went with is how they are found.
         while self
             .take_attachments(job.organization_id, job.thread_id)

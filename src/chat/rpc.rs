@@ -1,8 +1,12 @@
 //! The wire of this domain: requests in, answers and frames out, nothing decided.
 
 mod attachments;
+mod conduct;
 mod decode;
 mod encode;
+mod export;
+mod policy;
+mod search;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,7 +31,7 @@ use crate::rpc::encode::timestamp;
 use crate::rpc::limits::Limits;
 use crate::rpc::policy::RateClass;
 use crate::rpc::refusals::OfStream;
-use crate::rpc::{self, Pages, decode as read};
+use crate::rpc::{self, Exports, Pages, decode as read};
 
 rpc::status_from!(Error);
 
@@ -40,13 +44,14 @@ const LIST_EVENTS: &str = "chat.ListEvents";
 pub struct Rpc {
     service: Arc<Service>,
     pages: Pages,
+    exports: Exports,
 }
 
 impl Rpc {
     /// Serves `service`.
     #[must_use]
-    pub const fn new(service: Arc<Service>, pages: Pages) -> Self {
-        Self { service, pages }
+    pub const fn new(service: Arc<Service>, pages: Pages, exports: Exports) -> Self {
+        Self { service, pages, exports }
     }
 }
 
@@ -54,6 +59,7 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl wire::chat_service_server::ChatService for Rpc {
+    type ExportThreadStream = Answers<wire::ExportThreadResponse>;
     type SubscribeStream = Answers<wire::SubscribeResponse>;
     type ConverseStream = Answers<wire::ConverseResponse>;
 
@@ -370,6 +376,62 @@ impl wire::chat_service_server::ChatService for Rpc {
         let next_page_token = self.pages.cut(&caller, LIST_EVENTS, &question, page.size, &mut events, place);
         let events = events.into_iter().map(encode::event).collect();
         Ok(Response::new(wire::ListEventsResponse { events, next_page_token }))
+    }
+
+    async fn search_messages(
+        &self,
+        request: Request<wire::SearchMessagesRequest>,
+    ) -> Result<Response<wire::SearchMessagesResponse>, Status> {
+        self.search(request).await
+    }
+
+    async fn block_account(
+        &self,
+        request: Request<wire::BlockAccountRequest>,
+    ) -> Result<Response<wire::BlockAccountResponse>, Status> {
+        self.block(request).await
+    }
+
+    async fn unblock_account(
+        &self,
+        request: Request<wire::UnblockAccountRequest>,
+    ) -> Result<Response<wire::UnblockAccountResponse>, Status> {
+        self.unblock(request).await
+    }
+
+    async fn list_blocked_accounts(
+        &self,
+        request: Request<wire::ListBlockedAccountsRequest>,
+    ) -> Result<Response<wire::ListBlockedAccountsResponse>, Status> {
+        self.blocked(request).await
+    }
+
+    async fn report_message(
+        &self,
+        request: Request<wire::ReportMessageRequest>,
+    ) -> Result<Response<wire::ReportMessageResponse>, Status> {
+        self.report(request).await
+    }
+
+    async fn export_thread(
+        &self,
+        request: Request<wire::ExportThreadRequest>,
+    ) -> Result<Response<Self::ExportThreadStream>, Status> {
+        self.export(request).await
+    }
+
+    async fn get_chat_policy(
+        &self,
+        request: Request<wire::GetChatPolicyRequest>,
+    ) -> Result<Response<wire::GetChatPolicyResponse>, Status> {
+        self.policy(request).await
+    }
+
+    async fn update_chat_policy(
+        &self,
+        request: Request<wire::UpdateChatPolicyRequest>,
+    ) -> Result<Response<wire::UpdateChatPolicyResponse>, Status> {
+        self.change_policy(request).await
     }
 
     async fn subscribe(

@@ -4,10 +4,14 @@
 //! every way to ask for it ends in the same words.
 
 mod attachments;
+mod conduct;
 mod connections;
+mod export;
 mod members;
 mod messages;
+mod policy;
 mod reactions;
+mod search;
 mod threads;
 
 use std::sync::Arc;
@@ -27,6 +31,7 @@ use super::hub::{Holder, Hub, Registration};
 use super::model::feed::{Feed, Read};
 use super::model::frame::{Opening, Wish};
 use super::model::member::ThreadRole;
+use super::model::search::found_by;
 use super::model::{Actor, Change, Event, Message, Thread, ThreadId};
 use super::stream::{self, Frames, Words};
 use super::{receipts, store};
@@ -38,8 +43,12 @@ use crate::db::{Conn, Db, Scope, Session, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
 
 pub use attachments::{Download, Link, Upload};
+pub use conduct::Reported;
 pub use connections::Kept;
+pub use export::Exporting;
 pub use messages::{Changed, SeenMessage, Sent};
+pub use policy::{PolicyOf, UpdateChatPolicy};
+pub use search::{Found, FoundPage, SearchMessages};
 pub use threads::{CreateThread, UpdateThread};
 
 /// Where something is at home is looked up for whoever asks: what they may see of it is asked next.
@@ -197,6 +206,7 @@ impl Service {
         digest: Option<[u8; 32]>,
     ) -> Result<(), Error> {
         store::insert_message(tx, organization_id, message, digest).await?;
+        store::insert_words(tx, organization_id, message, found_by(&message.text)).await?;
         self.record(tx, organization_id, Event::created(message.clone())).await
     }
 
@@ -311,11 +321,21 @@ impl Service {
         let thread = store::advance(tx, organization_id, thread_id, self.world.now()).await?;
         let member = store::member(tx, organization_id, thread_id, account).await?;
         let (thread, member) = thread.zip(member).ok_or(Error::ThreadNotFound)?;
-        if member.role == ThreadRole::Reader { Err(Error::ReadOnly) } else { Ok(thread) }
+        if member.role == ThreadRole::Reader {
+            return Err(Error::ReadOnly);
+        }
+        self.hear_each_other(tx, &thread, account).await?;
+        Ok(thread)
     }
 
     /// Writes that `actor` changed a thread, at the position that was just given out.
-    async fn note(&self, tx: &mut Tx, thread: &Thread, actor: Actor, change: Change) -> Result<(), Error> {
+    pub(super) async fn note(
+        &self,
+        tx: &mut Tx,
+        thread: &Thread,
+        actor: Actor,
+        change: Change,
+    ) -> Result<(), Error> {
         let (thread_id, seq, at) = (thread.id, thread.last_seq, self.world.now());
         self.record(tx, thread.organization_id, Event { thread_id, seq, actor, at, change }).await
     }

@@ -6,20 +6,27 @@
 //! keeps PostgreSQL from reading all that the organisation has by another index, which it holds for as cheap.
 
 mod attachment;
+mod block;
 mod connection;
 mod event;
 mod member;
 mod message;
+mod policy;
 mod presence;
 mod reaction;
+mod report;
 mod thread;
 mod tool;
 mod turn;
+mod word;
 
 pub use attachment::{
     add_usage, announce_part, attach, attachment, attachments, complete, delete_attachment, discharge,
-    forget_parts, home_of_attachment, insert_attachment, keep_part, lock_thread, part, settle, stored_parts,
+    forget_parts, home_of_attachment, insert_attachment, keep_part, part, settle, stored_parts,
     take_from_message, take_from_thread, take_unsent, take_usage,
+};
+pub use block::{
+    block, blocks, count_blocks, deaf_among, deaf_in_thread, delete_block, insert_block, is_deaf_in_thread,
 };
 pub use connection::{
     Connection, changed_connections, connections_of_node, count_changes, insert_change, insert_connections,
@@ -33,18 +40,21 @@ pub use member::{
 };
 pub use message::{
     count_edits, delete_text, home_of_message, insert_edit, insert_message, message, message_by_key,
-    newest_messages, replace_text,
+    messages_of, newest_messages, replace_text,
 };
+pub use policy::{forgetful, lock_policy, outdated_messages, policy, set_policy};
 pub use presence::{acquainted, devices, presence_modes, set_presence_mode};
 pub use reaction::{
     ReactionCount, count_reactions, delete_reaction, delete_reactions, insert_reaction, reactions,
 };
+pub use report::{insert_report, open_reports, report_by, reports, resolve_report};
 pub use thread::{
-    ThreadsAfter, close_thread, direct_thread, insert_thread, organization_of_thread, remove_some,
-    rename_thread, seen_thread, thread_of_member, threads,
+    ThreadsAfter, close_thread, direct_thread, insert_thread, lock_thread, organization_of_thread,
+    remove_some, rename_thread, seen_thread, thread_of_member, threads,
 };
 pub use tool::{empty_rounds, end_call, insert_round, rounds, rounds_entered};
 pub use turn::{Turn, TurnState, answered, end_turn, insert_turn, lock_turn, turn};
+pub use word::{FoundBefore, Hunt, delete_words, hunt, insert_words, set_searchable, unsearchable};
 
 use uuid::Uuid;
 

@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod chat;
 mod doctor;
 mod ledger;
 

@@ -18,6 +18,7 @@ use crate::support::{Fixture, Start as _};
 /// Tables that are nobody's in particular, with the reason: they have no `organization_id` and no policies, and
 /// whatever scope is set reads them. Every other table names its tenant and is behind the wall.
 const SHARED: &[(&str, &str)] = &[
+    ("account_blocks", "a person's, whichever organisation is worked in"),
     ("account_links", "a person's, whichever organisation is worked in; found by the token's hash only"),
     ("account_places", "a person's, whichever organisation is worked in"),
     ("accounts", "a person, who may belong to several organisations"),

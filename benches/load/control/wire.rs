@@ -139,6 +139,7 @@ macro_rules! not_measured {
 
 #[tonic::async_trait]
 impl chat::chat_service_server::ChatService for Chat {
+    type ExportThreadStream = Answers<chat::ExportThreadResponse>;
     type SubscribeStream = Answers<chat::SubscribeResponse>;
     type ConverseStream = Answers<chat::ConverseResponse>;
 
@@ -167,6 +168,13 @@ impl chat::chat_service_server::ChatService for Chat {
         complete_attachment: CompleteAttachmentRequest => CompleteAttachmentResponse,
         get_attachment_link: GetAttachmentLinkRequest => GetAttachmentLinkResponse,
         list_events: ListEventsRequest => ListEventsResponse,
+        search_messages: SearchMessagesRequest => SearchMessagesResponse,
+        block_account: BlockAccountRequest => BlockAccountResponse,
+        unblock_account: UnblockAccountRequest => UnblockAccountResponse,
+        list_blocked_accounts: ListBlockedAccountsRequest => ListBlockedAccountsResponse,
+        report_message: ReportMessageRequest => ReportMessageResponse,
+        get_chat_policy: GetChatPolicyRequest => GetChatPolicyResponse,
+        update_chat_policy: UpdateChatPolicyRequest => UpdateChatPolicyResponse,
     }
 
     async fn subscribe(
@@ -184,6 +192,13 @@ impl chat::chat_service_server::ChatService for Chat {
                 Err(lagged) => Err(Status::data_loss(lagged.to_string())),
             });
         Ok(Response::new(Box::pin(first.chain(news))))
+    }
+
+    async fn export_thread(
+        &self,
+        _request: Request<chat::ExportThreadRequest>,
+    ) -> Result<Response<Self::ExportThreadStream>, Status> {
+        Err(not_measured())
     }
 
     async fn converse(

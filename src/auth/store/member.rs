@@ -100,6 +100,28 @@ pub async fn count(conn: &mut impl Conn, organization: OrganizationId) -> Result
     Ok(count)
 }
 
+/// Whether two accounts belong to one organisation. Asked in the platform's own scope.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn have_one_in_common(
+    conn: &mut impl Conn,
+    one: AccountId,
+    other: AccountId,
+) -> Result<bool, db::Error> {
+    let row: Option<(OrganizationId,)> = conn
+        .sql(
+            "SELECT a.organization_id FROM memberships AS a JOIN memberships AS b
+                ON b.organization_id = a.organization_id AND b.account_id = $2
+             WHERE a.account_id = $1 LIMIT 1",
+        )
+        .bind(one)
+        .bind(other)
+        .optional()
+        .await?;
+    Ok(row.is_some())
+}
+
 /// How many organisations an account belongs to. Asked in the platform's own scope.
 ///
 /// # Errors

@@ -286,7 +286,7 @@ pub enum Fleeting {
     /// A piece of an answer.
     Delta(Delta),
     /// Somebody is writing.
-    Typing(Typing),
+    Typing(TypingNotice),
     /// The presence of these people may have changed.
     Presence {
         /// Who.
@@ -305,7 +305,7 @@ impl Fleeting {
     pub const fn about(&self) -> Uuid {
         match self {
             Self::Delta(delta) => delta.thread_id.uuid(),
-            Self::Typing(typing) => typing.thread_id.uuid(),
+            Self::Typing(notice) => notice.typing.thread_id.uuid(),
             Self::Presence { .. } => Uuid::nil(),
             Self::Change { connection_id } => connection_id.uuid(),
         }
@@ -321,6 +321,17 @@ pub struct Typing {
     pub account_id: AccountId,
     /// Whether they are writing.
     pub typing: bool,
+}
+
+/// That somebody is writing, and who is not to be told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypingNotice {
+    /// Who is writing, and where.
+    #[serde(flatten)]
+    pub typing: Typing,
+    /// Members who do not want to hear from whoever is writing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unheard: Vec<AccountId>,
 }
 
 /// A piece of an answer that an agent is writing.

@@ -183,7 +183,7 @@ fn tool_called(used: ToolUse) -> wire::AgentToolCalled {
     }
 }
 
-fn actor(actor: Actor) -> wire::Actor {
+pub(super) fn actor(actor: Actor) -> wire::Actor {
     let actor = match actor {
         Actor::Account(id) => wire::actor::Actor::AccountId(id.to_string()),
         Actor::Agent(id) => wire::actor::Actor::ListingId(id.to_string()),

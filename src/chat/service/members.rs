@@ -4,7 +4,7 @@ use super::Service;
 use crate::auth::{self, Caller};
 use crate::base::{AccountId, Violations};
 use crate::chat::error::Error;
-use crate::chat::model::frame::{Fleeting, Typing};
+use crate::chat::model::frame::{Fleeting, Typing, TypingNotice};
 use crate::chat::model::member::{MEMBERS_MAX, TYPING_MEMBERS_MAX, ThreadMember, ThreadRole};
 use crate::chat::model::{Actor, Change, Thread, ThreadId, ThreadKind};
 use crate::chat::store;
@@ -53,6 +53,7 @@ impl Service {
             self.give_role(&mut tx, &thread, member, role).await?;
             Change::MemberRoleChanged { account_id, role }
         } else {
+            self.may_reach(&mut tx, caller.account()?, &[account_id]).await?;
             self.admit(&mut tx, &thread, account_id, role).await?;
             Change::MemberAdded { account_id, role }
         };
@@ -128,6 +129,7 @@ impl Service {
         let (members, owners) = store::count_members(&mut tx, home, thread_id).await?;
         if members == 0 {
             // Nobody is left to see it, or to delete it.
+            self.not_held(&mut tx, home).await?;
             self.close(&mut tx, &thread).await?;
         } else if owners == 0 {
             self.find_owner(&mut tx, &thread, actor).await?;
@@ -157,7 +159,9 @@ impl Service {
         }
         let (members, _) = store::count_members(&mut conn, home, thread_id).await?;
         if members <= TYPING_MEMBERS_MAX {
-            self.hub.pass(&Fleeting::Typing(Typing { thread_id, account_id, typing }));
+            let unheard = store::deaf_in_thread(&mut conn, home, thread_id, account_id).await?;
+            let typing = Typing { thread_id, account_id, typing };
+            self.hub.pass(&Fleeting::Typing(TypingNotice { typing, unheard }));
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use crate::auth::Caller;
 use crate::base::{AccountId, OrganizationId};
 use crate::chat::error::Error;
 use crate::chat::model::member::EDITS_MAX;
+use crate::chat::model::search::found_by;
 use crate::chat::model::{
     Actor, Change, Draft, Edit, Event, Message, MessageId, Thread, ThreadId, ThreadKind, TurnFailure,
 };
@@ -61,6 +62,7 @@ impl Service {
     pub async fn send(&self, caller: &Caller, draft: Draft) -> Result<Sent, Error> {
         let account = caller.account()?;
         let organization_id = self.home_of_member(caller, draft.thread_id).await?;
+        let words = found_by(&draft.text);
         let mut tx = self.db.begin(Scope::Organization(organization_id)).await?;
         // Locks the thread: of two sendings with one key the second waits here, and then finds the first.
         let thread = self.write_in(&mut tx, organization_id, draft.thread_id, account).await?;
@@ -95,6 +97,7 @@ impl Service {
             return self.sent_before(tx, &thread, account, draft.client_message_id, digest).await;
         }
         self.attach(&mut tx, organization_id, message.id, &draft.attachments).await?;
+        store::insert_words(&mut tx, organization_id, &message, words).await?;
         self.record(&mut tx, organization_id, Event::created(message.clone())).await?;
         if let Some(listing_id) = thread.listing_id {
             self.begin_turn(&mut tx, &thread, &message, listing_id, caller.grant.is_some()).await?;
@@ -151,6 +154,8 @@ impl Service {
         let (seq, now) = (thread.last_seq, self.world.now());
         store::replace_text(&mut tx, home, message.id, &edit.text, now).await?;
         store::insert_edit(&mut tx, home, message.id, seq).await?;
+        store::delete_words(&mut tx, home, message.id).await?;
+        store::insert_words(&mut tx, home, &message, found_by(&edit.text)).await?;
         let change =
             Change::MessageEdited { message_id: message.id, text: edit.text.clone(), deleted: false };
         self.note(&mut tx, &thread, Actor::Account(account), change).await?;
@@ -186,6 +191,7 @@ impl Service {
             self.keep_answer(tx, caller, key, &0_i64).await?;
             return Ok(0);
         }
+        self.not_held(&mut tx, home).await?;
         self.withdraw(&mut tx, home, message).await?;
         self.note(&mut tx, &thread, actor, Change::MessageDeleted { message_id }).await?;
         self.end_turn_of(&mut tx, &thread, message_id).await?;
@@ -197,7 +203,12 @@ impl Service {
     }
 
     /// Removes every text of a message, its files, and how people reacted to it.
-    async fn withdraw(&self, tx: &mut Tx, home: OrganizationId, message: Message) -> Result<(), Error> {
+    pub(in crate::chat) async fn withdraw(
+        &self,
+        tx: &mut Tx,
+        home: OrganizationId,
+        message: Message,
+    ) -> Result<(), Error> {
         let (message_id, thread_id, seq, now) =
             (message.id, message.thread_id, message.seq, self.world.now());
         let change = Change::MessageEdited { message_id, text: String::new(), deleted: true };
@@ -211,6 +222,7 @@ impl Service {
         };
         store::rewrite_event(tx, home, thread_id, seq, &Change::MessageCreated(emptied)).await?;
         store::delete_reactions(tx, home, message_id).await?;
+        store::delete_words(tx, home, message_id).await?;
         store::empty_rounds(tx, home, message_id).await?;
         let taken = store::take_from_message(tx, home, message_id).await?;
         self.remove_after(tx, home, taken).await?;
@@ -218,7 +230,12 @@ impl Service {
     }
 
     /// Ends the agent's turn of a message that is no longer there to be answered.
-    async fn end_turn_of(&self, tx: &mut Tx, thread: &Thread, message_id: MessageId) -> Result<(), Error> {
+    pub(in crate::chat) async fn end_turn_of(
+        &self,
+        tx: &mut Tx,
+        thread: &Thread,
+        message_id: MessageId,
+    ) -> Result<(), Error> {
         let Some(turn) = store::turn(tx, thread.organization_id, message_id).await? else { return Ok(()) };
         if !store::end_turn(tx, &turn, TurnState::Failed, None, self.world.now()).await? {
             return Ok(());
@@ -291,7 +308,7 @@ impl Service {
 }
 
 /// A message that the caller may see.
-async fn visible(
+pub(super) async fn visible(
     conn: &mut impl Conn,
     caller: &Caller,
     place: Option<Place>,

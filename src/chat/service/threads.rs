@@ -131,6 +131,8 @@ impl Service {
         let (thread, between) = (self.new_thread(account, home, &command), command.between(account));
         let seen = if store::insert_thread(&mut tx, &thread, between).await? {
             store::insert_members(&mut tx, home, thread.id, &members, thread.created_at).await?;
+            self.hear_each_other(&mut tx, &thread, account).await.map_err(unreached)?;
+            self.may_reach(&mut tx, account, &command.members).await?;
             let entry = caller.entry("chat.create_thread").of(home).on("thread", thread.id);
             self.outside.auth.audit().record(&mut tx, entry.changed(&(), &thread)).await?;
             SeenThread { thread, seat: OPENER }
@@ -236,6 +238,7 @@ impl Service {
         let home = home.ok_or(Error::ThreadNotFound)?;
         let thread = self.manage(&mut tx, caller, home, thread_id).await?;
         check_etag(etag, &thread)?;
+        self.not_held(&mut tx, home).await?;
         self.close(&mut tx, &thread).await?;
         let entry = caller.entry("chat.delete_thread").of(home).on("thread", thread_id);
         self.outside.auth.audit().record(&mut tx, entry.changed(&thread, &())).await?;
@@ -287,6 +290,11 @@ impl Service {
     }
 }
 
+/// Whoever opens a direct thread cannot know yet that they may only read in it.
+fn unreached(error: Error) -> Error {
+    if matches!(error, Error::ReadOnly) { Error::MemberNotFound } else { error }
+}
+
 async fn seen(
     conn: &mut impl Conn,
     home: OrganizationId,
@@ -315,6 +323,10 @@ fn checked_title(title: &str) -> Result<String, Violations> {
 }
 
 fn check_etag(etag: &str, thread: &Thread) -> Result<(), Error> {
-    let same = etag.is_empty() || etag == auth::model::etag(thread.version);
+    check_etag_of(etag, thread.version)
+}
+
+pub(super) fn check_etag_of(etag: &str, version: i64) -> Result<(), Error> {
+    let same = etag.is_empty() || etag == auth::model::etag(version);
     if same { Ok(()) } else { Err(Error::EtagMismatch) }
 }

@@ -362,21 +362,3 @@ pub async fn take_usage(tx: &mut Tx, organization_id: OrganizationId, bytes: i64
         .await?;
     Ok(())
 }
-
-/// Locks a thread without giving out a position; false when there is no such thread, or it was deleted.
-pub async fn lock_thread(
-    tx: &mut Tx,
-    organization_id: OrganizationId,
-    thread_id: ThreadId,
-) -> Result<bool, db::Error> {
-    let row: Option<(i64,)> = tx
-        .sql(db::lock!(
-            "SELECT last_seq FROM threads
-             WHERE id = $2 AND organization_id IS NOT DISTINCT FROM $1 AND deleted_at IS NULL"
-        ))
-        .bind(organization_id)
-        .bind(thread_id)
-        .optional()
-        .await?;
-    Ok(row.is_some())
-}

@@ -20,8 +20,29 @@ pub async fn home_of_message(
         .await
 }
 
-/// Writes a message. `digest` is what its key was used for; none for an agent's message. False when the key was used in
-/// this thread before: then nothing is written.
+/// Some messages that an account wrote, with their homes, in the order of their ids, from behind `after` on, without
+/// those that were deleted. Asked in the platform's own scope.
+pub async fn messages_of(
+    conn: &mut impl Conn,
+    account_id: AccountId,
+    after: MessageId,
+    limit: i64,
+) -> Result<Vec<(OrganizationId, ThreadId, MessageId)>, db::Error> {
+    conn.sql(
+        "SELECT organization_id, thread_id, id FROM messages
+         WHERE author_id = $1 AND author_kind = 'account' AND id > $2 AND deleted_at IS NULL
+         ORDER BY id LIMIT $3",
+    )
+    .bind(account_id)
+    .bind(after)
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Writes a message; its words are to be noted in the same transaction ([`super::insert_words`]). `digest` is what its
+/// key was used for; none for an agent's message. False when the key was used in this thread before: then nothing is
+/// written.
 pub async fn insert_message(
     tx: &mut Tx,
     organization_id: OrganizationId,
@@ -31,8 +52,8 @@ pub async fn insert_message(
     let (author_kind, author_id) = parts(message.author);
     let written = tx.sql(
         "INSERT INTO messages (id, thread_id, organization_id, seq, author_kind, author_id, client_message_id,
-                               body_hash, reply_to, text, attachments, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                               body_hash, reply_to, text, attachments, created_at, searchable)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, TRUE)
          ON CONFLICT (thread_id, author_id, client_message_id) DO NOTHING",
     )
     .bind(message.id)
@@ -196,7 +217,7 @@ pub async fn delete_text(
 }
 
 #[derive(db::Row)]
-struct MessageRow {
+pub(super) struct MessageRow {
     id: MessageId,
     thread_id: ThreadId,
     seq: i64,

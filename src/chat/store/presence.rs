@@ -56,7 +56,8 @@ pub async fn devices(
         .collect())
 }
 
-/// Those of the people named who share a thread with the account, in the organisation named or in any.
+/// Those of the people named who share a thread with the account, in the organisation named or in any, and have not
+/// blocked it.
 pub async fn acquainted(
     conn: &mut impl Conn,
     account: AccountId,
@@ -72,6 +73,8 @@ pub async fn acquainted(
              JOIN thread_members AS theirs ON theirs.thread_id = own.thread_id
              JOIN memberships AS o ON o.organization_id = own.organization_id AND o.account_id = theirs.account_id
              WHERE own.account_id = $1 AND own.organization_id = coalesce($2, own.organization_id)
+                AND NOT EXISTS (SELECT 1 FROM account_blocks AS b
+                    WHERE b.account_id = theirs.account_id AND b.blocked_id = own.account_id)
                 AND theirs.account_id IN $list",
         )
         .bind(account)

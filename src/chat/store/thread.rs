@@ -50,6 +50,24 @@ pub async fn insert_thread(
     Ok(written == 1)
 }
 
+/// Locks a thread until the transaction ends; whether it is there and was not deleted.
+pub async fn lock_thread(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    thread_id: ThreadId,
+) -> Result<bool, db::Error> {
+    let row: Option<(ThreadId,)> = tx
+        .sql(db::lock!(
+            "SELECT id FROM threads
+             WHERE id = $2 AND organization_id IS NOT DISTINCT FROM $1 AND deleted_at IS NULL"
+        ))
+        .bind(organization_id)
+        .bind(thread_id)
+        .optional()
+        .await?;
+    Ok(row.is_some())
+}
+
 /// The direct thread of two people.
 pub async fn direct_thread(
     conn: &mut impl Conn,

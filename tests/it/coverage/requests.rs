@@ -66,6 +66,8 @@ pub struct Party {
     /// Of a file whose only part has come, and of one that is complete.
     pub upload_id: String,
     pub attachment_id: String,
+    /// Members of it whom the person does not want to hear.
+    pub foe_ids: [String; 2],
     /// A thread with somebody who belongs to the person's own organisation.
     pub group_thread_id: String,
     pub mate_id: String,
@@ -120,6 +122,7 @@ impl Party {
             friend_id: String::new(),
             upload_id: String::new(),
             attachment_id: String::new(),
+            foe_ids: [String::new(), String::new()],
             group_thread_id: String::new(),
             mate_id: String::new(),
             connection_id: String::new(),
@@ -294,6 +297,11 @@ impl Party {
         self.friend_id = friend.to_string();
         let (mate, _) = insert_account(&t.db, &t.world, &format!("mate-of-{name}@example.org")).await;
         self.mate_id = mate.to_string();
+        let mut foes = Vec::new();
+        for number in 0..self.foe_ids.len() {
+            let email = format!("foe{number}-of-{name}@example.org");
+            foes.push(insert_account(&t.db, &t.world, &email).await.0);
+        }
         let host = t.world.id();
         let invitation = Invitation {
             id: t.world.id(),
@@ -312,11 +320,19 @@ impl Party {
         for (organization, who) in [(team, friend), (self.person.organization_id, mate)] {
             store::member::insert(&mut tx, organization, who, role, t.world.now()).await.unwrap();
         }
+        for (foe, id) in foes.iter().zip(&mut self.foe_ids) {
+            store::member::insert(&mut tx, team, *foe, role, t.world.now()).await.unwrap();
+            *id = foe.to_string();
+        }
         store::organization::insert(&mut tx, host, friend, "Host", t.world.now()).await.unwrap();
         store::invitation::insert(&mut tx, &invitation, hash).await.unwrap();
         tx.commit().await.unwrap();
         let sent = organizations.invite_member(invite_member(self, "guest")).await.unwrap().into_inner();
         self.invitation_id = sent.invitation.unwrap().id;
+        for account_id in self.foe_ids.clone() {
+            let block = chat::BlockAccountRequest { account_id, ..Default::default() };
+            self.person.chat().block_account(block).await.unwrap();
+        }
         let made = self.person.chat().create_thread(group_thread(self)).await.unwrap().into_inner();
         self.group_thread_id = made.thread.unwrap().id;
     }
@@ -671,6 +687,41 @@ pub const REQUESTS: &[Request] = &[
     ("/capecontrol.chat.v1.ChatService/ListThreads", |p| {
         let organization_id = p.organization_id.clone();
         chat::ListThreadsRequest { organization_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/SearchMessages", |p| {
+        let (organization_id, thread_id) = (p.organization_id.clone(), p.thread_id.clone());
+        let query = send_message(p).text;
+        let author = p.person.account_id.to_string();
+        let request =
+            chat::SearchMessagesRequest { organization_id, thread_id, query, author, ..Default::default() };
+        request.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/GetChatPolicy", |p| {
+        chat::GetChatPolicyRequest { organization_id: p.organization_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/UpdateChatPolicy", |p| {
+        let policy = Some(chat::ChatPolicy { retention_days: 30, ..Default::default() });
+        let organization_id = p.organization_id.clone();
+        chat::UpdateChatPolicyRequest { organization_id, policy, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/ExportThread", |p| {
+        chat::ExportThreadRequest { thread_id: p.thread_id.clone() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/BlockAccount", |p| {
+        let account_id = p.friend_id.clone();
+        chat::BlockAccountRequest { account_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/UnblockAccount", |p| {
+        let account_id = p.foe_ids[0].clone();
+        chat::UnblockAccountRequest { account_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/ListBlockedAccounts", |_| {
+        chat::ListBlockedAccountsRequest::default().encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/ReportMessage", |p| {
+        let (message_id, comment) = (p.message_id.clone(), "It is not nice.".to_owned());
+        let reason = chat::ReportReason::Harassment.into();
+        chat::ReportMessageRequest { message_id, reason, comment, ..Default::default() }.encode_to_vec()
     }),
     ("/capecontrol.chat.v1.ChatService/SendMessage", |p| {
         let reply_to_message_id = p.message_id.clone();

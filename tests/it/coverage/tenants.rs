@@ -23,6 +23,7 @@ const TOLD: &[(&str, &str)] = &[
     ("capecontrol.auth.v1.Account", "id"),
     ("capecontrol.auth.v1.Account", "personal_organization_id"),
     ("capecontrol.auth.v1.Organization", "id"),
+    ("capecontrol.chat.v1.ChatPolicy", "organization_id"),
     ("capecontrol.chat.v1.Thread", "created_by_account_id"),
     ("capecontrol.chat.v1.Thread", "id"),
     ("capecontrol.chat.v1.Thread", "listing_id"),

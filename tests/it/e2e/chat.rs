@@ -3,6 +3,7 @@
 
 pub mod agents;
 mod attachments;
+mod conduct;
 pub mod connections;
 mod ends;
 pub mod presence;

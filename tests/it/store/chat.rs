@@ -2,9 +2,14 @@
 
 mod bench;
 mod changes;
+mod conduct;
+mod erasure;
+mod export;
 mod messages;
 mod people;
+mod policy;
 mod receipts;
+mod search;
 mod streams;
 mod tools;
 mod turns;

@@ -30,23 +30,23 @@ const KINDS: [Kind; 2] = [Kind::Subscribe, Kind::Converse];
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     Subscribe,
     Converse,
 }
 
 /// The client's end of a stream.
-struct Client {
+pub struct Client {
     frames: Frames,
     words: Option<mpsc::UnboundedSender<Inbound>>,
 }
 
-fn from(thread_id: ThreadId, after_seq: i64) -> Wish {
+pub fn from(thread_id: ThreadId, after_seq: i64) -> Wish {
     Wish { thread_id, after_seq, epoch: 0, newest: 0 }
 }
 
 impl Client {
-    async fn open(node: &Node, caller: &Caller, kind: Kind, wishes: Vec<Wish>) -> Result<Self, Error> {
+    pub async fn open(node: &Node, caller: &Caller, kind: Kind, wishes: Vec<Wish>) -> Result<Self, Error> {
         match kind {
             Kind::Subscribe => {
                 let frames = node.chat.subscribe(caller.clone(), wishes.into()).await?;
@@ -79,7 +79,7 @@ impl Client {
     }
 
     /// The next frame that `pick` picks; others are passed over.
-    async fn until<T>(&mut self, pick: impl Fn(&Frame) -> Option<T>) -> T {
+    pub async fn until<T>(&mut self, pick: impl Fn(&Frame) -> Option<T>) -> T {
         loop {
             let frame = self.next().await.unwrap().unwrap();
             if let Some(picked) = pick(&frame) {
@@ -88,7 +88,7 @@ impl Client {
         }
     }
 
-    async fn event(&mut self) -> Arc<Event> {
+    pub async fn event(&mut self) -> Arc<Event> {
         self.until(|frame| match frame {
             Frame::Notice(Notice::Event(event)) => Some(Arc::clone(event)),
             _ => None,
@@ -96,7 +96,7 @@ impl Client {
         .await
     }
 
-    async fn live(&mut self) -> i64 {
+    pub async fn live(&mut self) -> i64 {
         self.until(|frame| match frame {
             Frame::Notice(Notice::Live { seq, .. }) => Some(*seq),
             _ => None,
