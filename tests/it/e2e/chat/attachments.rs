@@ -6,7 +6,6 @@ mod places;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use capecontrol::base::Id;
 use capecontrol::db::{Conn as _, Engine, Scope};
 use capecontrol::proto::capecontrol::chat::v1 as wire;
 use capecontrol::storage::Route;
