@@ -174,7 +174,7 @@ pub fn message(thread: &str) -> chat::SendMessageRequest {
         thread_id: thread.to_owned(),
         client_message_id: unique().to_string(),
         text: MESSAGE.to_owned(),
-        reply_to_message_id: String::new(),
+        ..Default::default()
     }
 }
 

@@ -6,7 +6,6 @@ mod places;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use capecontrol::base::Id;
 use capecontrol::db::{Conn as _, Engine, Scope};
 use capecontrol::proto::capecontrol::chat::v1 as wire;
 use capecontrol::storage::Route;
@@ -179,18 +178,18 @@ on_both! {
         let mut client = Client::open(&t, &ben, Kind::Subscribe, vec![from(&thread.id, 0)]).await.unwrap();
         client.live().await;
         let sent = send(&ada, with(&thread.id, "", &[&made.id])).await.unwrap();
-        let told = wire::MessageAttachment {
+        let told = [wire::MessageAttachment {
             id: made.id.clone(),
             file_name: "Überblick 2026.bin".to_owned(),
             media_type: "application/octet-stream".to_owned(),
             size_bytes: i64::try_from(bytes.len()).unwrap(),
             has_preview: false,
-        };
-        assert_eq!(sent.attachments, [told.clone()]);
+        }];
+        assert_eq!(sent.attachments, told);
         let Some(Change::MessageCreated(heard)) = client.event().await.change else { panic!("another event") };
-        assert_eq!(heard.attachments, [told.clone()]);
+        assert_eq!(heard.attachments, told);
         let read = wire::GetMessageRequest { message_id: sent.id.clone() };
-        assert_eq!(ben.chat().get_message(read).await.unwrap().into_inner().message.unwrap().attachments, [told]);
+        assert_eq!(ben.chat().get_message(read).await.unwrap().into_inner().message.unwrap().attachments, told);
 
         let url = link(&ben, &made.id).await.unwrap();
         assert!(url.starts_with(&t.url), "{url}");

@@ -107,9 +107,20 @@ impl<'a> Talk<'a> {
     async fn send(&mut self, request: wire::SendMessageRequest) -> (String, bool) {
         let answer = match self.way.kind {
             Kind::Converse => {
-                let wire::SendMessageRequest { thread_id, client_message_id, text, reply_to_message_id } =
-                    request;
-                let draft = wire::MessageDraft { thread_id, client_message_id, text, reply_to_message_id };
+                let wire::SendMessageRequest {
+                    thread_id,
+                    client_message_id,
+                    text,
+                    reply_to_message_id,
+                    attachment_ids,
+                } = request;
+                let draft = wire::MessageDraft {
+                    thread_id,
+                    client_message_id,
+                    text,
+                    reply_to_message_id,
+                    attachment_ids,
+                };
                 let ack = self.say(Say::SendMessage(draft)).await;
                 return (ack.message_id, ack.duplicate);
             }
