@@ -41,6 +41,7 @@ use crate::idempotency::{self, Claim, RequestKey};
 pub use conduct::Reported;
 pub use export::Exporting;
 pub use messages::{Changed, SeenMessage, Sent};
+pub(super) use policy::not_held;
 pub use policy::{PolicyOf, UpdateChatPolicy};
 pub use search::{Found, FoundPage, SearchMessages};
 pub use threads::{CreateThread, UpdateThread};
@@ -309,7 +310,7 @@ impl Service {
         if member.role == ThreadRole::Reader {
             return Err(Error::ReadOnly);
         }
-        self.hear_each_other(tx, &thread, account).await?;
+        conduct::hear_each_other(tx, &thread, account).await?;
         Ok(thread)
     }
 
