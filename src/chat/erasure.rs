@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::error::Error;
 use super::model::{Actor, Change, MessageId, ThreadId};
 use super::removal::HELD_PAUSE;
-use super::service::Service;
+use super::service::{Service, not_held};
 use super::store;
 use crate::base::{AccountId, Fault as _, OrganizationId};
 use crate::db::Scope;
@@ -66,7 +66,7 @@ impl Service {
         else {
             return Ok(());
         };
-        self.not_held(&mut tx, home).await?;
+        not_held(&mut tx, home).await?;
         self.withdraw(&mut tx, home, message).await?;
         let change = Change::MessageDeleted { message_id };
         self.note(&mut tx, &thread, Actor::Account(author), change).await?;

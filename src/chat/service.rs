@@ -47,6 +47,7 @@ pub use conduct::Reported;
 pub use connections::Kept;
 pub use export::Exporting;
 pub use messages::{Changed, SeenMessage, Sent};
+pub(super) use policy::not_held;
 pub use policy::{PolicyOf, UpdateChatPolicy};
 pub use search::{Found, FoundPage, SearchMessages};
 pub use threads::{CreateThread, UpdateThread};
@@ -324,7 +325,7 @@ impl Service {
         if member.role == ThreadRole::Reader {
             return Err(Error::ReadOnly);
         }
-        self.hear_each_other(tx, &thread, account).await?;
+        conduct::hear_each_other(tx, &thread, account).await?;
         Ok(thread)
     }
 

@@ -55,10 +55,6 @@ impl Policy {
 }
 
 /// What is to change; what is none stays.
-#[expect(
-    clippy::option_option,
-    reason = "that something stays, and that nothing is left of it, are two things"
-)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyChange {
     /// After how many days texts go.

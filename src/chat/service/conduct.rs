@@ -134,37 +134,31 @@ impl Service {
         tx.commit().await?;
         Ok(reported)
     }
+}
 
-    /// That an account may write to those named, who are new in a thread. Whoever does not want to hear them is as good
-    /// as not there.
-    pub(super) async fn may_reach(
-        &self,
-        tx: &mut Tx,
-        account: AccountId,
-        others: &[AccountId],
-    ) -> Result<(), Error> {
-        if others.is_empty() || store::deaf_among(tx, account, others).await?.is_empty() {
-            return Ok(());
-        }
-        Err(Error::MemberNotFound)
+/// That an account may write to those named, who are new in a thread. Whoever does not want to hear them is as good
+/// as not there.
+pub(super) async fn may_reach(tx: &mut Tx, account: AccountId, others: &[AccountId]) -> Result<(), Error> {
+    if others.is_empty() || store::deaf_among(tx, account, others).await?.is_empty() {
+        return Ok(());
     }
+    Err(Error::MemberNotFound)
+}
 
-    /// That the two of a direct thread hear each other; there is nothing to ask in other threads.
-    pub(super) async fn hear_each_other(
-        &self,
-        conn: &mut impl Conn,
-        thread: &Thread,
-        account: AccountId,
-    ) -> Result<(), Error> {
-        if thread.kind != ThreadKind::Direct {
-            return Ok(());
-        }
-        let (home, thread_id) = (thread.organization_id, thread.id);
-        if store::is_deaf_in_thread(conn, home, thread_id, account).await? {
-            return Err(Error::AccountBlocked);
-        }
-        // In the words for everybody who may only read: why is not said.
-        let deaf = store::deaf_in_thread(conn, home, thread_id, account).await?;
-        if deaf.is_empty() { Ok(()) } else { Err(Error::ReadOnly) }
+/// That the two of a direct thread hear each other; there is nothing to ask in other threads.
+pub(super) async fn hear_each_other(
+    conn: &mut impl Conn,
+    thread: &Thread,
+    account: AccountId,
+) -> Result<(), Error> {
+    if thread.kind != ThreadKind::Direct {
+        return Ok(());
     }
+    let (home, thread_id) = (thread.organization_id, thread.id);
+    if store::is_deaf_in_thread(conn, home, thread_id, account).await? {
+        return Err(Error::AccountBlocked);
+    }
+    // In the words for everybody who may only read: why is not said.
+    let deaf = store::deaf_in_thread(conn, home, thread_id, account).await?;
+    if deaf.is_empty() { Ok(()) } else { Err(Error::ReadOnly) }
 }

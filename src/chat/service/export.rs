@@ -66,15 +66,12 @@ impl Service {
             Stage::Events(after) => {
                 let bounds = (after, export.thread.last_seq.saturating_add(1));
                 let events = store::events_after(&mut conn, home, thread_id, bounds, ROWS_AT_ONCE).await?;
-                match events.last() {
-                    Some(last) => {
-                        export.stage = Stage::Events(last.seq);
-                        export.writer.events(&events)
-                    }
-                    None => {
-                        export.stage = Stage::Over;
-                        export.writer.clone().end()
-                    }
+                if let Some(last) = events.last() {
+                    export.stage = Stage::Events(last.seq);
+                    export.writer.events(&events)
+                } else {
+                    export.stage = Stage::Over;
+                    export.writer.clone().end()
                 }
             }
             Stage::Over => return Ok(None),

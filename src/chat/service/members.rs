@@ -1,6 +1,6 @@
 //! Who joins a thread, who leaves it, and how far each has read.
 
-use super::Service;
+use super::{Service, conduct, not_held};
 use crate::auth::{self, Caller};
 use crate::base::{AccountId, Violations};
 use crate::chat::error::Error;
@@ -53,7 +53,7 @@ impl Service {
             self.give_role(&mut tx, &thread, member, role).await?;
             Change::MemberRoleChanged { account_id, role }
         } else {
-            self.may_reach(&mut tx, caller.account()?, &[account_id]).await?;
+            conduct::may_reach(&mut tx, caller.account()?, &[account_id]).await?;
             self.admit(&mut tx, &thread, account_id, role).await?;
             Change::MemberAdded { account_id, role }
         };
@@ -129,7 +129,7 @@ impl Service {
         let (members, owners) = store::count_members(&mut tx, home, thread_id).await?;
         if members == 0 {
             // Nobody is left to see it, or to delete it.
-            self.not_held(&mut tx, home).await?;
+            not_held(&mut tx, home).await?;
             self.close(&mut tx, &thread).await?;
         } else if owners == 0 {
             self.find_owner(&mut tx, &thread, actor).await?;

@@ -78,16 +78,6 @@ impl Service {
         Ok(PolicyOf { organization_id, policy })
     }
 
-    /// That an organisation may lose what is said in it.
-    pub(in crate::chat) async fn not_held(
-        &self,
-        conn: &mut impl Conn,
-        organization_id: OrganizationId,
-    ) -> Result<(), Error> {
-        let held = store::policy(conn, organization_id).await?.is_held();
-        if held { Err(Error::LegalHold) } else { Ok(()) }
-    }
-
     /// Empties the messages whose time is over, in every organisation that keeps them for a time; tells how many.
     pub async fn forget_outdated(&self) -> Result<u64, Error> {
         let (mut after, mut count) = (OrganizationId::from_uuid(Uuid::nil()), 0_u64);
@@ -140,4 +130,13 @@ impl Service {
         tx.commit().await?;
         Ok(true)
     }
+}
+
+/// That an organisation may lose what is said in it.
+pub(in crate::chat) async fn not_held(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+) -> Result<(), Error> {
+    let held = store::policy(conn, organization_id).await?.is_held();
+    if held { Err(Error::LegalHold) } else { Ok(()) }
 }

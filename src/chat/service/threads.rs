@@ -1,6 +1,6 @@
 //! Opening threads, looking at them, and what becomes of them.
 
-use super::{Service, admitted, unseen};
+use super::{Service, admitted, conduct, not_held, unseen};
 use crate::auth::{self, Caller};
 use crate::base::{AccountId, OrganizationId, Violations, text};
 use crate::chat::error::Error;
@@ -131,8 +131,8 @@ impl Service {
         let (thread, between) = (self.new_thread(account, home, &command), command.between(account));
         let seen = if store::insert_thread(&mut tx, &thread, between).await? {
             store::insert_members(&mut tx, home, thread.id, &members, thread.created_at).await?;
-            self.hear_each_other(&mut tx, &thread, account).await.map_err(unreached)?;
-            self.may_reach(&mut tx, account, &command.members).await?;
+            conduct::hear_each_other(&mut tx, &thread, account).await.map_err(unreached)?;
+            conduct::may_reach(&mut tx, account, &command.members).await?;
             let entry = caller.entry("chat.create_thread").of(home).on("thread", thread.id);
             self.outside.auth.audit().record(&mut tx, entry.changed(&(), &thread)).await?;
             SeenThread { thread, seat: OPENER }
@@ -238,7 +238,7 @@ impl Service {
         let home = home.ok_or(Error::ThreadNotFound)?;
         let thread = self.manage(&mut tx, caller, home, thread_id).await?;
         check_etag(etag, &thread)?;
-        self.not_held(&mut tx, home).await?;
+        not_held(&mut tx, home).await?;
         self.close(&mut tx, &thread).await?;
         let entry = caller.entry("chat.delete_thread").of(home).on("thread", thread_id);
         self.outside.auth.audit().record(&mut tx, entry.changed(&thread, &())).await?;

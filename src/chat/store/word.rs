@@ -97,7 +97,7 @@ pub async fn hunt(
     let (nil, max) = (Uuid::nil(), Uuid::max());
     let before = before.unwrap_or(FoundBefore { created_at: END_OF_TIME, id: Id::from_uuid(max) });
     // A thread or an author that is not named is any between the first id and the last.
-    let thread = hunt.thread_id.map(|id| id.uuid());
+    let thread = hunt.thread_id.map(Id::uuid);
     let words = i64::try_from(hunt.words.len()).unwrap_or(i64::MAX);
     let rows: Vec<MessageRow> = conn
         .sql(
