@@ -7,25 +7,25 @@ use crate::process::{Node, serve};
 
 pub struct Nodes {
     pub addresses: Arc<Addresses>,
-    nodes: Vec<(Node, tempfile::TempDir)>,
+    running: Vec<(Node, tempfile::TempDir)>,
     database_url: String,
     bus_url: String,
 }
 
 impl Nodes {
     pub async fn start(database_url: String, bus_url: String) -> Self {
-        let mut nodes = Self { addresses: Arc::default(), nodes: Vec::new(), database_url, bus_url };
+        let mut nodes = Self { addresses: Arc::default(), running: Vec::new(), database_url, bus_url };
         for _ in 0..2 {
             let folder = tempfile::tempdir().unwrap();
             let node = nodes.run(&folder).await;
             nodes.addresses.write().unwrap().push(node.url.clone());
-            nodes.nodes.push((node, folder));
+            nodes.running.push((node, folder));
         }
         nodes
     }
 
     pub fn first(&self) -> &Node {
-        &self.nodes[0].0
+        &self.running[0].0
     }
 
     async fn run(&self, folder: &tempfile::TempDir) -> Node {
@@ -38,7 +38,7 @@ impl Nodes {
 
     /// Kills one between two instructions, and starts it again, at another address.
     pub async fn kill(&mut self, number: usize) {
-        let node = &mut self.nodes[number].0;
+        let node = &mut self.running[number].0;
         node.signal("-KILL");
         assert!(!node.ended().await.success());
         self.start_again(number).await;
@@ -46,15 +46,15 @@ impl Nodes {
 
     /// Has one end in good order, and starts it again, at another address.
     pub async fn drain(&mut self, number: usize) {
-        let node = &mut self.nodes[number].0;
+        let node = &mut self.running[number].0;
         node.signal("-TERM");
         assert_eq!(node.ended().await.code(), Some(0), "the drain did not end in time");
         self.start_again(number).await;
     }
 
     async fn start_again(&mut self, number: usize) {
-        let node = self.run(&self.nodes[number].1).await;
+        let node = self.run(&self.running[number].1).await;
         self.addresses.write().unwrap()[number].clone_from(&node.url);
-        self.nodes[number].0 = node;
+        self.running[number].0 = node;
     }
 }

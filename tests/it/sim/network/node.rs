@@ -116,7 +116,9 @@ impl Net {
             beats: 0,
             told: BTreeMap::new(),
         };
-        wishes.iter().for_each(|(wish, last)| stream.follow(wish, *last));
+        for (wish, last) in wishes {
+            stream.follow(wish, *last);
+        }
         line.stream = Some(stream);
         self.plan(HEARTBEAT, Happening::Look(link));
         self.turn(link);
