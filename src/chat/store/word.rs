@@ -102,7 +102,7 @@ pub async fn hunt(
     let rows: Vec<MessageRow> = conn
         .sql(
             "SELECT DISTINCT m.id, m.thread_id, m.seq, m.author_kind, m.author_id, m.client_message_id, m.reply_to,
-                    m.text, m.created_at, m.edited_at, m.deleted_at
+                    m.text, m.attachments, m.created_at, m.edited_at, m.deleted_at
              FROM thread_members AS s
                 CROSS JOIN message_words AS w
                 CROSS JOIN messages AS m
