@@ -12,8 +12,11 @@ CREATE TABLE connections (
     id uuid NOT NULL PRIMARY KEY,
     node_id uuid NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
     account_id uuid NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
-    -- The session whose token opened it, or the API key, and until when that is good for it.
+    -- The session whose token opened it, or the API key.
     credential_id uuid NOT NULL,
+    -- Whether a person opened it, and no program in their name.
+    by_person boolean NOT NULL,
+    -- Until when the credential is good for it.
     token_expires_at timestamptz,
     -- Set once its client has promised to go on saying that it is there.
     expires_at timestamptz,

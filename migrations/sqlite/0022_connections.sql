@@ -12,8 +12,11 @@ CREATE TABLE connections (
     id BLOB NOT NULL PRIMARY KEY,
     node_id BLOB NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
     account_id BLOB NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
-    -- The session whose token opened it, or the API key, and until when that is good for it.
+    -- The session whose token opened it, or the API key.
     credential_id BLOB NOT NULL,
+    -- Whether a person opened it, and no program in their name.
+    by_person INTEGER NOT NULL,
+    -- Until when the credential is good for it.
     token_expires_at INTEGER,
     -- Set once its client has promised to go on saying that it is there.
     expires_at INTEGER,
@@ -21,6 +24,7 @@ CREATE TABLE connections (
     idle INTEGER NOT NULL,
     -- How many changes were left for it so far.
     changes INTEGER NOT NULL,
+    CONSTRAINT connections_by_person_check CHECK (by_person IN (0, 1)),
     CONSTRAINT connections_idle_check CHECK (idle IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX connections_node_id_idx ON connections (node_id);

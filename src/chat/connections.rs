@@ -187,6 +187,7 @@ fn connection(stream: &Inbox) -> Connection {
         id: stream.id(),
         account_id: holder.account,
         credential: holder.credential,
+        by_person: holder.by_person,
         token_expires_at: stream.expires_at(),
     }
 }

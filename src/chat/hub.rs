@@ -60,6 +60,8 @@ pub struct Holder {
     pub session: Option<SessionId>,
     /// The API key that came with the call.
     pub key: Option<KeyUse>,
+    /// Whether a person called, and no program in their name.
+    pub by_person: bool,
     /// When the token, or the key, that came with the call stops being valid.
     pub expires_at: Option<Timestamp>,
 }
@@ -115,8 +117,9 @@ impl Inbox {
 
     /// Has the stream go on until then, if that is later.
     pub fn extend(&self, until: Option<Timestamp>) {
-        let mut expires_at = locked(&self.expires_at);
-        *expires_at = expires_at.zip(until).map(|(earlier, later)| later.max(earlier));
+        if let (Some(expires_at), Some(until)) = (locked(&self.expires_at).as_mut(), until) {
+            *expires_at = until.max(*expires_at);
+        }
     }
 
     /// Leaves the word that what calls have left for the stream is to be taken up.

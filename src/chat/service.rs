@@ -170,6 +170,7 @@ impl Service {
         let holder = Holder {
             account: caller.account()?,
             credential: caller.credential()?,
+            by_person: caller.grant.is_none(),
             session: caller.session,
             key: caller.grant.as_ref().and_then(|grant| grant.key),
             expires_at: caller.expires_at,

@@ -17,6 +17,8 @@ pub struct Connection {
     pub account_id: AccountId,
     /// The session whose token opened it, or the API key.
     pub credential: Uuid,
+    /// Whether a person opened it, and no program in their name.
+    pub by_person: bool,
     /// Until when that is good for it.
     pub token_expires_at: Option<Timestamp>,
 }
@@ -46,12 +48,13 @@ pub async fn insert_connections(
     connections: &[Connection],
 ) -> Result<(), db::Error> {
     tx.shared_sql(
-        "INSERT INTO connections (id, node_id, account_id, credential_id, token_expires_at, idle, changes) VALUES $rows
-         ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO connections (id, node_id, account_id, credential_id, by_person, token_expires_at, idle, changes)
+         VALUES $rows ON CONFLICT (id) DO NOTHING",
     )
     .rows(connections, |statement, connection| {
         let statement = statement.bind(connection.id).bind(node).bind(connection.account_id);
-        statement.bind(connection.credential).bind(connection.token_expires_at).bind(false).bind(0_i64)
+        let statement = statement.bind(connection.credential).bind(connection.by_person);
+        statement.bind(connection.token_expires_at).bind(false).bind(0_i64)
     })
     .execute()
     .await?;

@@ -33,7 +33,8 @@ pub async fn presence_modes(
         .await
 }
 
-/// Which devices of the people named are there; who has none is left out.
+/// Which devices of the people named are there; who has none is left out. A program that works in somebody's name is
+/// none of their devices.
 pub async fn devices(
     conn: &mut impl Conn,
     accounts: &[AccountId],
@@ -43,7 +44,8 @@ pub async fn devices(
         .shared_sql(
             "SELECT c.account_id, count(*), count(CASE WHEN NOT c.idle THEN 1 END)
              FROM connections AS c JOIN nodes AS n ON n.id = c.node_id
-             WHERE n.expires_at > $1 AND (c.expires_at IS NULL OR c.expires_at > $1) AND c.account_id IN $list
+             WHERE c.by_person AND n.expires_at > $1 AND (c.expires_at IS NULL OR c.expires_at > $1)
+                AND c.account_id IN $list
              GROUP BY c.account_id",
         )
         .bind(now)

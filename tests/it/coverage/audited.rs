@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use capecontrol::db::{Conn as _, Scope};
 
 use super::contract::{Contract, Method};
-use super::requests::{Party, REQUESTS};
+use super::party::Party;
+use super::requests::REQUESTS;
 use super::scene::Scene;
 use super::spoilt;
 use crate::support::{App, on_both};

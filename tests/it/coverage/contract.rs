@@ -8,7 +8,8 @@ use capecontrol::rpc::policy::{Policies, Policy};
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
 
 use super::fields::{self, Leaf, leaves};
-use super::requests::{Party, REQUESTS};
+use super::party::Party;
+use super::requests::REQUESTS;
 
 /// A declared method.
 pub struct Method {

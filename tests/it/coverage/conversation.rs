@@ -8,7 +8,8 @@ use prost::Message as _;
 use prost_reflect::{DescriptorPool, Kind};
 
 use super::contract::unknown_id;
-use super::requests::{FRAMES, Names, Party};
+use super::party::Party;
+use super::requests::{FRAMES, Names};
 use super::scene::Scene;
 use super::{fields, wire};
 use crate::support::{App, on_both};

@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::contract::{Contract, Method, unknown_id};
-use super::requests::Party;
+use super::party::Party;
 use super::scene::Scene;
 use super::wire::{call_with, refusal, told};
 use super::{NO_ID, SHARED};

@@ -7,7 +7,8 @@ use prost_reflect::{DynamicMessage, Kind, Value};
 
 use super::contract::{Contract, Method, unknown_id};
 use super::fields::Leaf;
-use super::requests::{Party, REQUESTS};
+use super::party::Party;
+use super::requests::REQUESTS;
 use super::scene::Scene;
 use super::wire::refusal;
 

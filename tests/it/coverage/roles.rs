@@ -5,7 +5,8 @@ use capecontrol::rpc::policy::Access;
 use tonic::Code;
 
 use super::contract::Contract;
-use super::requests::{Party, REQUESTS};
+use super::party::Party;
+use super::requests::REQUESTS;
 use super::scene::Scene;
 
 /// What an administrator may not do although an owner may.

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use capecontrol::chat::store::{self, Connection};
 use capecontrol::db::Scope;
+use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::chat::v1 as wire;
-use tonic::Code;
+use capecontrol::proto::capecontrol::chat::v1::chat_service_client::ChatServiceClient;
+use tonic::{Code, Request};
 use wire::client_frame::Frame as Say;
 use wire::server_frame::Frame;
 use wire::{Presence, PresenceMode};
@@ -168,6 +170,7 @@ on_both! {
             id: stream,
             account_id: bob.account_id,
             credential: uuid::Uuid::nil(),
+            by_person: true,
             token_expires_at: None,
         };
         let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
@@ -202,6 +205,7 @@ on_both! {
             id: t.world.id(),
             account_id: ada.account_id,
             credential: ada.session_id().parse().unwrap(),
+            by_person: true,
             token_expires_at: None,
         };
         let node = t.node.chat.node();
@@ -212,5 +216,26 @@ on_both! {
         let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
         let noted = store::connections_of_node(&mut conn, node).await.unwrap();
         assert_eq!(noted, [(connection_id.parse().unwrap(), ada.account_id)]);
+    }
+
+    async fn a_program_does_not_make_its_owner_present(t: App) {
+        let ada = t.register("ada@example.com").await;
+        let (bob, thread) = friend(&t, &ada, "bob@example.com").await;
+        let request = auth::CreateApiKeyRequest {
+            organization_id: ada.organization_id.to_string(),
+            name: "Watcher".to_owned(),
+            scopes: vec!["chat.read".to_owned()],
+            ..Default::default()
+        };
+        let key = ada.api_keys().create_api_key(request).await.unwrap().into_inner().key;
+        let threads = vec![from(&thread.id, 0)];
+        let mut request = Request::new(wire::SubscribeRequest { threads, ..Default::default() });
+        request.metadata_mut().insert("x-api-key", key.parse().unwrap());
+        let mut program = ChatServiceClient::new(t.channel()).subscribe(request).await.unwrap().into_inner();
+        program.message().await.unwrap().unwrap();
+        let (mut client, _) = watching(&t, &bob, Kind::Subscribe, &thread, &ada).await;
+        assert_eq!(told(&mut client, &ada).await, Presence::Offline);
+        let _hers = Client::open(&t, &ada, Kind::Subscribe, vec![from(&thread.id, 0)]).await.unwrap();
+        assert_eq!(told(&mut client, &ada).await, Presence::Online);
     }
 }

@@ -100,8 +100,14 @@ impl Net {
             return self.end(link, status(14, ""), None);
         }
         let account = Id::from_uuid(Uuid::from_u128(u128::try_from(link.0).unwrap()));
-        let holder =
-            Holder { account, credential: account.uuid(), session: None, key: None, expires_at: None };
+        let holder = Holder {
+            account,
+            credential: account.uuid(),
+            by_person: true,
+            session: None,
+            key: None,
+            expires_at: None,
+        };
         let registration = node.hub.register(holder, self.dice.id()).unwrap();
         let heartbeat_interval = HEARTBEAT;
         let welcome = Frame::Welcome { connection_id: link.1.to_string(), heartbeat_interval };

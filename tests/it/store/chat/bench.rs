@@ -16,7 +16,7 @@ use capecontrol::bus::{Bus, Hint, Listener, Signal, local::Local};
 use capecontrol::chat::link::Links;
 use capecontrol::chat::model::attachment::Limits;
 use capecontrol::chat::model::frame::{Delta, Fleeting};
-use capecontrol::chat::model::{Draft, Event, Thread, ThreadId};
+use capecontrol::chat::model::{Draft, Event, MessageId, Thread, ThreadId};
 use capecontrol::chat::service::{CreateThread, ListEvents, Sent};
 use capecontrol::chat::{self, Allowance, Files, Options, Outside, Service, turn};
 use capecontrol::db::{Conn as _, Scope};
@@ -187,6 +187,35 @@ pub async fn join(t: &Fixture, who: &Caller, whose: &Caller) {
         .await
         .unwrap();
     tx.commit().await.unwrap();
+}
+
+/// Ada's thread, with Ben in it.
+pub struct Pair {
+    pub node: Node,
+    pub ada: Caller,
+    pub ben: Caller,
+    pub thread: ThreadId,
+}
+
+impl Pair {
+    pub async fn start(t: &Fixture) -> Self {
+        let node = Node::start(t, quick()).await;
+        let (ada, ben) = (node.somebody("ada@example.com").await, node.somebody("ben@example.com").await);
+        join(t, &ben, &ada).await;
+        let members = vec![ben.account().unwrap()];
+        let command = CreateThread { members, ..CreateThread::default() };
+        let thread = node.chat.create_thread(&ada, command, None).await.unwrap().thread.id;
+        Self { node, ada, ben, thread }
+    }
+
+    pub async fn say(&self, caller: &Caller, text: &str) -> MessageId {
+        self.node.send(caller, self.thread, text).await.message.id
+    }
+
+    /// The whole history as it is told now, in its stored words.
+    pub async fn told(&self) -> String {
+        format!("{:?}", self.node.events(&self.ada, self.thread).await)
+    }
 }
 
 /// A thread that does not exist.

@@ -5,36 +5,13 @@ use capecontrol::base::{Fault as _, fault};
 use capecontrol::chat::Error;
 use capecontrol::chat::error::{MESSAGE_DELETED, NOT_THE_AUTHOR, TOO_MANY_EDITS, TOO_MANY_REACTIONS};
 use capecontrol::chat::model::member::{EDITS_MAX, REACTIONS_MAX, ThreadRole};
-use capecontrol::chat::model::{Change, Draft, Edit, MessageId, Reaction, ThreadId, TurnFailure};
-use capecontrol::chat::service::CreateThread;
+use capecontrol::chat::model::{Change, Draft, Edit, MessageId, Reaction, TurnFailure};
 use capecontrol::idempotency::RequestKey;
 
-use super::bench::{Node, draft, installed, join, quick};
+use super::bench::{Pair, draft, installed};
 use crate::support::{Fixture, on_both};
 
-/// Ada's thread, with Ben in it.
-struct Scene {
-    node: Node,
-    ada: Caller,
-    ben: Caller,
-    thread: ThreadId,
-}
-
-impl Scene {
-    async fn start(t: &Fixture) -> Self {
-        let node = Node::start(t, quick()).await;
-        let (ada, ben) = (node.somebody("ada@example.com").await, node.somebody("ben@example.com").await);
-        join(t, &ben, &ada).await;
-        let members = vec![ben.account().unwrap()];
-        let command = CreateThread { members, ..CreateThread::default() };
-        let thread = node.chat.create_thread(&ada, command, None).await.unwrap().thread.id;
-        Self { node, ada, ben, thread }
-    }
-
-    async fn say(&self, caller: &Caller, text: &str) -> MessageId {
-        self.node.send(caller, self.thread, text).await.message.id
-    }
-
+impl Pair {
     async fn edit(&self, caller: &Caller, message_id: MessageId, text: &str) -> Result<i64, Error> {
         let edit = Edit { message_id, text: text.to_owned() };
         self.node.chat.edit(caller, edit, None).await.map(|changed| changed.seq)
@@ -44,11 +21,6 @@ impl Scene {
         let reaction = Reaction { message_id, emoji: emoji.to_owned() };
         self.node.chat.add_reaction(caller, reaction, None).await
     }
-
-    /// The whole history as it is told now, in its stored words.
-    async fn told(&self) -> String {
-        format!("{:?}", self.node.events(&self.ada, self.thread).await)
-    }
 }
 
 fn reason<T: std::fmt::Debug>(outcome: Result<T, Error>) -> &'static str {
@@ -57,7 +29,7 @@ fn reason<T: std::fmt::Debug>(outcome: Result<T, Error>) -> &'static str {
 
 on_both! {
     async fn only_the_author_edits_and_the_earlier_text_stays(t: Fixture) {
-        let s = Scene::start(&t).await;
+        let s = Pair::start(&t).await;
         let message = s.say(&s.ben, "teh first").await;
         assert_eq!(s.edit(&s.ben, message, "the first").await.unwrap(), 2);
         assert_eq!(s.edit(&s.ben, message, "the first").await.unwrap(), 0, "no change is no event");
@@ -71,7 +43,7 @@ on_both! {
     }
 
     async fn an_edit_is_made_once_for_its_key(t: Fixture) {
-        let s = Scene::start(&t).await;
+        let s = Pair::start(&t).await;
         let message_id = s.say(&s.ada, "one").await;
         let key = RequestKey { method: "edit".into(), key: uuid::Uuid::from_u128(7), body_hash: [1; 32] };
         let edit = Edit { message_id, text: "two".to_owned() };
@@ -83,7 +55,7 @@ on_both! {
     }
 
     async fn of_a_deleted_message_no_text_is_left_anywhere(t: Fixture) {
-        let s = Scene::start(&t).await;
+        let s = Pair::start(&t).await;
         let message = s.say(&s.ben, "secret one").await;
         s.edit(&s.ben, message, "secret two").await.unwrap();
         s.edit(&s.ben, message, "secret three").await.unwrap();
@@ -105,7 +77,7 @@ on_both! {
     }
 
     async fn a_deleted_question_is_not_answered(t: Fixture) {
-        let s = Scene::start(&t).await;
+        let s = Pair::start(&t).await;
         let listing_id = Some(installed(&t, &s.ada).await);
         let thread = s.node.thread(&s.ada, listing_id).await;
         let asked = s.node.send(&s.ada, thread.id, "what?").await.message.id;
@@ -118,7 +90,7 @@ on_both! {
     }
 
     async fn reactions_are_counted_and_each_is_there_once(t: Fixture) {
-        let s = Scene::start(&t).await;
+        let s = Pair::start(&t).await;
         let message = s.say(&s.ada, "look").await;
         assert_eq!(s.react(&s.ada, message, "👍").await.unwrap(), 2);
         assert_eq!(s.react(&s.ada, message, "👍").await.unwrap(), 0);
@@ -140,7 +112,7 @@ on_both! {
     }
 
     async fn a_message_is_edited_so_often_and_its_texts_all_go(t: Fixture) {
-        let s = Scene::start(&t).await;
+        let s = Pair::start(&t).await;
         let message = s.say(&s.ada, "secret 0").await;
         for number in 1..=EDITS_MAX {
             s.edit(&s.ada, message, &format!("secret {number}")).await.unwrap();
@@ -151,7 +123,7 @@ on_both! {
     }
 
     async fn the_key_of_a_deleted_message_writes_nothing_new(t: Fixture) {
-        let s = Scene::start(&t).await;
+        let s = Pair::start(&t).await;
         let sent = draft(s.thread, "once");
         let message = s.node.chat.send(&s.ada, sent.clone()).await.unwrap().message.id;
         s.node.chat.delete(&s.ada, message, None).await.unwrap();
@@ -160,7 +132,7 @@ on_both! {
     }
 
     async fn an_answer_names_a_message_of_its_thread(t: Fixture) {
-        let s = Scene::start(&t).await;
+        let s = Pair::start(&t).await;
         let asked = s.say(&s.ada, "when?").await;
         let elsewhere = s.node.thread(&s.ada, None).await;
         let reply_to = Some(asked);
@@ -176,7 +148,7 @@ on_both! {
     }
 
     async fn whoever_left_changes_nothing_any_more(t: Fixture) {
-        let s = Scene::start(&t).await;
+        let s = Pair::start(&t).await;
         let message = s.say(&s.ben, "bye").await;
         s.node.chat.remove_thread_member(&s.ben, s.thread, None, None).await.unwrap();
         assert_eq!(reason(s.edit(&s.ben, message, "hello").await), fault::NOT_FOUND.name);

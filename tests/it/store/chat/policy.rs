@@ -6,35 +6,17 @@ use capecontrol::auth::Caller;
 use capecontrol::base::{Fault as _, fault};
 use capecontrol::chat::error::LEGAL_HOLD;
 use capecontrol::chat::model::policy::{Policy, PolicyChange};
-use capecontrol::chat::model::{Edit, MessageId, Reaction, ThreadId};
-use capecontrol::chat::service::{CreateThread, UpdateChatPolicy};
+use capecontrol::chat::model::{Edit, Reaction};
+use capecontrol::chat::service::UpdateChatPolicy;
 use capecontrol::chat::{Error, Operator};
 use capecontrol::db::{Conn as _, Scope};
 
-use super::bench::{Node, join, quick};
+use super::bench::Pair;
 use crate::support::{Fixture, audit_log, on_both};
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// Ada's thread, with Ben in it.
-struct Scene {
-    node: Node,
-    ada: Caller,
-    ben: Caller,
-    thread: ThreadId,
-}
-
-impl Scene {
-    async fn start(t: &Fixture) -> Self {
-        let node = Node::start(t, quick()).await;
-        let (ada, ben) = (node.somebody("ada@example.com").await, node.somebody("ben@example.com").await);
-        join(t, &ben, &ada).await;
-        let members = vec![ben.account().unwrap()];
-        let command = CreateThread { members, ..CreateThread::default() };
-        let thread = node.chat.create_thread(&ada, command, None).await.unwrap().thread.id;
-        Self { node, ada, ben, thread }
-    }
-
+impl Pair {
     async fn decide(&self, who: &Caller, change: PolicyChange, etag: &str) -> Result<Policy, Error> {
         let organization_id = Some(self.ada.personal().unwrap());
         let command = UpdateChatPolicy { organization_id, change, etag: etag.to_owned() };
@@ -49,14 +31,6 @@ impl Scene {
     async fn hold(&self, reason: Option<&str>) {
         let change = PolicyChange { retention_days: None, hold_reason: Some(reason.map(str::to_owned)) };
         self.decide(&self.ada, change, "").await.unwrap();
-    }
-
-    async fn say(&self, text: &str) -> MessageId {
-        self.node.send(&self.ada, self.thread, text).await.message.id
-    }
-
-    async fn told(&self) -> String {
-        format!("{:?}", self.node.events(&self.ada, self.thread).await)
     }
 }
 
@@ -74,16 +48,16 @@ fn reason<T: std::fmt::Debug>(outcome: Result<T, Error>) -> &'static str {
 
 on_both! {
     async fn texts_go_when_their_time_is_over_and_places_stay(t: Fixture) {
-        let s = Scene::start(&t).await;
-        let message_id = s.say("secret one").await;
+        let s = Pair::start(&t).await;
+        let message_id = s.say(&s.ada, "secret one").await;
         s.node.chat.edit(&s.ada, Edit { message_id, text: "secret two".to_owned() }, None).await.unwrap();
         let reaction = Reaction { message_id, emoji: "🙂".to_owned() };
         s.node.chat.add_reaction(&s.ben, reaction, None).await.unwrap();
         for number in 0..101 {
-            s.say(&format!("secret {number}")).await;
+            s.say(&s.ada, &format!("secret {number}")).await;
         }
         t.clock.advance(DAY);
-        s.say("harmless").await;
+        s.say(&s.ada, "harmless").await;
         assert_eq!(s.node.chat.forget_outdated().await.unwrap(), 0, "who decides nothing keeps everything");
         s.keep(2).await;
         t.clock.advance(DAY);
@@ -101,8 +75,8 @@ on_both! {
     }
 
     async fn what_is_held_goes_nowhere(t: Fixture) {
-        let s = Scene::start(&t).await;
-        let message_id = s.say("evidence").await;
+        let s = Pair::start(&t).await;
+        let message_id = s.say(&s.ada, "evidence").await;
         let gone = s.node.thread(&s.ada, None).await.id;
         s.node.send(&s.ada, gone, "more evidence").await;
         s.node.chat.delete_thread(&s.ada, gone, "", None).await.unwrap();
@@ -135,7 +109,7 @@ on_both! {
     }
 
     async fn owners_decide_and_members_read(t: Fixture) {
-        let s = Scene::start(&t).await;
+        let s = Pair::start(&t).await;
         let change = PolicyChange { retention_days: Some(Some(30)), hold_reason: None };
         assert_eq!(reason(s.decide(&s.ben, change.clone(), "").await), fault::PERMISSION_DENIED.name);
         let zoe = s.node.somebody("zoe@example.com").await;
