@@ -1,8 +1,9 @@
 //! Hints between streams and nodes.
 //!
-//! A signal says that something happened in a thread, so that whoever follows it looks. It may be lost, repeated or
-//! come out of order: the database is the log, and every listener makes do without the bus, only later. So publishing
-//! never waits and never fails. The bus knows threads by their bare id, and nothing of what is in them.
+//! A signal says that something happened in a thread, or in the log of an account, so that whoever follows it looks. It
+//! may be lost, repeated or come out of order: the database is the log, and every listener makes do without the bus,
+//! only later. So publishing never waits and never fails. The bus knows threads and accounts by their bare id, and
+//! nothing of what is in them.
 //!
 //! Within one process it is a ring in memory ([`local`]). Between nodes it goes through PostgreSQL ([`postgres`]) or
 //! NATS ([`nats`]), which differ in the way alone: what waits, what is dropped and what is taken for true is the same
@@ -34,10 +35,10 @@ pub enum Signal {
     Passing(Passing),
 }
 
-/// A thread has come to this position.
+/// A thread, or the log of an account, has come to this position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hint {
-    /// The thread.
+    /// The thread or the account.
     pub thread: Uuid,
     /// The position of its newest event.
     pub seq: i64,

@@ -26,6 +26,7 @@ pub mod service;
 pub mod store;
 pub mod stream;
 pub mod turn;
+mod unread;
 mod watch;
 
 pub use erasure::EraseMessages;
@@ -82,6 +83,8 @@ pub struct Options {
     pub presence_every: Duration,
     /// How long what people have read is collected before others are told.
     pub receipts_every: Duration,
+    /// How long what is written and read is collected before it is counted what is unread.
+    pub unread_every: Duration,
     /// How many streams an account may have open on one node.
     pub streams_per_account_max: usize,
     /// An agent's turn.
@@ -118,6 +121,7 @@ impl Default for Options {
             lease: Duration::from_secs(75),
             presence_every: Duration::from_secs(1),
             receipts_every: Duration::from_secs(1),
+            unread_every: Duration::from_secs(1),
             streams_per_account_max: 64,
             turn: TurnOptions::default(),
         }

@@ -1,5 +1,6 @@
 //! The CapeControl platform in one library: see ARCHITECTURE.md for the floors and for a request traced through them.
 
+pub mod account_log;
 pub mod ai;
 pub mod app;
 pub mod audit;

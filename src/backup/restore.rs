@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::manifest::{Entry, Kind, Manifest};
 use super::{Error, Place, ROOT_KEY_FILE, folder, mark};
+use crate::account_log;
 use crate::auth::keys::Keys;
 use crate::base::Secret;
 use crate::chat;
@@ -185,6 +186,7 @@ async fn finish(place: &Place<'_>, db: &Db, manifest: &Manifest, root: Option<Ro
     }
     let mut tx = db.begin(Scope::System("restore")).await?;
     chat::store::begin_epoch(&mut tx).await?;
+    account_log::begin_epoch(&mut tx).await?;
     tx.commit().await?;
     Ok(())
 }

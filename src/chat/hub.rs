@@ -19,6 +19,7 @@ use super::model::presence::Presence;
 use super::model::{ConnectionId, Event, ThreadId};
 use super::presence::Board;
 use super::store;
+use super::unread::Listeners;
 use crate::auth::model::key::KeyUse;
 use crate::base::{AccountId, OrganizationId, SessionId, Timestamp};
 use crate::bus::{self, Bus, Heard, Hint, Passing, Signal};
@@ -37,6 +38,7 @@ pub struct Hub {
     streams_per_account_max: usize,
     desk: Mutex<Desk>,
     board: Board,
+    listeners: Listeners,
     /// Rings when somebody may have lost what they follow.
     doubt: Notify,
 }
@@ -178,6 +180,11 @@ impl Inbox {
         self.leave(|backlog| backlog.lost(thread_id));
     }
 
+    /// Leaves how far the caller's own log has come.
+    pub fn leave_account(&self, seq: i64) {
+        self.leave(|backlog| backlog.account(seq));
+    }
+
     /// Leaves how far a thread has come, if the client was not told of that yet.
     fn leave_head(&self, thread_id: ThreadId, seq: i64) {
         let behind = |followed: &Followed| followed.thread_id == thread_id && followed.told < seq;
@@ -225,6 +232,11 @@ impl Registration {
         self.hub.board.watch(&self.inbox, accounts);
     }
 
+    /// Has it told from now on of the caller's own log.
+    pub fn listen(&self) {
+        self.hub.listeners.listen(&self.inbox);
+    }
+
     /// Those of the people told of whose presence is another now than what was told.
     pub fn presence_changes(
         &self,
@@ -263,6 +275,7 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         self.hub.board.forget(self.inbox.id);
+        self.hub.listeners.forget(self.inbox.holder.account, self.inbox.id);
         let followed = std::mem::take(&mut *locked(&self.inbox.followed));
         let mut desk = locked(&self.hub.desk);
         for Followed { thread_id, .. } in followed {
@@ -299,6 +312,7 @@ impl Hub {
             streams_per_account_max,
             desk: Mutex::default(),
             board: Board::default(),
+            listeners: Listeners::default(),
             doubt: Notify::new(),
         }
     }
@@ -322,6 +336,11 @@ impl Hub {
     /// Whose presence is watched here.
     pub const fn board(&self) -> &Board {
         &self.board
+    }
+
+    /// Whose own logs are told here.
+    pub const fn listeners(&self) -> &Listeners {
+        &self.listeners
     }
 
     /// Says that somebody may have lost what they follow.
@@ -409,6 +428,9 @@ impl Hub {
     pub fn carry(&self, signal: &Signal) {
         match signal {
             Signal::Hint(hint) => {
+                if self.listeners.hear(hint.thread, hint.seq) {
+                    return;
+                }
                 let thread_id = ThreadId::from_uuid(hint.thread);
                 let followers = self.followers(thread_id);
                 if followers.is_empty() {
@@ -435,7 +457,8 @@ impl Hub {
     fn carry_passing(&self, passing: &Passing) {
         let followers = self.followers(ThreadId::from_uuid(passing.about));
         let stream = self.stream(ConnectionId::from_uuid(passing.about));
-        if followers.is_empty() && stream.is_none() && !passing.about.is_nil() {
+        let listened = self.listeners.doubt(AccountId::from_uuid(passing.about));
+        if listened || (followers.is_empty() && stream.is_none() && !passing.about.is_nil()) {
             return;
         }
         // What this version cannot read it does without.
@@ -458,6 +481,8 @@ impl Hub {
                 }
             }
             Fleeting::Presence { accounts } => self.board.doubt(&accounts),
+            // Of an account that nobody listens to here.
+            Fleeting::Read { .. } => {}
             Fleeting::Change { .. } => {
                 if let Some(stream) = stream {
                     stream.ring_changes();

@@ -3,6 +3,7 @@
 //! Pure: no clock, no database, no wire. The parts of the streaming core that decide something live in the modules
 //! below and are equally pure, so that a simulation can drive them.
 
+pub mod account_feed;
 pub mod attachment;
 pub mod backlog;
 pub mod conduct;

@@ -1,5 +1,6 @@
 //! The wire of this domain: requests in, answers and frames out, nothing decided.
 
+mod account;
 mod attachments;
 mod conduct;
 mod decode;
@@ -442,8 +443,10 @@ impl wire::chat_service_server::ChatService for Rpc {
         let (caller, request) = rpc::open(request)?;
         let request_id = caller.origin.request_id.clone();
         let mut violations = Violations::new();
-        let opening = decode::opening(&mut violations, &request.threads, request.watch_presence.as_ref());
-        violations.check(!request.threads.is_empty(), "threads", "must not be empty");
+        let wire::SubscribeRequest { threads, watch_presence, account } = request;
+        let opening = decode::opening(&mut violations, &threads, watch_presence.as_ref(), account);
+        let follows = !threads.is_empty() || account.is_some();
+        violations.check(follows, "threads", "must not be empty, unless account is set");
         violations.finish()?;
         let frames = self.service.subscribe(caller, opening).await?;
         let respond = |frame| wire::SubscribeResponse { frame: Some(frame) };

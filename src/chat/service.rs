@@ -3,6 +3,7 @@
 //! A thread is seen by those who are members both of it and of its organisation. For everybody else it does not exist:
 //! every way to ask for it ends in the same words.
 
+mod account;
 mod attachments;
 mod conduct;
 mod connections;
@@ -117,14 +118,15 @@ impl Service {
         }
     }
 
-    /// Carries news to the streams, looks whether their callers may go on, tells how far people have read and who is
-    /// there, until the drain. To be run once, on a task of its own.
+    /// Carries news to the streams, looks whether their callers may go on, tells how far people have read, what is
+    /// unread and who is there, until the drain. To be run once, on a task of its own.
     pub async fn run(&self) {
         tokio::join!(
             self.hub.run(&self.db, self.options.backstop, &self.outside.drain),
             Box::pin(self.watch(&self.outside.drain)),
             Box::pin(self.watch_receipts(&self.outside.drain)),
             Box::pin(self.watch_presence(&self.outside.drain)),
+            Box::pin(self.watch_unread(&self.outside.drain)),
             Box::pin(self.keep_node(&self.outside.drain))
         );
     }
@@ -154,7 +156,7 @@ impl Service {
             self.follow(&caller, &registration, &mut feed, wish).await?;
         }
         self.check_watched(&caller, &opening.watch).await?;
-        Ok(stream::subscribe(self, caller, registration, feed, opening.watch))
+        Ok(stream::subscribe(self, caller, registration, feed, opening))
     }
 
     /// Follows threads and takes requests over one stream.

@@ -18,6 +18,7 @@ mod report;
 mod thread;
 mod tool;
 mod turn;
+mod unread;
 mod word;
 
 pub use attachment::{
@@ -54,6 +55,7 @@ pub use thread::{
 };
 pub use tool::{empty_rounds, end_call, insert_round, rounds, rounds_entered};
 pub use turn::{Turn, TurnState, answered, end_turn, insert_turn, lock_turn, turn};
+pub use unread::{members_of, unread};
 pub use word::{FoundBefore, Hunt, delete_words, hunt, insert_words, set_searchable, unsearchable};
 
 use uuid::Uuid;

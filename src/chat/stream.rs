@@ -7,7 +7,6 @@
 
 mod teller;
 
-use std::collections::BTreeSet;
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,10 +21,10 @@ use tokio::time::timeout;
 use super::error::Error;
 use super::hub::{Ended, Registration};
 use super::model::feed::Feed;
-use super::model::frame::{ClientFrame, Frame, GoAway};
+use super::model::frame::{ClientFrame, Frame, GoAway, Opening};
 use super::service::Service;
 use crate::auth::{self, Caller};
-use crate::base::{AccountId, Code, Fault as _};
+use crate::base::{Code, Fault as _};
 use teller::Teller;
 
 /// How many frames wait between a stream and the wire, which has buffers of its own.
@@ -130,10 +129,10 @@ pub(super) fn subscribe(
     caller: Caller,
     registration: Registration,
     feed: Feed,
-    watched: BTreeSet<AccountId>,
+    opening: Opening,
 ) -> Frames {
     let teller = Teller::new(Arc::clone(service), caller, registration, feed, None);
-    start(service, teller.watching(watched))
+    start(service, teller.watching(opening.watch).listening(opening.account))
 }
 
 /// Starts the task of a conversation.

@@ -19,7 +19,9 @@ use crate::support::{Fixture, Start as _};
 /// whatever scope is set reads them. Every other table names its tenant and is behind the wall.
 const SHARED: &[(&str, &str)] = &[
     ("account_blocks", "a person's, whichever organisation is worked in"),
+    ("account_events", "a person's, whichever organisations they belong to; a change may name one"),
     ("account_links", "a person's, whichever organisation is worked in; found by the token's hash only"),
+    ("account_logs", "a person's, whichever organisations they belong to"),
     ("account_places", "a person's, whichever organisation is worked in"),
     ("accounts", "a person, who may belong to several organisations"),
     ("audit_chain", "the platform's log"),

@@ -1,5 +1,6 @@
 //! Tables and services on both engines, from one body each.
 
+mod account_log;
 mod audit;
 mod auth;
 mod books;

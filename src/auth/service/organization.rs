@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 
+use crate::account_log::{self, Change};
 use crate::audit::Risk;
 use crate::auth::model::Organization;
 use crate::auth::model::organization::{Invitation, InvitationEnd, InvitationId, Member};
@@ -93,6 +94,8 @@ impl Service {
         self.check_belongings(&mut tx, owner).await?;
         let (id, now): (OrganizationId, _) = (self.world.id(), self.world.now());
         store::organization::insert(&mut tx, id, owner, &name, now).await?;
+        let joined = Change::OrganizationJoined { organization_id: id };
+        account_log::record(&mut tx, [(owner, joined)], now).await?;
         let role = OrganizationRole::Owner;
         let made = Organization { id, name, personal: false, role, version: 1, created_at: now };
         let entry =
@@ -185,8 +188,14 @@ impl Service {
         let now = self.world.now();
         self.end_service_accounts(tx, id).await?;
         store::api_key::revoke_all(tx, id, now).await?;
-        store::invitation::end_all(tx, id, now).await?;
-        store::member::delete_all(tx, id).await?;
+        let mut ended = Vec::new();
+        for (invitation_id, email) in store::invitation::end_all(tx, id, now).await? {
+            let invited = store::account::id_of_verified(tx, &email).await?;
+            ended.extend(invited.map(|account| (account, invitation_ended(id, invitation_id))));
+        }
+        let left = store::member::delete_all(tx, id).await?;
+        let left = left.into_iter().map(|member| (member, Change::OrganizationLeft { organization_id: id }));
+        account_log::record(tx, ended.into_iter().chain(left), now).await?;
         store::organization::close(tx, id, now).await?;
         Ok(())
     }
@@ -238,7 +247,7 @@ impl Service {
             return Err(Error::AlreadyAMember);
         }
         let now = self.world.now();
-        store::invitation::replace(&mut tx, id, &email, now).await?;
+        let replaced = store::invitation::replace(&mut tx, id, &email, now).await?;
         self.check_invitations(&mut tx, id).await?;
         let invitation = Invitation {
             id: self.world.id(),
@@ -250,12 +259,37 @@ impl Service {
             expires_at: now.plus(self.options.invitation_ttl),
         };
         self.send_invitation(&mut tx, &invitation, &locked.name).await?;
+        self.log_invitation(&mut tx, &invitation, &locked.name, replaced).await?;
         let entry = caller.entry("auth.invite_member").of(id).on("invitation", invitation.id);
         let entry = entry.risk(Risk::Medium).changed(&(), &invitation);
         self.audit.record(&mut tx, entry).await?;
         slot.store(&mut tx, &invitation).await?;
         tx.commit().await?;
         Ok(invitation)
+    }
+
+    /// Tells the account that has the invited address, if it has proved that it has it.
+    async fn log_invitation(
+        &self,
+        tx: &mut Tx,
+        invitation: &Invitation,
+        organization_name: &str,
+        replaced: Option<InvitationId>,
+    ) -> Result<(), Error> {
+        let invited = store::account::id_of_verified(tx, &invitation.email).await?;
+        let Some(account) = invited else { return Ok(()) };
+        let id = invitation.organization;
+        if let Some(replaced) = replaced {
+            account_log::record(tx, [(account, invitation_ended(id, replaced))], self.world.now()).await?;
+        }
+        let received = Change::InvitationReceived {
+            organization_id: id,
+            organization_name: organization_name.to_owned(),
+            invitation_id: invitation.id.uuid(),
+            expires_at: invitation.expires_at,
+        };
+        account_log::record(tx, [(account, received)], self.world.now()).await?;
+        Ok(())
     }
 
     async fn check_invitations(&self, tx: &mut Tx, id: OrganizationId) -> Result<(), Error> {
@@ -329,7 +363,10 @@ impl Service {
             .await
             .map_err(|error| unseen(error, Error::InvitationNotFound))?;
         let now = self.world.now();
-        if store::invitation::end(&mut tx, home, id, InvitationEnd::Revoked, now).await? > 0 {
+        if let Some(email) = store::invitation::end(&mut tx, home, id, InvitationEnd::Revoked, now).await? {
+            let invited = store::account::id_of_verified(&mut tx, &email).await?;
+            let ended = invited.map(|account| (account, invitation_ended(home, id)));
+            account_log::record(&mut tx, ended, now).await?;
             let entry = caller.entry("auth.revoke_invitation").of(home).on("invitation", id);
             self.audit.record(&mut tx, entry).await?;
         }
@@ -383,10 +420,14 @@ impl Service {
         self.check_belongings(tx, account).await?;
         self.check_members(tx, id).await?;
         // Of two that accept, and of one that accepts and one that revokes, one comes first.
-        if store::invitation::end(tx, id, invitation.id, InvitationEnd::Accepted, now).await? == 0 {
-            return Err(Error::InvitationInvalid);
+        let ended = store::invitation::end(tx, id, invitation.id, InvitationEnd::Accepted, now).await?;
+        ended.ok_or(Error::InvitationInvalid)?;
+        store::member::insert(tx, id, account, invitation.role, now).await?;
+        let joined = Change::OrganizationJoined { organization_id: id };
+        for change in [invitation_ended(id, invitation.id), joined] {
+            account_log::record(tx, [(account, change)], now).await?;
         }
-        Ok(store::member::insert(tx, id, account, invitation.role, now).await?)
+        Ok(())
     }
 
     async fn check_belongings(&self, tx: &mut Tx, account: AccountId) -> Result<(), Error> {
@@ -478,6 +519,8 @@ impl Service {
         }
         check_last_owner(&mut tx, id, &member).await?;
         store::member::delete(&mut tx, id, account).await?;
+        let left = Change::OrganizationLeft { organization_id: id };
+        account_log::record(&mut tx, [(account, left)], self.world.now()).await?;
         // Who comes back one day does not find old keys working again.
         store::api_key::revoke_of(&mut tx, id, account, self.world.now()).await?;
         let entry = caller.entry("auth.remove_member").of(id).on("account", account);
@@ -487,6 +530,10 @@ impl Service {
         self.forget_programs();
         Ok(())
     }
+}
+
+fn invitation_ended(organization_id: OrganizationId, id: InvitationId) -> Change {
+    Change::InvitationEnded { organization_id, invitation_id: id.uuid() }
 }
 
 const ROLE: &str = "must be one of ORGANIZATION_ROLE_OWNER, _ADMIN, _BILLING and _MEMBER";

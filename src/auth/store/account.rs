@@ -206,6 +206,19 @@ pub async fn by_email(conn: &mut impl Conn, email: &Email) -> Result<Option<(Acc
     conn.shared_sql("SELECT id, role FROM accounts WHERE email = $1").bind(email.as_str()).optional().await
 }
 
+/// The account that has an address and has proved it.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn id_of_verified(conn: &mut impl Conn, email: &Email) -> Result<Option<AccountId>, db::Error> {
+    let row: Option<(AccountId,)> = conn
+        .shared_sql("SELECT id FROM accounts WHERE email = $1 AND email_verified_at IS NOT NULL")
+        .bind(email.as_str())
+        .optional()
+        .await?;
+    Ok(row.map(|(id,)| id))
+}
+
 /// Gives an administrator another one-time password. `false` when somebody else did so since `seen` was read.
 ///
 /// # Errors

@@ -134,7 +134,7 @@ pub async fn counts(
     .await
 }
 
-/// Ends an invitation. 0 when it is over already.
+/// Ends an invitation, and tells whom it asked. None when it is over already.
 ///
 /// # Errors
 /// What the database refuses.
@@ -144,20 +144,22 @@ pub async fn end(
     id: InvitationId,
     why: InvitationEnd,
     at: Timestamp,
-) -> Result<u64, db::Error> {
-    tx.sql(
-        "UPDATE invitations SET ended_at = $1, end_reason = $2
-         WHERE organization_id = $3 AND id = $4 AND ended_at IS NULL",
-    )
-    .bind(at)
-    .bind(why)
-    .bind(organization)
-    .bind(id)
-    .execute()
-    .await
+) -> Result<Option<Email>, db::Error> {
+    let row: Option<(String,)> = tx
+        .sql(
+            "UPDATE invitations SET ended_at = $1, end_reason = $2
+             WHERE organization_id = $3 AND id = $4 AND ended_at IS NULL RETURNING email",
+        )
+        .bind(at)
+        .bind(why)
+        .bind(organization)
+        .bind(id)
+        .optional()
+        .await?;
+    Ok(row.map(|(email,)| Email::stored(email)))
 }
 
-/// Ends what is open for an address.
+/// Ends what is open for an address, and tells what that was: one at most.
 ///
 /// # Errors
 /// What the database refuses.
@@ -166,30 +168,39 @@ pub async fn replace(
     organization: OrganizationId,
     email: &Email,
     at: Timestamp,
-) -> Result<u64, db::Error> {
-    tx.sql(
-        "UPDATE invitations SET ended_at = $1, end_reason = $2
-         WHERE organization_id = $3 AND email = $4 AND ended_at IS NULL",
-    )
-    .bind(at)
-    .bind(InvitationEnd::Replaced)
-    .bind(organization)
-    .bind(email.as_str())
-    .execute()
-    .await
+) -> Result<Option<InvitationId>, db::Error> {
+    let row: Option<(InvitationId,)> = tx
+        .sql(
+            "UPDATE invitations SET ended_at = $1, end_reason = $2
+             WHERE organization_id = $3 AND email = $4 AND ended_at IS NULL RETURNING id",
+        )
+        .bind(at)
+        .bind(InvitationEnd::Replaced)
+        .bind(organization)
+        .bind(email.as_str())
+        .optional()
+        .await?;
+    Ok(row.map(|(id,)| id))
 }
 
-/// Ends all that are open.
+/// Ends all that are open, and tells whom they asked.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn end_all(tx: &mut Tx, organization: OrganizationId, at: Timestamp) -> Result<u64, db::Error> {
-    tx.sql(
-        "UPDATE invitations SET ended_at = $1, end_reason = $2 WHERE organization_id = $3 AND ended_at IS NULL",
-    )
-    .bind(at)
-    .bind(InvitationEnd::Closed)
-    .bind(organization)
-    .execute()
-    .await
+pub async fn end_all(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    at: Timestamp,
+) -> Result<Vec<(InvitationId, Email)>, db::Error> {
+    let rows: Vec<(InvitationId, String)> = tx
+        .sql(
+            "UPDATE invitations SET ended_at = $1, end_reason = $2
+             WHERE organization_id = $3 AND ended_at IS NULL RETURNING id, email",
+        )
+        .bind(at)
+        .bind(InvitationEnd::Closed)
+        .bind(organization)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(id, email)| (id, Email::stored(email))).collect())
 }

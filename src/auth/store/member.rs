@@ -62,8 +62,13 @@ pub async fn delete(tx: &mut Tx, organization: OrganizationId, account: AccountI
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn delete_all(tx: &mut Tx, organization: OrganizationId) -> Result<u64, db::Error> {
-    tx.sql("DELETE FROM memberships WHERE organization_id = $1").bind(organization).execute().await
+pub async fn delete_all(tx: &mut Tx, organization: OrganizationId) -> Result<Vec<AccountId>, db::Error> {
+    let rows: Vec<(AccountId,)> = tx
+        .sql("DELETE FROM memberships WHERE organization_id = $1 RETURNING account_id")
+        .bind(organization)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(account,)| account).collect())
 }
 
 /// Whether a member who is an owner is the only one.

@@ -41,6 +41,8 @@ pub enum News {
     Changes,
     /// The presence of somebody watched has changed.
     Presence,
+    /// The caller's own log has come to this position.
+    Account(i64),
 }
 
 impl News {
@@ -48,7 +50,12 @@ impl News {
         match self {
             Self::Event(event) => event.weight(),
             Self::Delta(delta) => delta.text.len().saturating_add(FRAME_BYTES),
-            Self::Typing(_) | Self::Head(..) | Self::Lost(_) | Self::Changes | Self::Presence => FRAME_BYTES,
+            Self::Typing(_)
+            | Self::Head(..)
+            | Self::Lost(_)
+            | Self::Changes
+            | Self::Presence
+            | Self::Account(_) => FRAME_BYTES,
         }
     }
 }
@@ -63,6 +70,7 @@ pub struct Backlog {
     lost: VecDeque<ThreadId>,
     changes: bool,
     presence: bool,
+    account: Option<i64>,
 }
 
 impl Backlog {
@@ -77,6 +85,7 @@ impl Backlog {
             lost: VecDeque::new(),
             changes: false,
             presence: false,
+            account: None,
         }
     }
 
@@ -160,14 +169,22 @@ impl Backlog {
         self.presence = true;
     }
 
+    /// Hears how far the caller's own log has come.
+    pub fn account(&mut self, seq: i64) {
+        self.account = self.account.max(Some(seq));
+    }
+
     /// Takes what is to be worked off next: in the order heard, then the bare positions. What a stream is to do comes
-    /// before what it is to tell, and who is there after everything.
+    /// before what it is to tell, the caller's own log before threads, and who is there after everything.
     pub fn take(&mut self) -> Option<News> {
         if let Some(thread_id) = self.lost.pop_front() {
             return Some(News::Lost(thread_id));
         }
         if std::mem::take(&mut self.changes) {
             return Some(News::Changes);
+        }
+        if let Some(seq) = self.account.take() {
+            return Some(News::Account(seq));
         }
         if let Some(news) = self.queue.pop_front() {
             self.bytes = self.bytes.saturating_sub(news.weight());

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::account_feed::{AccountCursor, AccountNotice};
 use super::feed::{Cursor, Notice};
 use super::presence::{Presence, PresenceMode};
 use super::quality::Grade;
@@ -66,11 +67,13 @@ pub struct Opening {
     pub follow: Vec<Wish>,
     /// Whose presence to tell.
     pub watch: BTreeSet<AccountId>,
+    /// Where the client is in the log of its account, if it wants to be told of that.
+    pub account: Option<AccountCursor>,
 }
 
 impl From<Vec<Wish>> for Opening {
     fn from(follow: Vec<Wish>) -> Self {
-        Self { follow, watch: BTreeSet::new() }
+        Self { follow, watch: BTreeSet::new(), account: None }
     }
 }
 
@@ -163,6 +166,8 @@ pub enum Frame {
     },
     /// Something of a thread.
     Notice(Notice),
+    /// Something of the caller's own log.
+    Account(AccountNotice),
     /// A piece of an answer in the making.
     Delta(std::sync::Arc<Delta>),
     /// Somebody is writing.
@@ -181,6 +186,8 @@ pub enum Frame {
         nonce: i64,
         /// Where the stream stands.
         heads: Vec<(ThreadId, Cursor)>,
+        /// Where it stands in the caller's own log, if it tells of that.
+        account: Option<i64>,
         /// How long the last answer took.
         round_trip: Option<Duration>,
         /// How many frames wait to be told.
@@ -292,6 +299,11 @@ pub enum Fleeting {
         /// Who.
         accounts: Vec<AccountId>,
     },
+    /// Something else may be unread for this account.
+    Read {
+        /// Who.
+        account_id: AccountId,
+    },
     /// A call has left something for a stream.
     Change {
         /// The stream.
@@ -300,13 +312,14 @@ pub enum Fleeting {
 }
 
 impl Fleeting {
-    /// What it is about: a thread, a stream, or with the nil id nothing that everybody has.
+    /// What it is about: a thread, an account, a stream, or with the nil id nothing that everybody has.
     #[must_use]
     pub const fn about(&self) -> Uuid {
         match self {
             Self::Delta(delta) => delta.thread_id.uuid(),
             Self::Typing(notice) => notice.typing.thread_id.uuid(),
             Self::Presence { .. } => Uuid::nil(),
+            Self::Read { account_id } => account_id.uuid(),
             Self::Change { connection_id } => connection_id.uuid(),
         }
     }

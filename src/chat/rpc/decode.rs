@@ -2,6 +2,7 @@
 
 use crate::base::{Secret, Violations, text};
 use crate::chat::error::Error;
+use crate::chat::model::account_feed::AccountCursor;
 use crate::chat::model::frame::{ClientBody, ClientFrame, Opening, REQUEST_ID_CHARS_MAX, THREADS_MAX, Wish};
 use crate::chat::model::member::{PreferenceChange, ThreadRole};
 use crate::chat::model::presence::{PresenceMode, SubscriptionChange, watched};
@@ -30,12 +31,14 @@ pub(super) fn opening(
     violations: &mut Violations,
     threads: &[wire::ThreadCursor],
     watch: Option<&wire::PresenceWatch>,
+    account: Option<wire::AccountCursor>,
 ) -> Opening {
     let read = |(index, cursor)| wish(violations, &format!("threads[{index}]."), cursor);
     let wishes: Vec<Option<Wish>> = threads.iter().enumerate().map(read).collect();
     Wish::check_all(violations, "threads", &wishes);
     let watch = watch.map(|watch| watched(violations, &watch.account_ids)).unwrap_or_default();
-    Opening { follow: wishes.into_iter().flatten().collect(), watch }
+    let account = account.map(|at| AccountCursor::parse(violations, at.after_seq, at.epoch));
+    Opening { follow: wishes.into_iter().flatten().collect(), watch, account }
 }
 
 fn wish(violations: &mut Violations, path: &str, cursor: &wire::ThreadCursor) -> Option<Wish> {
@@ -55,7 +58,8 @@ pub(super) fn word(frame: wire::ClientFrame) -> Inbound {
     }
     let body = match frame {
         Some(Frame::Hello(hello)) => {
-            let opening = opening(&mut violations, &hello.threads, hello.watch_presence.as_ref());
+            let wire::Hello { threads, watch_presence, account } = hello;
+            let opening = opening(&mut violations, &threads, watch_presence.as_ref(), account);
             Some(ClientBody::Hello(opening))
         }
         Some(Frame::Subscribe(cursor)) => {
@@ -244,7 +248,10 @@ mod tests {
         let cursor = wire::ThreadCursor { after_seq: -1, newest: 3, ..Default::default() };
         let expected = ["threads[0].thread_id", "threads[0].after_seq", "threads[0].newest"];
         assert_eq!(
-            problems(frame(Some(Frame::Hello(wire::Hello { threads: vec![cursor], watch_presence: None })))),
+            problems(frame(Some(Frame::Hello(wire::Hello {
+                threads: vec![cursor],
+                ..wire::Hello::default()
+            })))),
             expected
         );
         let long =

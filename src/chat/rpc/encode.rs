@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attachments;
+use super::{account, attachments};
 use crate::auth::model::etag;
 use crate::base::{AccountId, Code};
 use crate::chat::model::feed::Notice;
@@ -202,11 +202,12 @@ pub(super) fn frame(frame: Frame) -> wire::ServerFrame {
             server_time: Some(timestamp(at)),
         }),
         Frame::Notice(notice) => self::notice(notice),
+        Frame::Account(notice) => account::notice(notice),
         Frame::Delta(delta) => Wire::Ephemeral(ephemeral(&delta)),
         Frame::Typing(typing) => Wire::Ephemeral(self::typing(typing)),
         Frame::Ack(ack) => Wire::Ack(self::ack(ack)),
         Frame::Nack(nack) => Wire::Nack(self::nack(nack)),
-        Frame::Heartbeat { at, nonce, heads, round_trip, queued, grade } => {
+        Frame::Heartbeat { at, nonce, heads, account, round_trip, queued, grade } => {
             Wire::Heartbeat(wire::Heartbeat {
                 server_time: Some(timestamp(at)),
                 nonce,
@@ -221,6 +222,7 @@ pub(super) fn frame(frame: Frame) -> wire::ServerFrame {
                 round_trip: round_trip.map(encode::duration),
                 queue_depth: bound(queued),
                 quality: self::grade(grade).into(),
+                account_seq: account.unwrap_or_default(),
             })
         }
         Frame::Presence(changes) => {
@@ -335,6 +337,6 @@ fn bound(limit: usize) -> i32 {
     i32::try_from(limit).unwrap_or(i32::MAX)
 }
 
-fn count(number: i64) -> i32 {
+pub(super) fn count(number: i64) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }

@@ -1,5 +1,8 @@
 //! Who joins a thread, who leaves it, and how far each has read.
 
+use std::sync::Arc;
+
+use super::account::SeatChange;
 use super::{Service, conduct, not_held};
 use crate::auth::{self, Caller};
 use crate::base::{AccountId, Violations};
@@ -51,10 +54,12 @@ impl Service {
         }
         let change = if let Some(member) = &before {
             self.give_role(&mut tx, &thread, member, role).await?;
+            self.log_seats(&mut tx, &thread, vec![(account_id, SeatChange::Changed)]).await?;
             Change::MemberRoleChanged { account_id, role }
         } else {
             conduct::may_reach(&mut tx, caller.account()?, &[account_id]).await?;
             self.admit(&mut tx, &thread, account_id, role).await?;
+            self.log_seats(&mut tx, &thread, vec![(account_id, SeatChange::Joined)]).await?;
             Change::MemberAdded { account_id, role }
         };
         self.note(&mut tx, &thread, Actor::Account(caller.account()?), change).await?;
@@ -127,26 +132,35 @@ impl Service {
         let actor = Actor::Account(account);
         self.note(&mut tx, &thread, actor, Change::MemberRemoved { account_id: leaving }).await?;
         let (members, owners) = store::count_members(&mut tx, home, thread_id).await?;
+        let mut seats = vec![(leaving, SeatChange::Left)];
         if members == 0 {
             // Nobody is left to see it, or to delete it.
             not_held(&mut tx, home).await?;
             self.close(&mut tx, &thread).await?;
         } else if owners == 0 {
-            self.find_owner(&mut tx, &thread, actor).await?;
+            let owner = self.find_owner(&mut tx, &thread, actor).await?;
+            seats.extend(owner.map(|owner| (owner, SeatChange::Changed)));
         }
+        self.log_seats(&mut tx, &thread, seats).await?;
         let entry = caller.entry("chat.remove_thread_member").of(home).on("thread", thread_id);
         self.outside.auth.audit().record(&mut tx, entry.changed(&before, &())).await?;
         slot.store(&mut tx, &()).await?;
         Ok(tx.commit().await?)
     }
 
-    /// Gives a thread that has no owner one.
-    async fn find_owner(&self, tx: &mut Tx, thread: &Thread, actor: Actor) -> Result<(), Error> {
+    /// Gives a thread that has no owner one, if anybody is there to be it.
+    async fn find_owner(
+        &self,
+        tx: &mut Tx,
+        thread: &Thread,
+        actor: Actor,
+    ) -> Result<Option<AccountId>, Error> {
         let (home, thread_id) = (thread.organization_id, thread.id);
-        let Some(account_id) = store::longest_member(tx, home, thread_id).await? else { return Ok(()) };
+        let Some(account_id) = store::longest_member(tx, home, thread_id).await? else { return Ok(None) };
         let role = ThreadRole::Owner;
         store::set_role(tx, home, thread_id, account_id, role).await?;
-        self.note_also(tx, thread, actor, Change::MemberRoleChanged { account_id, role }).await
+        self.note_also(tx, thread, actor, Change::MemberRoleChanged { account_id, role }).await?;
+        Ok(Some(account_id))
     }
 
     /// Tells whoever follows a thread that the caller is writing in it, or has stopped.
@@ -181,6 +195,8 @@ impl Service {
         store::mark_read(&mut tx, home, thread_id, account, up_to).await?;
         let member = store::member(&mut tx, home, thread_id, account).await?;
         let mark = member.ok_or(Error::ThreadNotFound)?.read_seq;
+        let hub = Arc::clone(&self.hub);
+        tx.after_commit(move || hub.doubt_unread(account));
         tx.commit().await?;
         Ok(mark)
     }

@@ -1,5 +1,6 @@
 //! Opening threads, looking at them, and what becomes of them.
 
+use super::account::SeatChange;
 use super::{Service, admitted, conduct, not_held, unseen};
 use crate::auth::{self, Caller};
 use crate::base::{AccountId, OrganizationId, Violations, text};
@@ -133,6 +134,8 @@ impl Service {
             store::insert_members(&mut tx, home, thread.id, &members, thread.created_at).await?;
             conduct::hear_each_other(&mut tx, &thread, account).await.map_err(unreached)?;
             conduct::may_reach(&mut tx, account, &command.members).await?;
+            let joined = members.iter().map(|(member, _)| (*member, SeatChange::Joined)).collect();
+            self.log_seats(&mut tx, &thread, joined).await?;
             let entry = caller.entry("chat.create_thread").of(home).on("thread", thread.id);
             self.outside.auth.audit().record(&mut tx, entry.changed(&(), &thread)).await?;
             SeenThread { thread, seat: OPENER }
@@ -214,6 +217,9 @@ impl Service {
         }
         store::set_preferences(&mut tx, home, thread_id, account, command.preferences).await?;
         let after = seen(&mut tx, home, thread_id, account).await?;
+        if after.seat.preferences != before.seat.preferences {
+            self.log_seats(&mut tx, &after.thread, vec![(account, SeatChange::Changed)]).await?;
+        }
         let entry = caller.entry("chat.update_thread").of(home).on("thread", thread_id);
         self.outside.auth.audit().record(&mut tx, entry.changed(&before, &after)).await?;
         slot.store(&mut tx, &after).await?;
@@ -250,7 +256,9 @@ impl Service {
     /// Takes a thread away from everybody, and has what is left of it removed.
     pub(super) async fn close(&self, tx: &mut Tx, thread: &Thread) -> Result<(), Error> {
         let (organization_id, thread_id) = (thread.organization_id, thread.id);
-        store::close_thread(tx, organization_id, thread_id, self.world.now()).await?;
+        let gone = store::close_thread(tx, organization_id, thread_id, self.world.now()).await?;
+        let left = gone.into_iter().map(|account| (account, SeatChange::Left)).collect();
+        self.log_seats(tx, thread, left).await?;
         let job = RemoveThread { organization_id, thread_id };
         Ok(jobs::push(tx, &self.world, Some(organization_id), &job).await?)
     }

@@ -202,26 +202,27 @@ pub async fn rename_thread(
     Ok(())
 }
 
-/// Takes a thread away from everybody, and its title. The row stays, for a repetition of the call finds its answer by
-/// it.
+/// Takes a thread away from everybody, and its title, and tells who that is. The row stays, for a repetition of the
+/// call finds its answer by it.
 pub async fn close_thread(
     tx: &mut Tx,
     organization_id: OrganizationId,
     thread_id: ThreadId,
     at: Timestamp,
-) -> Result<(), db::Error> {
+) -> Result<Vec<AccountId>, db::Error> {
     tx.sql("UPDATE threads SET deleted_at = $3, title = '' WHERE organization_id = $1 AND id = $2")
         .bind(organization_id)
         .bind(thread_id)
         .bind(at)
         .execute()
         .await?;
-    tx.sql("DELETE FROM thread_members WHERE organization_id = $1 AND thread_id = $2")
+    let gone: Vec<(AccountId,)> = tx
+        .sql("DELETE FROM thread_members WHERE organization_id = $1 AND thread_id = $2 RETURNING account_id")
         .bind(organization_id)
         .bind(thread_id)
-        .execute()
+        .all()
         .await?;
-    Ok(())
+    Ok(gone.into_iter().map(|(account_id,)| account_id).collect())
 }
 
 /// Removes some of what was said in a thread that was deleted: events, messages and what hangs on them. Whether there

@@ -14,6 +14,7 @@ use crate::auth::Caller;
 use crate::base::{AccountId, Code, Fault as _, Timestamp, Violations};
 use crate::chat::error::Error;
 use crate::chat::hub::Registration;
+use crate::chat::model::account_feed::{AccountCursor, AccountFeed, AccountStep};
 use crate::chat::model::backlog::News;
 use crate::chat::model::feed::{Feed, Notice, Read, Step};
 use crate::chat::model::frame::{Ack, ClientBody, ClientFrame, Frame, Nack, THREADS_MAX, Wish};
@@ -29,6 +30,8 @@ pub(super) struct Teller {
     pub(super) caller: Caller,
     pub(super) registration: Registration,
     feed: Feed,
+    /// What is to be told of the caller's own log. In a box: most streams of programs tell nothing of it.
+    account: Option<Box<AccountFeed>>,
     /// The client's side, until it has said its last word.
     words: Option<Words>,
     /// Whether the stream ends when the client has said its last word and everything is told.
@@ -71,6 +74,7 @@ impl Teller {
             caller,
             registration,
             feed,
+            account: None,
             converses: words.is_some(),
             words,
             welcomed: false,
@@ -92,6 +96,19 @@ impl Teller {
             self.watch(accounts);
         }
         self
+    }
+
+    /// Has this stream tell of the caller's own log, from where the client is.
+    pub(super) fn listening(mut self, cursor: Option<AccountCursor>) -> Self {
+        self.listen(cursor);
+        self
+    }
+
+    fn listen(&mut self, cursor: Option<AccountCursor>) {
+        if let Some(cursor) = cursor {
+            self.registration.listen();
+            self.account = Some(Box::new(AccountFeed::new(cursor)));
+        }
     }
 
     /// Tells until the client has heard everything it asked for, or something fails.
@@ -125,6 +142,7 @@ impl Teller {
                 }
                 self.service.check_watched(&self.caller, &opening.watch).await?;
                 self.watch(opening.watch);
+                self.listen(opening.account);
                 Ok(())
             }
             Ok(Some(Inbound::Refused { why, .. })) => Err(why),
@@ -151,10 +169,15 @@ impl Teller {
                 Some(news) => self.hear(news)?,
                 None => {}
             }
+            match self.account.as_mut().map_or(AccountStep::Idle, |account| account.step()) {
+                AccountStep::Tell(notice) => return Ok(Some(Frame::Account(notice))),
+                AccountStep::Idle => {}
+                step => Box::pin(self.read_account(step)).await?,
+            }
             match self.feed.step() {
                 Step::Tell(notice) => return Ok(Some(self.tell(notice))),
                 Step::Read(read) => Box::pin(self.read(read)).await?,
-                Step::Idle if !quiet || !self.ready.is_empty() => {}
+                Step::Idle if !quiet || !self.ready.is_empty() || self.has_account_news() => {}
                 Step::Idle if self.is_done() => return Ok(None),
                 Step::Idle => self.wait().await?,
             }
@@ -180,6 +203,24 @@ impl Teller {
         self.converses && self.words.is_none() && self.awaited.is_empty() && self.feed.is_settled()
     }
 
+    /// Whether there is something of the caller's own log to tell, or to read.
+    fn has_account_news(&self) -> bool {
+        self.account.as_ref().is_some_and(|account| !account.is_settled())
+    }
+
+    /// Reads what the caller's own log is to be told from.
+    async fn read_account(&mut self, step: AccountStep) -> Result<(), Error> {
+        let Some(feed) = &mut self.account else { return Ok(()) };
+        match step {
+            AccountStep::Look => feed.stands(self.service.account_head(&self.caller).await?),
+            AccountStep::Read(after) => {
+                feed.page(after, self.service.account_entries(&self.caller, after).await?);
+            }
+            AccountStep::Tell(_) | AccountStep::Idle => {}
+        }
+        Ok(())
+    }
+
     /// Says something if nothing was said for as long as is promised, and sets the alarm again.
     fn break_silence(&mut self) {
         let heartbeat = self.service.options().heartbeat;
@@ -201,6 +242,7 @@ impl Teller {
             at,
             nonce: self.nonce,
             heads: self.feed.cursors().collect(),
+            account: self.account.as_ref().map(|account| account.sent()),
             round_trip: self.round_trip,
             queued: self.registration.inbox().load().0,
             grade: self.quality.grade(),
@@ -217,11 +259,16 @@ impl Teller {
             News::Typing(typing) if self.feed.is_live(typing.thread_id) => {
                 self.ready.push_back(Frame::Typing(typing));
             }
+            News::Account(seq) => {
+                if let Some(account) = &mut self.account {
+                    account.hear(seq);
+                }
+            }
             News::Delta(_) | News::Typing(_) | News::Changes | News::Presence => {}
             News::Lost(thread_id) => {
                 if self.forget(thread_id) {
                     self.ready.push_back(Frame::Detached(thread_id));
-                    if self.feed.is_empty() {
+                    if self.feed.is_empty() && self.account.is_none() {
                         return Err(Error::ThreadNotFound);
                     }
                 }

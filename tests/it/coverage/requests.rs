@@ -201,7 +201,8 @@ pub const REQUESTS: &[Request] = &[
         .encode_to_vec()
     }),
     ("/capecontrol.chat.v1.ChatService/Converse", |p| {
-        let hello = chat::Hello { threads: vec![cursor(p)], watch_presence: Some(watch(p)) };
+        let hello =
+            chat::Hello { threads: vec![cursor(p)], watch_presence: Some(watch(p)), account: Some(start()) };
         let frame = Some(chat::client_frame::Frame::Hello(hello));
         chat::ConverseRequest { frame: Some(chat::ClientFrame { request_id: "1".to_owned(), frame }) }
             .encode_to_vec()
@@ -316,7 +317,8 @@ pub const REQUESTS: &[Request] = &[
     }),
     ("/capecontrol.chat.v1.ChatService/Subscribe", |p| {
         let watch_presence = Some(watch(p));
-        chat::SubscribeRequest { threads: vec![cursor(p)], watch_presence }.encode_to_vec()
+        let account = Some(start());
+        chat::SubscribeRequest { threads: vec![cursor(p)], watch_presence, account }.encode_to_vec()
     }),
     ("/capecontrol.chat.v1.ChatService/SetPresence", |p| {
         let mode = chat::PresenceMode::DoNotDisturb.into();
@@ -723,6 +725,11 @@ pub const FRAMES: &[Say] = &[
         chat::client_frame::Frame::MarkRead(chat::ThreadPosition { thread_id, seq: 1 })
     }),
 ];
+
+/// The start of the log of an account.
+const fn start() -> chat::AccountCursor {
+    chat::AccountCursor { after_seq: 0, epoch: 0 }
+}
 
 fn watch(party: &Party) -> chat::PresenceWatch {
     chat::PresenceWatch { account_ids: vec![party.person.account_id.to_string()] }

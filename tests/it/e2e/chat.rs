@@ -1,6 +1,7 @@
 //! Conversations over real sockets. Every scenario of a stream runs over each kind of stream: Subscribe, Subscribe as a
 //! browser reads it, and Converse.
 
+pub mod account;
 pub mod agents;
 mod attachments;
 mod conduct;
@@ -52,7 +53,17 @@ impl Client {
         kind: Kind,
         threads: Vec<wire::ThreadCursor>,
     ) -> Result<Self, Status> {
-        let request = wire::SubscribeRequest { threads: threads.clone(), ..Default::default() };
+        let request = wire::SubscribeRequest { threads, ..Default::default() };
+        Self::open_with(t, who, kind, request).await
+    }
+
+    /// A stream of this kind that tells what is asked for.
+    pub async fn open_with(
+        t: &App,
+        who: &Person,
+        kind: Kind,
+        request: wire::SubscribeRequest,
+    ) -> Result<Self, Status> {
         match kind {
             Kind::Subscribe => Ok(Self::Subscribe(who.chat().subscribe(request).await?.into_inner())),
             Kind::Browser => {
@@ -67,7 +78,8 @@ impl Client {
             }
             Kind::Converse => {
                 let mut client = Self::converse(who).await?;
-                client.say(Say::Hello(wire::Hello { threads, ..Default::default() }));
+                let wire::SubscribeRequest { threads, watch_presence, account } = request;
+                client.say(Say::Hello(wire::Hello { threads, watch_presence, account }));
                 Ok(client)
             }
         }

@@ -152,7 +152,7 @@ impl Client {
 
     fn carry_out(&mut self, command: Command, event: Option<&wire::Event>) {
         match command {
-            Command::Open { stream, wishes } => {
+            Command::Open { stream, wishes, .. } => {
                 self.board.streams.fetch_add(1, Ordering::Relaxed);
                 let cursors: Vec<_> = wishes.iter().cloned().map(translate::wish).collect();
                 self.stream = Some((self.line.open(stream, wishes), Promise::new(&cursors)));

@@ -50,8 +50,12 @@ pub fn frame(told: &Told) -> Frame {
         Told::Heartbeat(beat) => Frame::Heartbeat {
             nonce: beat.nonce,
             heads: beat.heads.iter().map(|head| (thread(&head.thread_id), head.sent_seq)).collect(),
+            account: beat.account_seq,
             round_trip: beat.round_trip.map(|took| millis(Some(took))),
         },
+        Told::AccountSnapshot(told) => Frame::AccountSnapshot { seq: told.seq, epoch: told.epoch },
+        Told::AccountEvent(told) => Frame::AccountEvent { seq: told.seq, epoch: told.epoch },
+        Told::AccountLive(told) => Frame::AccountLive { seq: told.seq, epoch: told.epoch },
         Told::Detached(told) => Frame::Detached { thread: thread(&told.thread_id) },
         Told::GoAway(told) => Frame::GoAway(GoAway {
             code: match told.code() {

@@ -13,3 +13,4 @@ mod search;
 mod streams;
 mod tools;
 mod turns;
+mod unread;

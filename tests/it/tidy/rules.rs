@@ -136,8 +136,9 @@ pub const MODULES: &[(&str, &[&str])] = &[
     ("chain", &["base", "db"]),
     ("mail", &["base", "db", "keyring", "jobs"]),
     ("idempotency", &["base", "db"]),
+    ("account_log", &["base", "db"]),
     ("audit", &["base", "db", "chain", "jobs", "idempotency", "keyring"]),
-    ("auth", &["base", "db", "jobs", "mail", "audit", "idempotency", "keyring"]),
+    ("auth", &["base", "db", "jobs", "mail", "audit", "idempotency", "account_log", "keyring"]),
     ("ai", &["base", "db", "jobs", "audit", "idempotency", "keyring", "auth"]),
     ("market", &["base", "db", "jobs", "mail", "audit", "idempotency", "keyring", "auth", "bus"]),
     (
@@ -151,6 +152,7 @@ pub const MODULES: &[(&str, &[&str])] = &[
             "mail",
             "audit",
             "idempotency",
+            "account_log",
             "keyring",
             "auth",
             "market",
@@ -160,7 +162,7 @@ pub const MODULES: &[(&str, &[&str])] = &[
     ),
     ("payments", &["base", "db", "chain", "jobs", "mail", "audit", "idempotency", "keyring", "auth", "bus"]),
     ("operations", &["base", "db", "jobs", "audit", "idempotency", "auth"]),
-    ("backup", &["base", "db", "keyring", "auth", "chat"]),
+    ("backup", &["base", "db", "account_log", "keyring", "auth", "chat"]),
     // What agents may have done stands above the domains that it is done in; none of them knows it.
     ("tools", &["base", "db", "idempotency", "auth", "ai", "market", "chat", "payments"]),
 ];

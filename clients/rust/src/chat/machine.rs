@@ -7,6 +7,7 @@
 
 mod told;
 
+use super::account::Account;
 use super::acks::Acks;
 use super::backoff::Backoff;
 use super::cursors::Cursors;
@@ -14,7 +15,8 @@ use super::outbox::Outbox;
 use super::quality::{Grade, Quality};
 use super::verdict::{self, Verdict, code};
 use super::words::{
-    Command, Draft, GoAway, Input, NotTaken, Start, Status, StreamNumber, ThreadId, Transport, Wish, Word,
+    AccountCursor, Command, Draft, GoAway, Input, NotTaken, Start, Status, StreamNumber, ThreadId, Transport,
+    Wish, Word,
 };
 
 /// How many unsettled messages are kept, unless it is said otherwise.
@@ -35,13 +37,15 @@ pub struct Config {
     pub transport: Transport,
     /// How many unsettled messages are kept.
     pub outbox_messages_max: usize,
+    /// Where to begin in the log of the account, if it is to be told.
+    pub account: Option<AccountCursor>,
 }
 
 impl Config {
-    /// As usual, for this kind of stream.
+    /// As usual, for this kind of stream: threads alone.
     #[must_use]
     pub fn new(transport: Transport) -> Self {
-        Self { transport, outbox_messages_max: OUTBOX_MESSAGES_MAX }
+        Self { transport, outbox_messages_max: OUTBOX_MESSAGES_MAX, account: None }
     }
 }
 
@@ -50,7 +54,7 @@ impl Config {
 pub enum State {
     /// Not started, or stopped: by the application, or because trying again would not help.
     Stopped,
-    /// There is no thread to follow.
+    /// There is nothing to be told.
     Idle,
     /// There is no network.
     Offline,
@@ -62,7 +66,7 @@ pub enum State {
     SignedOut,
     /// A stream is being opened; there was no Welcome yet.
     Connecting,
-    /// The past of some thread is still being told.
+    /// The past of some thread, or of the account's log, is still being told.
     CatchingUp,
     /// Everything is told as it happens.
     Live,
@@ -87,6 +91,7 @@ pub struct Machine {
     state: State,
     online: bool,
     cursors: Cursors,
+    account: Option<Account>,
     outbox: Outbox,
     backoff: Backoff,
     quality: Quality,
@@ -129,6 +134,7 @@ impl Machine {
             state: State::Stopped,
             online: true,
             cursors: Cursors::default(),
+            account: config.account.map(Account::new),
             outbox: Outbox::new(config.outbox_messages_max),
             backoff: Backoff::default(),
             quality: Quality::default(),
@@ -161,6 +167,12 @@ impl Machine {
     #[must_use]
     pub fn position(&self, thread: &ThreadId) -> Option<Start> {
         self.cursors.start(thread)
+    }
+
+    /// Where a stream would begin in the log of the account: what an application keeps for its next start.
+    #[must_use]
+    pub fn account_position(&self) -> Option<AccountCursor> {
+        self.account.map(|account| account.cursor())
     }
 
     /// How many messages are unsettled.
@@ -226,7 +238,7 @@ impl Machine {
     fn proceed(&mut self, turn: &mut Turn) {
         let next = if !self.online {
             State::Offline
-        } else if self.cursors.is_empty() {
+        } else if !self.has_purpose() {
             State::Idle
         } else if turn.now < self.reopen_at {
             State::Waiting
@@ -244,7 +256,13 @@ impl Machine {
         self.stream = self.stream.saturating_add(1);
         self.heard_at = turn.now;
         self.silence_ms = WELCOME_MS;
-        turn.say(Command::Open { stream: self.stream, wishes: self.cursors.open() });
+        let account = self.account.as_mut().map(Account::open);
+        turn.say(Command::Open { stream: self.stream, wishes: self.cursors.open(), account });
+    }
+
+    /// Whether there is anything to be told.
+    fn has_purpose(&self) -> bool {
+        self.account.is_some() || !self.cursors.is_empty()
     }
 
     /// The transport is there: from now on the server has the time for its Welcome.
@@ -369,7 +387,7 @@ impl Machine {
             State::Idle | State::Waiting => self.proceed(turn),
             State::Connecting => self.regroup(turn),
             State::CatchingUp | State::Live => {
-                if self.transport == Transport::Converse && !self.cursors.is_empty() {
+                if self.transport == Transport::Converse && self.has_purpose() {
                     turn.say(Command::SendFrame(Word::Unsubscribe(thread.clone())));
                 }
                 self.look(turn);
@@ -387,11 +405,12 @@ impl Machine {
 
     /// On a stream that is welcomed: whether it still has a purpose, and whether all of it is live.
     fn look(&mut self, turn: &mut Turn) {
-        if self.cursors.is_empty() {
+        if !self.has_purpose() {
             self.close(turn);
             self.proceed(turn);
         } else {
-            let next = if self.cursors.are_live() { State::Live } else { State::CatchingUp };
+            let live = self.cursors.are_live() && self.account.is_none_or(|account| account.is_live());
+            let next = if live { State::Live } else { State::CatchingUp };
             self.enter(turn.now, next);
         }
     }

@@ -62,6 +62,15 @@ pub struct Wish {
     pub start: Start,
 }
 
+/// Where to begin in the log of the account: AccountCursor of the contract.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccountCursor {
+    /// The last entry that the application has; 0 when it has none.
+    pub seq: i64,
+    /// The epoch that came with it; 0 when it has none.
+    pub epoch: i64,
+}
+
 /// A message to be written: MessageDraft, and the request of SendMessage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
@@ -184,6 +193,27 @@ pub enum Frame {
         /// The epoch to keep with it.
         epoch: i64,
     },
+    /// How things stand for the account.
+    AccountSnapshot {
+        /// The newest entry of its log.
+        seq: i64,
+        /// The epoch to keep with it.
+        epoch: i64,
+    },
+    /// An entry of the account's log.
+    AccountEvent {
+        /// Its position.
+        seq: i64,
+        /// The epoch to keep with it.
+        epoch: i64,
+    },
+    /// The past of the account's log is told.
+    AccountLive {
+        /// The newest entry told.
+        seq: i64,
+        /// The epoch to keep with it.
+        epoch: i64,
+    },
     /// A message was written. The Ack of anything else is [`Frame::Other`].
     Ack(Receipt),
     /// A frame was refused.
@@ -194,6 +224,8 @@ pub enum Frame {
         nonce: i64,
         /// The newest event sent of each thread.
         heads: Vec<(ThreadId, i64)>,
+        /// The newest entry sent of the account's log; 0 where it is not told.
+        account: i64,
         /// How long the last pong took, in milliseconds.
         round_trip: Option<u64>,
     },
@@ -286,6 +318,8 @@ pub enum Command {
         stream: StreamNumber,
         /// The threads to follow.
         wishes: Vec<Wish>,
+        /// Where to begin in the account's log, if it is to be told.
+        account: Option<AccountCursor>,
     },
     /// End the stream at once.
     Close {
@@ -313,6 +347,17 @@ pub enum Command {
         /// The thread.
         thread: ThreadId,
         /// Its position.
+        seq: i64,
+    },
+    /// Hand the entry of the frame at hand to the application: once, and in order.
+    DeliverAccount {
+        /// Its position.
+        seq: i64,
+    },
+    /// Take how things stand from the frame at hand, and forget what there was: the entries from this position on
+    /// follow.
+    ResetAccount {
+        /// The newest entry.
         seq: i64,
     },
     /// Forget what there is of a thread: it is told from the beginning.

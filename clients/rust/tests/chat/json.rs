@@ -2,8 +2,8 @@
 
 use capecontrol_client::chat::quality::Grade;
 use capecontrol_client::chat::words::{
-    ClientMessageId, Command, Draft, Frame, GoAway, GoAwayCode, Input, MessageId, NotTaken, Own, Receipt,
-    Refusal, Start, Status, ThreadId, Transport, Wish, Word,
+    AccountCursor, ClientMessageId, Command, Draft, Frame, GoAway, GoAwayCode, Input, MessageId, NotTaken,
+    Own, Receipt, Refusal, Start, Status, ThreadId, Transport, Wish, Word,
 };
 use capecontrol_client::chat::{Config, State};
 use serde_json::{Value, json};
@@ -73,6 +73,10 @@ pub fn config(value: &Value) -> Config {
         other => panic!("transport {other}"),
     };
     let mut config = Config::new(transport);
+    if let Some(account) = fields.get("account").as_object() {
+        let at = |name: &str| account[name].as_i64().unwrap();
+        config.account = Some(AccountCursor { seq: at("after_seq"), epoch: at("epoch") });
+    }
     if let Some(most) = fields.get("outbox_messages_max").as_u64() {
         config.outbox_messages_max = usize::try_from(most).unwrap();
     }
@@ -132,6 +136,7 @@ fn frame(value: &Value) -> Frame {
         "heartbeat" => Frame::Heartbeat {
             nonce: fields.int("nonce"),
             heads: heads(fields.get("heads")),
+            account: fields.int("account"),
             round_trip: fields.get("round_trip").as_u64(),
         },
         "detached" => Frame::Detached { thread: fields.thread() },
@@ -140,6 +145,9 @@ fn frame(value: &Value) -> Frame {
             resume: fields.flag("resume"),
             reconnect_after: fields.natural("reconnect_after"),
         }),
+        "account_snapshot" => Frame::AccountSnapshot { seq: fields.int("seq"), epoch: fields.int("epoch") },
+        "account_event" => Frame::AccountEvent { seq: fields.int("seq"), epoch: fields.int("epoch") },
+        "account_live" => Frame::AccountLive { seq: fields.int("seq"), epoch: fields.int("epoch") },
         "other" => Frame::Other,
         other => panic!("frame {other}"),
     };
@@ -204,8 +212,13 @@ fn read_wish(fields: &mut Fields<'_>) -> Wish {
 
 pub fn command(command: &Command) -> Value {
     match command {
-        Command::Open { stream, wishes } => {
-            json!({ "open": { "stream": stream, "threads": wishes.iter().map(wish).collect::<Vec<_>>() } })
+        Command::Open { stream, wishes, account } => {
+            let mut open =
+                json!({ "stream": stream, "threads": wishes.iter().map(wish).collect::<Vec<_>>() });
+            if let Some(AccountCursor { seq, epoch }) = account {
+                open["account"] = json!({ "after_seq": seq, "epoch": epoch });
+            }
+            json!({ "open": open })
         }
         Command::Close { stream } => json!({ "close": { "stream": stream } }),
         Command::SendFrame(said) => json!({ "send_frame": word(said) }),
@@ -214,6 +227,8 @@ pub fn command(command: &Command) -> Value {
         Command::RefreshToken => json!({ "refresh_token": {} }),
         Command::SignIn { reason } => json!({ "sign_in": { "reason": reason } }),
         Command::Deliver { thread, seq } => json!({ "deliver": { "thread": thread.0, "seq": seq } }),
+        Command::DeliverAccount { seq } => json!({ "deliver_account": { "seq": seq } }),
+        Command::ResetAccount { seq } => json!({ "reset_account": { "seq": seq } }),
         Command::Reset { thread } => json!({ "reset": { "thread": thread.0 } }),
         Command::Detached { thread, reason } => {
             json!({ "detached": { "thread": thread.0, "reason": reason } })

@@ -1,6 +1,6 @@
 //! One input of each kind that can make a difference, and a machine in each state: what the table is made of.
 
-use capecontrol_client::chat::words::{Frame, Transport};
+use capecontrol_client::chat::words::{AccountCursor, Frame, Transport};
 use capecontrol_client::chat::{Config, Input, Machine, State};
 use serde_json::{Value, json};
 
@@ -34,6 +34,9 @@ fn frame_kind(frame: &Frame) -> &'static str {
         Frame::CatchUp { .. } => "CatchUp",
         Frame::Event { .. } => "Event",
         Frame::Live { .. } => "Live",
+        Frame::AccountSnapshot { .. } => "AccountSnapshot",
+        Frame::AccountEvent { .. } => "AccountEvent",
+        Frame::AccountLive { .. } => "AccountLive",
         Frame::Ack(_) => "Ack",
         Frame::Nack(_) => "Nack",
         Frame::Heartbeat { .. } => "Heartbeat",
@@ -44,7 +47,7 @@ fn frame_kind(frame: &Frame) -> &'static str {
 }
 
 /// How many names [`kind`] has.
-pub const KINDS: usize = 25;
+pub const KINDS: usize = 28;
 
 /// When the samples happen: what waits 50 ms, or silently for a while, is not due yet, or is.
 pub const SOON: u64 = 1_010;
@@ -57,6 +60,8 @@ pub enum Setting {
     Usual,
     /// A alone is followed, without messages.
     Alone,
+    /// A alone, and the log of the account, of which 5 entries are there.
+    Listening,
     /// A alone, which was unfollowed and stays for m1.
     Leaving,
     /// A was unfollowed, so that nothing is followed.
@@ -70,9 +75,10 @@ pub enum Setting {
 }
 
 /// Every setting, with what the table says of it.
-pub const SETTINGS: [(Setting, &str); 7] = [
+pub const SETTINGS: [(Setting, &str); 8] = [
     (Setting::Usual, ""),
     (Setting::Alone, "A alone, without messages"),
+    (Setting::Listening, "A alone, and the account's log"),
     (Setting::Leaving, "A alone, unfollowed, waits for m1"),
     (Setting::Empty, "nothing is followed"),
     (Setting::Expired, "the token has expired"),
@@ -82,7 +88,8 @@ pub const SETTINGS: [(Setting, &str); 7] = [
 
 /// A machine in this state and setting; none where the two do not go together.
 pub fn machine(transport: Transport, setting: Setting, state: State) -> Option<Machine> {
-    let mut machine = Machine::new(Config::new(transport));
+    let account = (setting == Setting::Listening).then_some(AccountCursor { seq: 5, epoch: 1 });
+    let mut machine = Machine::new(Config { account, ..Config::new(transport) });
     let script = [followed(setting, state), path(setting, state)?, ending(setting, state)?].concat();
     for value in script {
         machine.handle(1_000, 100, json::input(&value));
@@ -113,6 +120,10 @@ fn path(setting: Setting, state: State) -> Option<Vec<Value>> {
     let expired = || closed(16, "TOKEN_EXPIRED");
     let live_path = || match setting {
         Setting::Usual => vec![start(), welcome(), live("A", 5), live("B", 0)],
+        Setting::Listening => {
+            let account = frame(json!({ "account_live": { "seq": 5, "epoch": 1 } }));
+            vec![start(), welcome(), live("A", 5), account]
+        }
         _ => vec![start(), welcome(), live("A", 5)],
     };
     let failed = || json!({ "refresh_failed": {} });
@@ -139,7 +150,9 @@ fn path(setting: Setting, state: State) -> Option<Vec<Value>> {
         (_, State::Refreshing) => vec![start(), expired()],
         (_, State::SignedOut) => vec![start(), closed(16, "SESSION_REVOKED")],
         (_, State::Idle | State::Connecting) => vec![start()],
-        (Setting::Usual, State::CatchingUp) => vec![start(), welcome(), live("A", 5)],
+        (Setting::Usual | Setting::Listening, State::CatchingUp) => {
+            vec![start(), welcome(), live("A", 5)]
+        }
         (_, State::CatchingUp) => vec![start(), welcome()],
         (_, State::Live) => live_path(),
         (_, State::Closing) => [live_path(), vec![go_away("DRAINING", 700)]].concat(),
@@ -255,6 +268,14 @@ fn frames() -> Vec<(&'static str, Value)> {
         ("thread B, for now", nack("B", 14, true)),
         ("nothing ahead", json!({ "heartbeat": { "nonce": 7, "heads": { "A": 5 } } })),
         ("a head ahead", json!({ "heartbeat": { "nonce": 7, "heads": { "A": 6 } } })),
+        ("the account's, ahead", json!({ "heartbeat": { "nonce": 7, "heads": {}, "account": 6 } })),
+        ("", json!({ "account_snapshot": { "seq": 9, "epoch": 2 } })),
+        ("next", json!({ "account_event": { "seq": 6, "epoch": 1 } })),
+        ("there already", json!({ "account_event": { "seq": 5, "epoch": 1 } })),
+        ("gap", json!({ "account_event": { "seq": 7, "epoch": 1 } })),
+        ("another epoch", json!({ "account_event": { "seq": 6, "epoch": 2 } })),
+        ("", json!({ "account_live": { "seq": 5, "epoch": 1 } })),
+        ("beyond what came", json!({ "account_live": { "seq": 6, "epoch": 1 } })),
         ("A", json!({ "detached": { "thread": "A" } })),
         ("", json!({ "go_away": { "code": "DRAINING", "resume": true, "reconnect_after": 700 } })),
         ("", json!({ "other": {} })),

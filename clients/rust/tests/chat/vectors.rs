@@ -13,6 +13,7 @@ use crate::{json, samples};
 
 /// What the vectors are about. The README of their folder says what each rule is.
 const RULES: &[&str] = &[
+    "account",
     "ack-coalescing",
     "back-off",
     "death-by-silence",
@@ -51,7 +52,9 @@ const COMMANDS: &[&str] = &[
     "refresh_token",
     "sign_in",
     "deliver",
+    "deliver_account",
     "reset",
+    "reset_account",
     "detached",
     "confirmed",
     "failed",

@@ -19,6 +19,8 @@ pub struct Watch {
     /// What the application follows, and the last event that it has there; none while it wants only the newest.
     pub followed: BTreeMap<ThreadId, Option<i64>>,
     unsettled: BTreeSet<ClientMessageId>,
+    /// The last entry of the account's log that the application has, if it wants it.
+    pub account: Option<i64>,
 }
 
 impl Watch {
@@ -31,6 +33,7 @@ impl Watch {
             armed: None,
             followed: BTreeMap::new(),
             unsettled: BTreeSet::new(),
+            account: config.account.map(|cursor| cursor.seq),
         }
     }
 
@@ -76,9 +79,11 @@ impl Watch {
 
     fn look(&mut self, command: &Command) {
         match command {
-            Command::Open { stream, wishes } => {
+            Command::Open { stream, wishes, account } => {
                 assert_eq!(self.open, None, "a second stream is opened");
-                assert!(*stream > self.newest && !wishes.is_empty() && wishes.len() <= THREADS_MAX);
+                assert_eq!(account.map(|cursor| cursor.seq), self.account);
+                let purpose = account.is_some() || !wishes.is_empty();
+                assert!(*stream > self.newest && purpose && wishes.len() <= THREADS_MAX);
                 (self.open, self.newest) = (Some(*stream), *stream);
             }
             Command::Close { stream } => assert_eq!(self.open.take(), Some(*stream)),
@@ -93,6 +98,12 @@ impl Watch {
                 assert!(have.is_none_or(|have| have + 1 == *seq), "{have:?}, then {seq}");
                 *have = Some(*seq);
             }
+            Command::DeliverAccount { seq } => {
+                let have = self.account.as_mut().expect("a log that nobody asked for");
+                assert_eq!(*have + 1, *seq);
+                *have = *seq;
+            }
+            Command::ResetAccount { seq } => assert!(self.account.replace(*seq).is_some()),
             Command::Reset { thread } => {
                 assert!(self.followed.insert(thread.clone(), Some(0)).is_some());
             }

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use capecontrol_client::chat::words::{
-    ClientMessageId, Command, Draft, Frame, GoAway, GoAwayCode, Input, MessageId, Own, Receipt, Refusal,
-    Start, Status, ThreadId, Transport, Wish, Word,
+    AccountCursor, ClientMessageId, Command, Draft, Frame, GoAway, GoAwayCode, Input, MessageId, Own,
+    Receipt, Refusal, Start, Status, ThreadId, Transport, Wish, Word,
 };
 use capecontrol_client::chat::{Config, State};
 use proptest::prelude::*;
@@ -30,6 +30,8 @@ struct Link {
     words: VecDeque<Word>,
     /// Up to where each thread was told.
     heads: BTreeMap<ThreadId, i64>,
+    /// Up to where the account's log was told, if it is.
+    account: Option<i64>,
 }
 
 struct World {
@@ -47,8 +49,18 @@ struct World {
     /// What the application has of each thread.
     app: BTreeMap<ThreadId, Vec<Option<ClientMessageId>>>,
     sent: BTreeMap<ThreadId, Vec<ClientMessageId>>,
+    /// The newest entry of the account's log, how many are kept, and its epoch.
+    account: AccountLog,
     opened: usize,
 }
+
+/// The log of the account at the server. Only the newest few entries are kept.
+struct AccountLog {
+    last: i64,
+    epoch: i64,
+}
+
+const ENTRIES_KEPT: i64 = 4;
 
 fn thread(number: u64) -> ThreadId {
     ThreadId(format!("t{}", number % THREADS))
@@ -59,10 +71,11 @@ fn broken() -> Status {
 }
 
 impl World {
-    fn new(transport: Transport) -> Self {
+    fn new(transport: Transport, listens: bool) -> Self {
+        let account = listens.then(AccountCursor::default);
         let logs = (0..THREADS).map(|number| (thread(number), Log { epoch: 1, events: Vec::new() }));
         let mut world = Self {
-            watch: Watch::new(Config { transport, outbox_messages_max: 8 }),
+            watch: Watch::new(Config { outbox_messages_max: 8, account, ..Config::new(transport) }),
             now: 1,
             random: 1,
             up: true,
@@ -73,6 +86,7 @@ impl World {
             news: VecDeque::new(),
             app: BTreeMap::new(),
             sent: BTreeMap::new(),
+            account: AccountLog { last: 0, epoch: 1 },
             opened: 0,
         };
         world.happens(Input::Start);
@@ -90,7 +104,7 @@ impl World {
 
     fn carry_out(&mut self, command: Command, input: &Input) {
         match command {
-            Command::Open { stream, wishes } => self.open(stream, &wishes),
+            Command::Open { stream, wishes, account } => self.open(stream, &wishes, account),
             Command::Close { .. } => self.link = None,
             Command::SendFrame(word) => {
                 // A stream that is cut takes what is said and tells nobody.
@@ -118,7 +132,7 @@ impl World {
         }
     }
 
-    fn open(&mut self, stream: u64, wishes: &[Wish]) {
+    fn open(&mut self, stream: u64, wishes: &[Wish], account: Option<AccountCursor>) {
         assert!(self.link.is_none());
         self.opened += 1;
         if !self.up {
@@ -126,10 +140,39 @@ impl World {
             return;
         }
         let welcome = Frame::Welcome { connection_id: stream.to_string(), heartbeat_interval: 15_000 };
+        let mut frames = VecDeque::from([welcome]);
+        if let Some(cursor) = account {
+            self.tell_account(cursor, &mut frames);
+        }
+        let told = account.map(|_| self.account.last);
         self.link =
-            Some(Link { stream, frames: [welcome].into(), words: VecDeque::new(), heads: BTreeMap::new() });
+            Some(Link { stream, frames, words: VecDeque::new(), heads: BTreeMap::new(), account: told });
         for wish in wishes {
             self.tell_past(wish);
+        }
+    }
+
+    /// As src/chat/model/account_feed.rs of the server does it.
+    fn tell_account(&self, cursor: AccountCursor, frames: &mut VecDeque<Frame>) {
+        let AccountLog { last, epoch } = self.account;
+        let useful = cursor.epoch == epoch && (last - ENTRIES_KEPT..=last).contains(&cursor.seq);
+        if useful {
+            frames.extend((cursor.seq + 1..=last).map(|seq| Frame::AccountEvent { seq, epoch }));
+        } else {
+            frames.push_back(Frame::AccountSnapshot { seq: last, epoch });
+        }
+        frames.push_back(Frame::AccountLive { seq: last, epoch });
+    }
+
+    /// Something happens to the account.
+    fn concern(&mut self) {
+        self.account.last += 1;
+        let AccountLog { last: seq, epoch } = self.account;
+        if let Some(link) = &mut self.link
+            && let Some(told) = &mut link.account
+        {
+            *told = seq;
+            link.frames.push_back(Frame::AccountEvent { seq, epoch });
         }
     }
 
@@ -290,6 +333,11 @@ impl World {
             27 | 28 => self.follow(thread(number)),
             29 => self.happens(Input::Unfollow(thread(number))),
             30 => self.lose_event(),
+            31 => (0..number % 7).for_each(|_| self.concern()),
+            32 if number.is_multiple_of(4) => {
+                self.account = AccountLog { last: self.account.last / 2, epoch: self.account.epoch + 1 };
+                self.cut(broken());
+            }
             _ => {
                 if let Some(input) = self.news.pop_front() {
                     self.happens(input);
@@ -301,14 +349,16 @@ impl World {
     /// No network does this. A client has to notice it all the same.
     fn lose_event(&mut self) {
         let Some(link) = &mut self.link else { return };
-        let event = link.frames.iter().position(|frame| matches!(frame, Frame::Event { .. }));
+        let is_event = |frame: &Frame| matches!(frame, Frame::Event { .. } | Frame::AccountEvent { .. });
+        let event = link.frames.iter().position(is_event);
         event.map(|at| link.frames.remove(at));
     }
 
     fn beat(&mut self) {
         if let Some(link) = &mut self.link {
             let heads = link.heads.iter().map(|(thread, seq)| (thread.clone(), *seq)).collect();
-            link.frames.push_back(Frame::Heartbeat { nonce: 1, heads, round_trip: None });
+            let account = link.account.unwrap_or(0);
+            link.frames.push_back(Frame::Heartbeat { nonce: 1, heads, account, round_trip: None });
         }
     }
 
@@ -356,6 +406,7 @@ impl World {
     fn check(&self) {
         assert_eq!(self.watch.machine.state(), State::Live);
         assert_eq!(self.watch.machine.unsettled(), 0);
+        assert!(self.watch.account.is_none_or(|have| have == self.account.last), "{:?}", self.watch.account);
         for (thread, log) in &self.logs {
             assert_eq!(self.app.get(thread).map_or(&[][..], Vec::as_slice), log.events, "{thread:?}");
             let written: Vec<_> = log.events.iter().flatten().cloned().collect();
@@ -376,10 +427,11 @@ proptest! {
 
     #[test]
     fn once_all_is_calm_nothing_was_lost_or_told_twice(
-        steps in prop::collection::vec((0_u8..34, any::<u64>()), 0..150),
-        converse in any::<bool>(),
+        steps in prop::collection::vec((0_u8..36, any::<u64>()), 0..150),
+        (converse, listens) in any::<(bool, bool)>(),
     ) {
-        let mut world = World::new(if converse { Transport::Converse } else { Transport::Subscribe });
+        let transport = if converse { Transport::Converse } else { Transport::Subscribe };
+        let mut world = World::new(transport, listens);
         for (count, (what, number)) in (0_u64..).zip(steps) {
             world.step(what, number, count);
         }

@@ -110,6 +110,7 @@ on_both! {
         let request = wire::SubscribeRequest {
             threads: vec![from(&hers.id, 0)],
             watch_presence: Some(watch(&bob)),
+            ..Default::default()
         };
         assert_eq!(eve.chat().subscribe(request).await.unwrap_err().code(), Code::NotFound);
         // Whoever has left hears of nobody any more.
@@ -140,6 +141,7 @@ on_both! {
         hers.say(Say::Hello(wire::Hello {
             threads: vec![from(&thread.id, 0)],
             watch_presence: Some(watch(&bob)),
+            ..Default::default()
         }));
         assert_eq!(told(&mut hers, &bob).await, Presence::Offline);
         let mut his = Client::open(&t, &bob, Kind::Converse, vec![from(&thread.id, 0)]).await.unwrap();

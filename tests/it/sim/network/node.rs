@@ -282,7 +282,12 @@ impl Net {
         if self.now - stream.said_at >= HEARTBEAT && stream.under_way < OUTLET {
             stream.beats += 1;
             let heads = stream.feed.cursors().map(|(thread, cursor)| (named(thread), cursor.sent)).collect();
-            stream.ready.push_back(Frame::Heartbeat { nonce: stream.beats, heads, round_trip: None });
+            stream.ready.push_back(Frame::Heartbeat {
+                nonce: stream.beats,
+                heads,
+                account: 0,
+                round_trip: None,
+            });
         }
         self.plan(HEARTBEAT / 4, Happening::Look(link));
         self.turn(link);

@@ -63,7 +63,7 @@ impl Net {
     fn carry_out(&mut self, who: usize, command: Command, event: Option<&Arc<Event>>) {
         let person = &mut self.people[who];
         match command {
-            Command::Open { stream, wishes } => {
+            Command::Open { stream, wishes, .. } => {
                 person.opened += 1;
                 person.link = Some(stream);
                 self.open(who, stream, wishes);

@@ -53,11 +53,38 @@ impl Machine {
             },
             Frame::Ack(receipt) => self.acked(turn, receipt),
             Frame::Nack(refusal) => self.nacked(turn, &refusal),
-            Frame::Heartbeat { nonce, heads, round_trip } => self.beat(turn, nonce, &heads, round_trip),
+            Frame::Heartbeat { nonce, heads, account, round_trip } => {
+                self.beat(turn, nonce, (&heads, account), round_trip);
+            }
+            Frame::AccountSnapshot { .. } | Frame::AccountEvent { .. } | Frame::AccountLive { .. } => {
+                self.told_account(turn, &frame);
+            }
             Frame::Detached { thread } => self.detach(turn, thread, NOT_FOUND),
             Frame::GoAway(go_away) => self.go_away(turn, go_away),
             Frame::Welcome { .. } | Frame::Other => {}
         }
+    }
+
+    /// What is told of the account's log; nothing, where nobody asked for it.
+    fn told_account(&mut self, turn: &mut Turn, frame: &Frame) {
+        let Some(account) = &mut self.account else { return };
+        let heard = match *frame {
+            Frame::AccountSnapshot { seq, epoch } => {
+                account.snapshot(seq, epoch);
+                turn.say(Command::ResetAccount { seq });
+                Heard::Apply
+            }
+            Frame::AccountEvent { seq, epoch } => {
+                let heard = account.event(seq, epoch);
+                if heard == Heard::Apply {
+                    turn.say(Command::DeliverAccount { seq });
+                }
+                heard
+            }
+            Frame::AccountLive { seq, epoch } => account.live(seq, epoch),
+            _ => return,
+        };
+        if heard == Heard::Lost { self.abandon(turn) } else { self.look(turn) }
     }
 
     fn catch_up(&mut self, turn: &mut Turn, thread: ThreadId, from: i64, reset: bool, epoch: i64) {
@@ -102,11 +129,18 @@ impl Machine {
         }
     }
 
-    fn beat(&mut self, turn: &mut Turn, nonce: i64, heads: &[(ThreadId, i64)], round_trip: Option<u64>) {
+    fn beat(
+        &mut self,
+        turn: &mut Turn,
+        nonce: i64,
+        (heads, account): (&[(ThreadId, i64)], i64),
+        round_trip: Option<u64>,
+    ) {
         if let Some(took) = round_trip {
             self.quality.round_trip(turn.now, took);
         }
-        if self.cursors.lack(heads) {
+        let lacks = self.account.is_some_and(|own| own.lacks(account));
+        if lacks || self.cursors.lack(heads) {
             self.abandon(turn);
         } else if self.transport == Transport::Converse {
             turn.say(Command::SendFrame(Word::Pong { nonce }));
