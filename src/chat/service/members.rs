@@ -129,7 +129,7 @@ impl Service {
         let (members, owners) = store::count_members(&mut tx, home, thread_id).await?;
         if members == 0 {
             // Nobody is left to see it, or to delete it.
-            not_held(&mut tx, home).await?;
+            not_held(&mut tx, home, self.world.now()).await?;
             self.close(&mut tx, &thread).await?;
         } else if owners == 0 {
             self.find_owner(&mut tx, &thread, actor).await?;
