@@ -324,6 +324,7 @@ impl App {
             postman: Arc::clone(&self.postman),
             ledger: self.payments.ledger().clone(),
             bus: Arc::clone(&self.bus),
+            chat: Arc::clone(&self.chat),
         };
         let operations = crate::http::operations(counted, self.platform());
         self.tasks.spawn(server::serve(

@@ -10,6 +10,7 @@
 //! whether a root key fits, and the epoch of threads, which a return to an older state must end.
 
 mod error;
+mod files;
 mod folder;
 mod manifest;
 mod restore;
@@ -20,7 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use error::Error;
-pub use manifest::{Kind, Manifest};
+pub use manifest::{Attachments, Kind, Manifest};
 pub use restore::{Restored, restore};
 pub use tools::Tools;
 pub use write::write;
@@ -35,6 +36,10 @@ const SQLITE_FILE: &str = "database.sqlite";
 const POSTGRES_FILE: &str = "database.pgdump";
 /// The file of the root key, in a backup that has one.
 const ROOT_KEY_FILE: &str = "root.key";
+/// The folder of the files of conversations, in a backup that has them.
+const FILES_FOLDER: &str = "files";
+/// The list of these files.
+const FILES_LIST: &str = "files.sha256";
 /// How long a statement may run on PostgreSQL: one touches every thread.
 const STATEMENT_MAX: Duration = Duration::from_hours(1);
 /// What tells one root key from another without telling the key.
@@ -46,6 +51,8 @@ pub struct Place<'a> {
     pub url: Secret<String>,
     /// The same as the role that serves, when it is another.
     pub server_url: Option<Secret<String>>,
+    /// The folder that files of conversations are kept in; none when they are kept elsewhere.
+    pub files: Option<PathBuf>,
     /// The root key, when there is one.
     pub root: Option<RootKey>,
     /// Time and randomness.

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::auth;
 use crate::bus::Bus;
+use crate::chat;
 use crate::jobs::Worker;
 use crate::mail::Postman;
 use crate::payments::Ledger;
@@ -60,6 +61,8 @@ pub struct Counted {
     pub ledger: Ledger,
     /// Signals between nodes.
     pub bus: Arc<dyn Bus>,
+    /// Files that go with messages.
+    pub chat: Arc<chat::Service>,
 }
 
 /// What operators' tools ask for, on a port of its own.
@@ -102,9 +105,10 @@ async fn jwks(State(platform): State<Platform>) -> Response {
 }
 
 async fn encode_metrics(State(counted): State<Counted>) -> Response {
-    let Counted { metrics, worker, postman, ledger, bus } = counted;
+    let Counted { metrics, worker, postman, ledger, bus, chat } = counted;
     metrics.set_letters(&postman.tally());
     metrics.set_bus(&bus.tally());
+    metrics.set_files(&chat.tally_files());
     // The queue and the ledger are read when they are asked for. Without the database, or while everybody waits for it,
     // the other counters are worth having still, and then most of all.
     let (census, standing) = tokio::join!(

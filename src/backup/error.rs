@@ -92,6 +92,12 @@ pub enum Error {
     /// The root key that the backup carries cannot be used.
     #[error("the root key in the backup cannot be used: {0}")]
     BadRootKey(crate::keyring::NotAKey),
+    /// The files of the backup have no folder to go to.
+    #[error(
+        "the backup has files of conversations, and these settings keep them elsewhere: restore with STORAGE__URL set to \
+         a folder (file://…), then copy what is in it to where they are kept, under the same names"
+    )]
+    FilesElsewhere,
     /// Something is where the data is to go.
     #[error("{0}: a restore overwrites nothing; move it away first, or name another place")]
     Occupied(String),

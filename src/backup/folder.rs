@@ -152,7 +152,11 @@ pub(super) fn parent(path: &Path) -> PathBuf {
     }
 }
 
-fn digest(file: &mut impl Read, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<(u64, String)> {
+/// Reads a file, hands its bytes on, and tells how many they are and their SHA-256.
+pub(super) fn digest(
+    file: &mut impl Read,
+    mut each: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<(u64, String)> {
     let (mut hash, mut bytes, mut chunk) = (Sha256::new(), 0_u64, vec![0; CHUNK_BYTES]);
     loop {
         let read = file.read(&mut chunk)?;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::db::Engine;
 
-use super::{POSTGRES_FILE, ROOT_KEY_FILE, SQLITE_FILE};
+use super::{FILES_LIST, POSTGRES_FILE, ROOT_KEY_FILE, SQLITE_FILE};
 
 /// The manifest's own file.
 pub(super) const FILE: &str = "manifest.json";
@@ -75,6 +75,16 @@ pub struct Postgres {
     pub schema: String,
 }
 
+/// What a backup has of the files of conversations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attachments {
+    /// How many there are.
+    pub files: u64,
+    /// How many bytes they have.
+    pub bytes: u64,
+}
+
 /// What a backup is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,6 +105,9 @@ pub struct Manifest {
     /// Of PostgreSQL only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres: Option<Postgres>,
+    /// The files of conversations; none when they are kept elsewhere, and not in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachments: Option<Attachments>,
     /// The files.
     pub files: Vec<Entry>,
 }
@@ -110,6 +123,7 @@ impl Manifest {
             created_at,
             root_key_mark: None,
             postgres: None,
+            attachments: None,
             files: Vec::new(),
         }
     }
@@ -117,6 +131,11 @@ impl Manifest {
     /// The entry of a file.
     pub(super) fn entry(&self, name: &str) -> Option<&Entry> {
         self.files.iter().find(|entry| entry.name == name)
+    }
+
+    /// The list of the files of conversations.
+    pub(super) fn list(&self) -> Option<&Entry> {
+        self.entry(FILES_LIST)
     }
 
     /// Whether the root key is in the backup.
@@ -141,12 +160,15 @@ impl Manifest {
         }
         let manifest: Self = serde_json::from_slice(json).map_err(|error| format!("{FILE}: {error}"))?;
         let mut names: Vec<&str> = manifest.files.iter().map(|entry| entry.name.as_str()).collect();
-        names.retain(|name| *name != ROOT_KEY_FILE);
+        names.retain(|name| ![ROOT_KEY_FILE, FILES_LIST].contains(name));
         if names != [manifest.engine.file()] {
             return Err(format!(
-                "{FILE} must name {} once, and may name {ROOT_KEY_FILE}",
+                "{FILE} must name {} once, and may name {ROOT_KEY_FILE} and {FILES_LIST}",
                 manifest.engine.file()
             ));
+        }
+        if manifest.attachments.is_some() != manifest.list().is_some() {
+            return Err(format!("{FILE} must have `attachments` when, and only when, it names {FILES_LIST}"));
         }
         if (manifest.engine == Kind::Postgres) != manifest.postgres.is_some() {
             return Err(format!("{FILE} must have `postgres` when, and only when, the engine is postgres"));

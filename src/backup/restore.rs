@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use super::files::Staged;
 use super::manifest::{Entry, Kind, Manifest};
 use super::{Error, Place, ROOT_KEY_FILE, folder, mark};
 use crate::account_log;
@@ -45,12 +46,16 @@ pub async fn restore(place: &Place<'_>, from: &Path, root_key_file: &Path) -> Re
     let carried = carried_key(from, &manifest)?;
     let root = place.root.clone().or_else(|| carried.as_ref().map(|carried| carried.root.clone()));
     check_key(&manifest, root.as_ref())?;
+    let files = Staged::of(place, from, manifest.list()).await?;
     match place.path() {
         Some(path) => {
-            let before = || put_key(place, carried.as_ref(), root_key_file);
+            let before = || {
+                put_key(place, carried.as_ref(), root_key_file)?;
+                files.map_or(Ok(()), Staged::put)
+            };
             restore_sqlite(place, from, &manifest, &path, root, before).await?;
         }
-        None => restore_postgres(place, from, &manifest, root).await?,
+        None => restore_postgres(place, from, &manifest, root, files).await?,
     }
     let with_root_key = place.root.is_none() && carried.is_some();
     Ok(Restored { behind: manifest.level < program, with_root_key, manifest })
@@ -196,6 +201,7 @@ async fn restore_postgres(
     from: &Path,
     manifest: &Manifest,
     root: Option<RootKey>,
+    files: Option<Staged>,
 ) -> Result<(), Error> {
     const TOOL: &str = "pg_restore";
     let Some(told) = &manifest.postgres else {
@@ -240,6 +246,7 @@ async fn restore_postgres(
     ];
     place.tools.on(TOOL, place.url.expose(), &arguments).await?;
     let finished = async {
+        files.map_or(Ok(()), Staged::put)?;
         admit(place, &db).await?;
         finish(place, &db, manifest, root).await
     };

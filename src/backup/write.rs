@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::files::Copied;
 use super::folder::Draft;
 use super::manifest::{Entry, Kind, Manifest, Postgres};
 use super::{Error, Place, ROOT_KEY_FILE};
@@ -33,6 +34,7 @@ async fn from(place: &Place<'_>, db: &Db, to: &Path, root_key: Option<&str>) -> 
     let mut manifest = Manifest::begin(kind, level, place.world.now().to_rfc3339());
     manifest.root_key_mark = key_mark(place, db).await?;
     let draft = Draft::begin(to)?;
+    let (files, draft) = Copied::default().with_what_came(place, draft).await?;
     let file = draft.path(kind.file());
     let copied = watched(place, &file, async {
         match kind {
@@ -44,9 +46,15 @@ async fn from(place: &Place<'_>, db: &Db, to: &Path, root_key: Option<&str>) -> 
     if db.level().await?.applied != level {
         return Err(Error::MigratedMeanwhile);
     }
+    let (files, draft) = files.with_what_came(place, draft).await?;
     (place.report)("computing digests");
     let (draft, data) = sealed(draft, kind).await?;
     manifest.files.push(data);
+    if place.files.is_some() {
+        let (list, attachments) = files.list(&draft)?;
+        manifest.files.push(list);
+        manifest.attachments = Some(attachments);
+    }
     if let Some(text) = root_key {
         manifest.files.push(draft.put(ROOT_KEY_FILE, text.as_bytes())?);
     }

@@ -66,7 +66,7 @@ impl Service {
         else {
             return Ok(());
         };
-        not_held(&mut tx, home).await?;
+        not_held(&mut tx, home, self.world().now()).await?;
         self.withdraw(&mut tx, home, message).await?;
         let change = Change::MessageDeleted { message_id };
         self.note(&mut tx, &thread, Actor::Account(author), change).await?;

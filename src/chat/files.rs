@@ -5,6 +5,7 @@
 //! some.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,8 +19,10 @@ use super::model::attachment::{
     Attachment, AttachmentId, AttachmentState, Limits, REMOVED_FOR_GOOD_AFTER, Variant,
 };
 use super::model::{Actor, Change, Event, ThreadId};
-use super::service::Service;
+use super::removal::HELD_PAUSE;
+use super::service::{Service, not_held};
 use super::store;
+use crate::audit::Risk;
 use crate::auth::Caller;
 use crate::base::OrganizationId;
 use crate::db::{self, Scope, Tx};
@@ -49,6 +52,35 @@ pub struct Files {
     pub(super) allowance: Arc<dyn Allowance>,
     pub(super) links: Links,
     pub(super) completing: Semaphore,
+    pub(super) counts: Counts,
+}
+
+/// What became of files since the node started.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) completed: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) spoilt: AtomicU64,
+    clean: AtomicU64,
+    harmful: AtomicU64,
+    unscanned: AtomicU64,
+}
+
+/// What became of files since the node started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// Files that were completed.
+    pub completed: u64,
+    /// How many bytes these are, with their previews.
+    pub bytes: u64,
+    /// Files that could not be completed, being other bytes than were announced or a picture that cannot be read.
+    pub spoilt: u64,
+    /// Files that do no harm.
+    pub clean: u64,
+    /// Files that do harm.
+    pub harmful: u64,
+    /// Times that the scanner came to no verdict.
+    pub unscanned: u64,
 }
 
 impl Files {
@@ -60,7 +92,21 @@ impl Files {
         allowance: Arc<dyn Allowance>,
         links: Links,
     ) -> Self {
-        Self { storage, scanner, allowance, links, completing: Semaphore::new(COMPLETED_AT_ONCE) }
+        let (completing, counts) = (Semaphore::new(COMPLETED_AT_ONCE), Counts::default());
+        Self { storage, scanner, allowance, links, completing, counts }
+    }
+
+    fn tally(&self) -> Tally {
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        let Counts { completed, bytes, spoilt, clean, harmful, unscanned } = &self.counts;
+        Tally {
+            completed: count(completed),
+            bytes: count(bytes),
+            spoilt: count(spoilt),
+            clean: count(clean),
+            harmful: count(harmful),
+            unscanned: count(unscanned),
+        }
     }
 }
 
@@ -151,6 +197,12 @@ pub fn register(registry: &mut Registry, service: Arc<Service>) {
 }
 
 impl Service {
+    /// What became of files since the node started.
+    #[must_use]
+    pub fn tally_files(&self) -> Tally {
+        self.files().tally()
+    }
+
     /// Takes away attachments of any organisation that waited to be sent for too long, at most `limit`; tells how many.
     ///
     /// # Errors
@@ -184,8 +236,9 @@ impl Service {
         &self,
         organization_id: OrganizationId,
         thread_id: ThreadId,
-    ) -> Result<bool, db::Error> {
+    ) -> Result<bool, Error> {
         let mut tx = self.db().begin(Scope::Organization(organization_id)).await?;
+        not_held(&mut tx, organization_id, self.world().now()).await?;
         let taken = store::take_from_thread(&mut tx, organization_id, thread_id, TAKEN_AT_ONCE).await?;
         let more = !taken.is_empty();
         self.remove_after(&mut tx, organization_id, taken).await?;
@@ -199,9 +252,20 @@ impl Service {
     }
 
     async fn remove_attachment(&self, job: RemoveAttachment, lease: Lease) -> Result<(), Failure> {
+        if self.keeps_bytes(&job).await.map_err(Failure::retry)? {
+            return Err(Failure::postpone(HELD_PAUSE, Error::LegalHold));
+        }
         let key = folder(job.organization_id, job.attachment_id);
         self.files().storage.clear(&key).await.map_err(retry)?;
         self.remove_bytes(job, &lease).await.map_err(|error| Failure::retry(error.chain()))
+    }
+
+    /// Whether the bytes of a file that went with a message are held. What nobody sent is no part of what was said.
+    async fn keeps_bytes(&self, job: &RemoveAttachment) -> Result<bool, db::Error> {
+        let mut conn = self.db().conn(Scope::Organization(job.organization_id)).await?;
+        let file = store::attachment(&mut conn, job.organization_id, job.attachment_id).await?;
+        let was_sent = file.is_some_and(|file| file.message_id.is_some());
+        Ok(was_sent && store::policy(&mut conn, job.organization_id).await?.is_held())
     }
 
     /// Notes that the bytes are gone. The row stays until nobody can be writing any more.
@@ -233,13 +297,22 @@ impl Service {
             Some(scanner) => {
                 let key = variant_key(home, id, Variant::Original);
                 let bytes = self.files().storage.get(&key).await.map_err(retry)?;
-                scanner.scan(bytes).await.map_err(Failure::retry)?
+                scanner.scan(bytes).await.map_err(|error| {
+                    self.files().counts.unscanned.fetch_add(1, Ordering::Relaxed);
+                    Failure::retry(error)
+                })?
             }
         };
-        if verdict == Verdict::Harmful {
-            tracing::warn!(attachment = %id, organization = %home, "a file does harm and is given to nobody");
-        }
-        self.settle(&file, verdict, &lease).await.map_err(Failure::retry)
+        self.settle(&file, verdict, &lease).await.map_err(Failure::retry)?;
+        let counts = &self.files().counts;
+        match verdict {
+            Verdict::Clean => counts.clean.fetch_add(1, Ordering::Relaxed),
+            Verdict::Harmful => {
+                tracing::warn!(attachment = %id, organization = %home, "a file does harm and is given to nobody");
+                counts.harmful.fetch_add(1, Ordering::Relaxed)
+            }
+        };
+        Ok(())
     }
 
     /// Notes what a scan came to, and tells the thread when the file has gone with a message already. A sending locks
@@ -250,13 +323,18 @@ impl Service {
         let state = if refused { AttachmentState::Refused } else { AttachmentState::Available };
         let mut tx = self.db().begin(Scope::Organization(home)).await?;
         let stands = store::lock_thread(&mut tx, home, thread_id).await?;
-        let sent = store::settle(&mut tx, home, file.id, state).await?;
-        if let Some(message_id) = sent.filter(|_| stands)
+        let settled = store::settle(&mut tx, home, file.id, state).await?;
+        if let Some(message_id) = settled.flatten().filter(|_| stands)
             && let Some(seq) = store::advance_quietly(&mut tx, home, thread_id).await?
         {
             let change = Change::AttachmentSettled { message_id, attachment_id: file.id, refused };
             let (actor, at) = (Actor::Account(file.account_id), self.world().now());
             self.record(&mut tx, home, Event { thread_id, seq, actor, at, change }).await?;
+        }
+        if refused && settled.is_some() {
+            let entry = Caller::system("chat.scan").entry("chat.refuse_attachment").of(home);
+            let entry = entry.on("attachment", file.id).risk(Risk::High);
+            self.auth().audit().record(&mut tx, entry).await?;
         }
         lease.complete(&mut tx).await?;
         Ok(tx.commit().await?)

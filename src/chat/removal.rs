@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::error::Error;
 use super::model::ThreadId;
-use super::service::Service;
+use super::service::{Service, not_held};
 use super::store;
-use crate::base::OrganizationId;
-use crate::db::{self, Scope};
+use crate::base::{Fault as _, OrganizationId};
+use crate::db::Scope;
 use crate::jobs::{Failure, Job};
 
 /// How many rows of a kind one transaction removes.
@@ -33,26 +34,24 @@ impl Job for RemoveThread {
 
 impl Service {
     pub(super) async fn remove_thread(&self, job: RemoveThread) -> Result<(), Failure> {
-        let held = {
-            let mut conn = self.db().conn(Scope::Organization(job.organization_id)).await?;
-            store::policy(&mut conn, job.organization_id).await?.is_held()
-        };
-        if held {
-            return Err(Failure::postpone(HELD_PAUSE, "the organisation is under a legal hold"));
+        match self.remove_all(&job).await {
+            Err(Error::LegalHold) => Err(Failure::postpone(HELD_PAUSE, Error::LegalHold)),
+            Err(error) => Err(Failure::retry(format!("{}: {error}", error.reason().name))),
+            Ok(()) => Ok(()),
         }
+    }
+
+    async fn remove_all(&self, job: &RemoveThread) -> Result<(), Error> {
         // The files first: what they went with is how they are found.
-        while self
-            .take_attachments(job.organization_id, job.thread_id)
-            .await
-            .map_err(|error| Failure::retry(error.chain()))?
-        {}
-        while self.remove_some(&job).await.map_err(Failure::retry)? {}
+        while self.take_attachments(job.organization_id, job.thread_id).await? {}
+        while self.remove_some(job).await? {}
         Ok(())
     }
 
     /// Whether there is more to remove.
-    async fn remove_some(&self, job: &RemoveThread) -> Result<bool, db::Error> {
+    async fn remove_some(&self, job: &RemoveThread) -> Result<bool, Error> {
         let mut tx = self.db().begin(Scope::Organization(job.organization_id)).await?;
+        not_held(&mut tx, job.organization_id, self.world().now()).await?;
         let removed = store::remove_some(&mut tx, job.organization_id, job.thread_id, ROWS_AT_ONCE).await?;
         tx.commit().await?;
         Ok(removed)

@@ -24,7 +24,7 @@ mod word;
 pub use attachment::{
     add_usage, announce_part, attach, attachment, attachments, complete, delete_attachment, discharge,
     forget_parts, home_of_attachment, insert_attachment, keep_part, part, settle, stored_parts,
-    take_from_message, take_from_thread, take_unsent, take_usage,
+    take_from_message, take_from_thread, take_spoilt, take_unsent, take_usage,
 };
 pub use block::{
     block, blocks, count_blocks, deaf_among, deaf_in_thread, delete_block, insert_block, is_deaf_in_thread,

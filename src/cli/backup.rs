@@ -7,9 +7,10 @@ use serde_json::json;
 
 use super::{Failure, Output, log, note, say};
 use crate::app::{self, real};
-use crate::backup::{self, Place, Tools};
+use crate::backup::{self, Attachments, Manifest, Place, Tools};
 use crate::base::Secret;
 use crate::config::Config;
+use crate::storage::Route;
 
 pub(super) const BACKUP: &str = "\
 Examples:
@@ -69,7 +70,11 @@ fn place(config: &Config, tools: Option<PathBuf>) -> Result<Place<'static>, Fail
         Some(owner) => (owner.clone(), Some(url.clone())),
         None => (url.clone(), None),
     };
-    Ok(Place { url, server_url, root, world: real::world(), tools, report: &report })
+    let files = match &config.storage {
+        Route::Folder(folder) => Some(folder.clone()),
+        Route::S3(_) => None,
+    };
+    Ok(Place { url, server_url, files, root, world: real::world(), tools, report: &report })
 }
 
 pub(super) async fn write(config: Config, arguments: BackupArguments) -> Result<ExitCode, Failure> {
@@ -92,12 +97,22 @@ pub(super) async fn write(config: Config, arguments: BackupArguments) -> Result<
     let bytes: u64 = manifest.files.iter().map(|entry| entry.bytes).sum();
     let (folder, engine, level) = (arguments.to.display(), manifest.engine, manifest.level);
     say(format_args!("Backed up {engine} at migration {level} to {folder}: {bytes} bytes."));
+    say_files(&manifest);
     if manifest.has_root_key() {
         say("The root key is in it: whoever reads this folder can be the platform. Guard it like the key.");
     } else {
         say("The root key is not in it, and nothing opens the data without it. Is it kept elsewhere?");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn say_files(manifest: &Manifest) {
+    match manifest.attachments {
+        Some(Attachments { files, bytes }) => {
+            say(format_args!("Files of conversations in it: {files}, of {bytes} bytes."));
+        }
+        None => say("The files of conversations are kept at a service, and not in it: back them up there."),
+    }
 }
 
 pub(super) async fn restore(config: Config, arguments: RestoreArguments) -> Result<ExitCode, Failure> {
@@ -118,6 +133,7 @@ pub(super) async fn restore(config: Config, arguments: RestoreArguments) -> Resu
     }
     let (engine, level, made) = (manifest.engine, manifest.level, &manifest.created_at);
     say(format_args!("Restored {engine} at migration {level}, as it was at {made}."));
+    say_files(manifest);
     if restored.with_root_key {
         say(format_args!("The root key is in {}.", app::root_key_file(&config).display()));
     }

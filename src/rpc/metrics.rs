@@ -15,6 +15,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::bus;
+use crate::chat::files;
 use crate::mail::{Circuit, Tally};
 use crate::payments::service::Standing;
 
@@ -44,7 +45,7 @@ struct InState {
     state: &'static str,
 }
 
-/// The label of what became of a letter or a signal.
+/// The label of what became of a letter, a signal or a file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     outcome: &'static str,
@@ -72,6 +73,7 @@ struct Inner {
     forwarding: Counter,
     ledger: LedgerGauges,
     bus: BusCounters,
+    files: FileCounters,
 }
 
 /// What is told of the faults of a ledger that was never verified.
@@ -142,6 +144,27 @@ impl BusCounters {
     }
 }
 
+/// What became of files that go with messages.
+#[derive(Default)]
+struct FileCounters {
+    attachments: Family<Outcome, Counter>,
+    bytes: Counter,
+}
+
+impl FileCounters {
+    fn register(registry: &mut Registry) -> Self {
+        let counters = Self::default();
+        let Self { attachments, bytes } = &counters;
+        registry.register(
+            "attachments",
+            "Files that were completed or scanned, by what came of it",
+            attachments.clone(),
+        );
+        registry.register("attachment_bytes", "Bytes of the files that were completed", bytes.clone());
+        counters
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("capecontrol");
@@ -171,6 +194,7 @@ impl Default for Metrics {
         );
         let ledger = LedgerGauges::register(&mut registry);
         let bus = BusCounters::register(&mut registry);
+        let files = FileCounters::register(&mut registry);
         Self(Arc::new(Inner {
             registry,
             calls,
@@ -183,6 +207,7 @@ impl Default for Metrics {
             forwarding,
             ledger,
             bus,
+            files,
         }))
     }
 }
@@ -258,6 +283,21 @@ impl Metrics {
         }
         missed.inner().store(tally.missed, Ordering::Relaxed);
         connections.inner().store(tally.connections, Ordering::Relaxed);
+    }
+
+    /// Notes what became of files that go with messages.
+    pub fn set_files(&self, tally: &files::Tally) {
+        let FileCounters { attachments, bytes } = &self.0.files;
+        for (outcome, count) in [
+            ("completed", tally.completed),
+            ("spoilt", tally.spoilt),
+            ("clean", tally.clean),
+            ("harmful", tally.harmful),
+            ("unscanned", tally.unscanned),
+        ] {
+            attachments.get_or_create(&Outcome { outcome }).inner().store(count, Ordering::Relaxed);
+        }
+        bytes.inner().store(tally.bytes, Ordering::Relaxed);
     }
 
     /// Notes how the ledger stands.

@@ -4,6 +4,7 @@
 //! then noted as written: whoever repeats a call goes on where it stopped, on whichever node.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -183,11 +184,27 @@ impl Service {
             bytes => bytes?,
         };
         if digest(&bytes).as_slice() != upload.attachment.sha256 {
-            return Err(Error::ContentDiffers);
+            return self.spoilt(&upload.attachment, Error::ContentDiffers).await;
         }
-        let made =
-            tokio::task::spawn_blocking(move || make(bytes)).await.map_err(|_| Error::Broken(None))??;
-        self.keep(upload.attachment, made, caller).await
+        let made = tokio::task::spawn_blocking(move || make(bytes)).await.map_err(|_| Error::Broken(None))?;
+        match made {
+            Ok(made) => self.keep(upload.attachment, made, caller).await,
+            Err(error) => self.spoilt(&upload.attachment, error).await,
+        }
+    }
+
+    /// Has what can never be completed go: no other bytes come for it. It counts for nothing from now on.
+    async fn spoilt(&self, file: &Attachment, why: Error) -> Result<Upload, Error> {
+        let (home, id) = (file.organization_id, file.id);
+        let mut tx = self.db.begin(Scope::Organization(home)).await?;
+        if store::take_spoilt(&mut tx, home, id).await? {
+            let charged = store::discharge(&mut tx, home, id).await?;
+            store::take_usage(&mut tx, home, charged).await?;
+            self.remove_after(&mut tx, home, vec![id]).await?;
+            tx.commit().await?;
+            self.files().counts.spoilt.fetch_add(1, Ordering::Relaxed);
+        }
+        Err(why)
     }
 
     async fn put_together(&self, file: &Attachment) -> Result<Bytes, storage::Error> {
@@ -247,6 +264,9 @@ impl Service {
             jobs::push(&mut tx, &self.world, Some(home), &scan).await?;
         }
         tx.commit().await?;
+        let counts = &self.files().counts;
+        counts.completed.fetch_add(1, Ordering::Relaxed);
+        counts.bytes.fetch_add(u64::try_from(attachment.charged_bytes).unwrap_or(0), Ordering::Relaxed);
         Ok(Upload { attachment, missing: Vec::new() })
     }
 

@@ -135,7 +135,7 @@ impl Service {
         let mut seats = vec![(leaving, SeatChange::Left)];
         if members == 0 {
             // Nobody is left to see it, or to delete it.
-            not_held(&mut tx, home).await?;
+            not_held(&mut tx, home, self.world.now()).await?;
             self.close(&mut tx, &thread).await?;
         } else if owners == 0 {
             let owner = self.find_owner(&mut tx, &thread, actor).await?;

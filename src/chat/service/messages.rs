@@ -191,7 +191,7 @@ impl Service {
             self.keep_answer(tx, caller, key, &0_i64).await?;
             return Ok(0);
         }
-        not_held(&mut tx, home).await?;
+        not_held(&mut tx, home, self.world.now()).await?;
         self.withdraw(&mut tx, home, message).await?;
         self.note(&mut tx, &thread, actor, Change::MessageDeleted { message_id }).await?;
         self.end_turn_of(&mut tx, &thread, message_id).await?;

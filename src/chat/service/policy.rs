@@ -10,7 +10,7 @@ use crate::chat::error::Error;
 use crate::chat::model::policy::{Policy, PolicyChange};
 use crate::chat::model::{MessageId, ThreadId};
 use crate::chat::store;
-use crate::db::{Conn, Scope};
+use crate::db::{Scope, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
 
 /// How many organisations, and how many messages of one, are looked up at a time.
@@ -119,9 +119,9 @@ impl Service {
         message_id: MessageId,
     ) -> Result<bool, Error> {
         let mut tx = self.db.begin(Scope::Organization(home)).await?;
-        // Whoever edits it, or holds what there is, is waited for.
-        let policy = store::lock_policy(&mut tx, home, self.world.now()).await?;
+        // Whoever edits it, or holds what there is, is waited for; in this order, see `not_held`.
         let there = store::lock_thread(&mut tx, home, thread_id).await?;
+        let policy = store::lock_policy(&mut tx, home, self.world.now()).await?;
         let message = store::message(&mut tx, home, message_id).await?;
         let message = message.filter(|message| there && message.deleted_at.is_none());
         let outdated = |at| policy.kept_since(self.world.now()).is_some_and(|since| at < since);
@@ -132,11 +132,14 @@ impl Service {
     }
 }
 
-/// That an organisation may lose what is said in it.
+/// That an organisation may lose what is said in it. Whoever begins a hold waits until this transaction ends, so that
+/// nothing goes any more once it has begun. Asked behind the lock on a thread, where there is one: two that took these
+/// locks in other orders would wait for each other.
 pub(in crate::chat) async fn not_held(
-    conn: &mut impl Conn,
+    tx: &mut Tx,
     organization_id: OrganizationId,
+    now: Timestamp,
 ) -> Result<(), Error> {
-    let held = store::policy(conn, organization_id).await?.is_held();
+    let held = store::lock_policy(tx, organization_id, now).await?.is_held();
     if held { Err(Error::LegalHold) } else { Ok(()) }
 }

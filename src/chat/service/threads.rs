@@ -244,7 +244,7 @@ impl Service {
         let home = home.ok_or(Error::ThreadNotFound)?;
         let thread = self.manage(&mut tx, caller, home, thread_id).await?;
         check_etag(etag, &thread)?;
-        not_held(&mut tx, home).await?;
+        not_held(&mut tx, home, self.world.now()).await?;
         self.close(&mut tx, &thread).await?;
         let entry = caller.entry("chat.delete_thread").of(home).on("thread", thread_id);
         self.outside.auth.audit().record(&mut tx, entry.changed(&thread, &())).await?;

@@ -213,14 +213,14 @@ pub async fn attach(
     Ok(usize::try_from(attached).unwrap_or(usize::MAX))
 }
 
-/// Notes what a scan came to, and tells which message the attachment went with; none when it was not sent, or does not
+/// Notes what a scan came to, and tells which message the attachment went with, if it was sent; nothing when it does not
 /// wait for that any more.
 pub async fn settle(
     tx: &mut Tx,
     organization_id: OrganizationId,
     id: AttachmentId,
     state: AttachmentState,
-) -> Result<Option<MessageId>, db::Error> {
+) -> Result<Option<Option<MessageId>>, db::Error> {
     let row: Option<(Option<MessageId>,)> = tx
         .sql(
             "UPDATE attachments SET state = $3
@@ -231,7 +231,7 @@ pub async fn settle(
         .bind(state)
         .optional()
         .await?;
-    Ok(row.and_then(|(message_id,)| message_id))
+    Ok(row.map(|(message_id,)| message_id))
 }
 
 /// Takes the attachments of a message away, and tells which they were.
@@ -273,6 +273,24 @@ pub async fn take_from_thread(
         .all()
         .await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// Takes an attachment away whose bytes came and are not what they should be; whether it was still waiting for them.
+pub async fn take_spoilt(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    id: AttachmentId,
+) -> Result<bool, db::Error> {
+    let taken = tx
+        .sql(
+            "UPDATE attachments SET state = 'removed'
+             WHERE organization_id IS NOT DISTINCT FROM $1 AND id = $2 AND state = 'uploading'",
+        )
+        .bind(organization_id)
+        .bind(id)
+        .execute()
+        .await?;
+    Ok(taken == 1)
 }
 
 /// Takes some of the attachments away that waited to be sent for too long, of any organisation, and tells which.

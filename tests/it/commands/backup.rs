@@ -8,7 +8,9 @@ use capecontrol::db::{Conn as _, Db, Engine, Options, Scope};
 use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::chat::v1 as chat;
 use capecontrol::proto::capecontrol::payments::v1::PaymentStatus;
+use capecontrol::storage::Route;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
@@ -219,6 +221,90 @@ on_both! {
         let (people, members): (i64, i64) =
             conn.sql("SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM memberships)").one().await.unwrap();
         assert_eq!((people, members), (1, 1), "what stands behind the wall came back too");
+    }
+}
+
+/// A file that goes with a message, and one of which nothing but a part has come.
+async fn with_files(t: &App) {
+    let ada = t.register("ada@example.com").await;
+    let opened = ada.chat().create_thread(chat::CreateThreadRequest::default()).await.unwrap();
+    let thread_id = opened.into_inner().thread.unwrap().id;
+    for (name, is_whole) in [("whole.txt", true), ("part.txt", false)] {
+        let create = chat::CreateAttachmentRequest {
+            thread_id: thread_id.clone(),
+            file_name: name.to_owned(),
+            size_bytes: 5,
+            sha256: Sha256::digest(b"words").to_vec(),
+            request_id: t.world.id::<()>().to_string(),
+        };
+        let made = ada.chat().create_attachment(create).await.unwrap().into_inner().attachment.unwrap();
+        let (attachment_id, data) = (made.id, b"words".to_vec());
+        let part =
+            chat::UploadAttachmentPartRequest { attachment_id: attachment_id.clone(), part_number: 1, data };
+        ada.chat().upload_attachment_part(part).await.unwrap();
+        if is_whole {
+            let complete = chat::CompleteAttachmentRequest { attachment_id };
+            ada.chat().complete_attachment(complete).await.unwrap();
+        }
+    }
+    t.run_jobs().await;
+}
+
+on_both! {
+    async fn files_come_back_with_what_tells_of_them(t: App) {
+        let folder = tempfile::tempdir().unwrap();
+        with_files(&t).await;
+        let Route::Folder(files) = t.node.config().storage.clone() else { panic!("no folder") };
+        let kept = |mut command: tokio::process::Command, folder: &Path| {
+            command.env("CAPECONTROL_STORAGE__URL", format!("file://{}", folder.display()));
+            command
+        };
+        let in_bucket = |mut command: tokio::process::Command| {
+            command.env("CAPECONTROL_STORAGE__URL", "s3://bucket").env("CAPECONTROL_STORAGE__ACCESS_KEY", "key");
+            command.env("CAPECONTROL_STORAGE__SECRET_KEY", "secret");
+            command
+        };
+        let (to, other) = (folder.path().join("backup"), folder.path().join("other"));
+        let backup = ["backup", "--to", to.to_str().unwrap()];
+        let (code, out, error) = run(kept(on(&folder, &t.database_url, &backup), &files)).await;
+        assert!(code == 0 && out.contains("Files of conversations in it: 2, of 10 bytes."), "{out} {error}");
+        let mut check = std::process::Command::new("sha256sum");
+        let checked = check.args(["--check", "--strict", "files.sha256"]).current_dir(&to).output().unwrap();
+        assert!(checked.status.success(), "{checked:?}");
+        let (code, out, error) =
+            run(in_bucket(on(&folder, &t.database_url, &["backup", "--to", other.to_str().unwrap()]))).await;
+        assert!(code == 0 && out.contains("not in it: back them up there") && !other.join("files").exists(), "{out} {error}");
+
+        let list = std::fs::read_to_string(to.join("files.sha256")).unwrap();
+        let names: Vec<&str> = list.lines().map(|line| line.split_once("  files/").unwrap().1).collect();
+        assert!(names.len() == 2 && names.iter().any(|name| name.ends_with("/original")), "{names:?}");
+        let url = elsewhere(&t.database_url, &folder).await;
+        let restore = ["restore", "--from", to.to_str().unwrap()];
+        let restored = folder.path().join("restored");
+        let refused = async |command: tokio::process::Command, words: &str| {
+            let (code, out, error) = run(command).await;
+            assert!(code == 1 && out.is_empty() && error.contains(words), "{words}: {error}");
+            nothing_is_at(&url).await;
+            let staged = folder.path().join("restored.restoring");
+            assert!(!restored.join("attachments").exists() && !staged.exists(), "files were put in place");
+        };
+        refused(in_bucket(as_owner(&folder, &url, &restore)), "keep them elsewhere").await;
+        let damaged = to.join("files").join(names[0]);
+        std::fs::write(&damaged, "sword").unwrap();
+        refused(kept(as_owner(&folder, &url, &restore), &restored), "SHA-256").await;
+        std::fs::remove_file(&damaged).unwrap();
+        refused(kept(as_owner(&folder, &url, &restore), &restored), "cannot be read").await;
+        std::fs::write(&damaged, "words").unwrap();
+        std::fs::create_dir(&restored).unwrap();
+        std::fs::write(restored.join("something"), "").unwrap();
+        refused(kept(as_owner(&folder, &url, &restore), &restored), "overwrites nothing").await;
+        std::fs::remove_file(restored.join("something")).unwrap();
+
+        let (code, out, error) = run(kept(as_owner(&folder, &url, &restore), &restored)).await;
+        assert!(code == 0 && out.contains("Files of conversations in it: 2"), "{out} {error}");
+        for name in names {
+            assert_eq!(std::fs::read(restored.join(name)).unwrap(), std::fs::read(files.join(name)).unwrap());
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use wire::server_frame::Frame;
 
 use super::Board;
+use super::deeds::{Act, Deed, Deeds, Done};
 use super::line::{Heard, Line, Opened};
 use super::translate;
 use super::witness::{Promise, Witness};
@@ -31,6 +32,8 @@ pub struct Plan {
     /// How many messages it says.
     pub messages: u64,
     pub dice: World,
+    /// What it does beside.
+    pub deeds: Deeds,
 }
 
 pub struct Client {
@@ -51,7 +54,7 @@ impl Client {
     pub fn new(plan: Plan, board: Arc<Board>, line: Line, heard: UnboundedReceiver<Heard>) -> Self {
         let machine = Machine::new(Config::new(line.kind));
         let (began, calls) = (Instant::now(), JoinSet::new());
-        let (timer, stream, said, witness) = (None, None, 0, Witness::default());
+        let (timer, stream, said, witness) = (None, None, 0, Witness::of(plan.deeds.account()));
         Self { plan, board, line, heard, machine, began, timer, stream, calls, said, witness }
     }
 
@@ -64,6 +67,9 @@ impl Client {
         self.happens(Input::Start, None);
         while !stop.is_cancelled() {
             self.talk();
+            if let Some(act) = self.plan.deeds.next() {
+                self.line.act(&mut self.calls, act);
+            }
             let rings = self.timer.map(|at| self.began + Duration::from_millis(at));
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -89,10 +95,7 @@ impl Client {
             let threads = u64::try_from(self.plan.threads.len()).unwrap();
             let thread = self.plan.threads[usize::try_from(dice.below(threads)).unwrap()].clone();
             let id = dice.id::<wire::Message>().uuid();
-            let roll = dice.below(100);
-            let (_, chars) = TEXT_CHARS.into_iter().find(|(below, _)| roll < *below).unwrap();
-            let length = usize::try_from(dice.below(u64::try_from(chars).unwrap())).unwrap();
-            let text = format!("{}/{} {}", self.plan.name, self.said, "é".repeat(length));
+            let text = format!("{}/{} {}", self.plan.name, self.said, some_text(dice));
             self.said += 1;
             self.witness.say(&thread, id, &text);
             let client_message_id = ClientMessageId(id.to_string());
@@ -102,6 +105,7 @@ impl Client {
 
     fn hears(&mut self, heard: Heard) {
         match heard {
+            Heard::Did(act, done) => self.did(act, done),
             Heard::Input(Input::Closed(number, status)) => {
                 if self.stream.as_ref().is_some_and(|(stream, _)| stream.number == number) {
                     self.stream = None;
@@ -142,6 +146,31 @@ impl Client {
         }
     }
 
+    fn did(&mut self, act: Act, done: Result<Done, String>) {
+        match (done, &act.deed) {
+            (Err(what), _) => self.wrong(what),
+            (Ok(_), Deed::Read { seq }) => self.witness.read(&act.thread, *seq),
+            (Ok(Done::Nothing), _) => {}
+            (Ok(Done::At(seq)), _) => self.witness.did(&act, Some(seq)),
+            (Ok(Done::Somewhere), _) => self.witness.did(&act, None),
+        }
+        self.plan.deeds.over();
+        self.board.done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes an event that the machine delivers, and looks what to do about it.
+    fn take(&mut self, event: &wire::Event) {
+        if let Err(what) = self.witness.deliver(event) {
+            return self.wrong(what);
+        }
+        let name = self.plan.name;
+        let text = |dice: &World| format!("{name}/edited {}", some_text(dice));
+        let planned = self.plan.deeds.consider(event, text);
+        self.board.planned.fetch_add(planned, Ordering::Relaxed);
+        // Last: whoever sees that all was delivered sees all planned that follows from it.
+        self.board.delivered.fetch_add(1, Ordering::Release);
+    }
+
     fn happens(&mut self, input: Input, event: Option<&wire::Event>) {
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap();
         let random = self.plan.dice.below(u64::MAX);
@@ -169,10 +198,7 @@ impl Client {
                 self.board.refreshes.fetch_add(1, Ordering::Relaxed);
                 self.line.refresh(&mut self.calls);
             }
-            Command::Deliver { .. } => match self.witness.deliver(event.unwrap()) {
-                Ok(()) => drop(self.board.delivered.fetch_add(1, Ordering::Relaxed)),
-                Err(what) => self.wrong(what),
-            },
+            Command::Deliver { .. } => self.take(event.unwrap()),
             Command::Confirmed(_) => drop(self.board.confirmed.fetch_add(1, Ordering::Relaxed)),
             Command::State(state) => self.board.note(self.plan.name, state),
             Command::Quality(_) => {}
@@ -184,6 +210,12 @@ impl Client {
             | Command::GaveUp { .. } => self.wrong(format_args!("{command:?}")),
         }
     }
+}
+
+fn some_text(dice: &World) -> String {
+    let roll = dice.below(100);
+    let (_, chars) = TEXT_CHARS.into_iter().find(|(below, _)| roll < *below).unwrap();
+    "é".repeat(usize::try_from(dice.below(u64::try_from(chars).unwrap())).unwrap())
 }
 
 /// How a stream ended, in a word.

@@ -15,6 +15,7 @@ use capecontrol_client::chat::Input;
 use capecontrol_client::chat::words::{
     ClientMessageId, Draft, MessageId, Receipt, Refusal, Status, StreamNumber, Transport, Wish, Word,
 };
+use futures_util::future::join_all;
 use futures_util::{Stream, StreamExt as _};
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -24,12 +25,12 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status as Refused};
 
+use super::deeds::{Act, Deed, Done};
 use super::translate;
 use crate::support::app::Bearer;
 use crate::support::grpc_web::{self, Answer};
 
-const SUBSCRIBE: &str = "/capecontrol.chat.v1.ChatService/Subscribe";
-const SEND: &str = "/capecontrol.chat.v1.ChatService/SendMessage";
+const CHAT: &str = "/capecontrol.chat.v1.ChatService";
 /// How long a call, or the making of a connection, may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -41,6 +42,8 @@ const BREAKS_AFTER: u64 = 400;
 const LOST_ONE_IN: u64 = 40;
 /// Of so many messages one comes twice.
 const TWICE_ONE_IN: u64 = 20;
+/// Within how long a deed that was not answered is tried again.
+const AGAIN_WITHIN_MILLIS: u64 = 300;
 
 /// Where the nodes are, as a balancer knows it: that one of them is gone it knows only when another is there.
 pub type Addresses = RwLock<Vec<String>>;
@@ -49,6 +52,8 @@ pub type Addresses = RwLock<Vec<String>>;
 pub enum Heard {
     Input(Input),
     Frame(StreamNumber, Box<wire::server_frame::Frame>),
+    /// What became of a deed; else what is wrong with that.
+    Did(Act, Result<Done, String>),
 }
 
 /// The tokens of somebody's session.
@@ -157,7 +162,8 @@ impl Line {
         frames: u64,
     ) -> Result<(), Refused> {
         let request = wire::SubscribeRequest { threads, ..Default::default() };
-        let call = grpc_web::try_call(&self.http, &address, SUBSCRIBE, self.headers(), &request);
+        let method = format!("{CHAT}/Subscribe");
+        let call = grpc_web::try_call(&self.http, &address, &method, self.headers(), &request);
         let answer = tokio::time::timeout(DEADLINE, call).await.map_err(|_elapsed| broken())?;
         let answer = answer.map_err(|error| Refused::unavailable(error.to_string()))?;
         if let Some(refused) = Refused::from_header_map(&answer.headers) {
@@ -229,19 +235,135 @@ impl Line {
             text: draft.text,
             ..Default::default()
         };
+        let answer: wire::SendMessageResponse = self.unary(&address, "SendMessage", &request).await?;
+        let message = answer.message.unwrap();
+        let (message_id, seq) = (MessageId(message.id), message.seq);
+        Ok(Receipt { client_message_id, message_id, seq, duplicate: answer.duplicate })
+    }
+
+    /// Calls a method as a browser does.
+    async fn unary<A: prost::Message + Default>(
+        &self,
+        address: &str,
+        method: &str,
+        request: &impl prost::Message,
+    ) -> Result<A, Refused> {
+        let method = format!("{CHAT}/{method}");
         let call = async {
-            let call = grpc_web::try_call(&self.http, &address, SEND, self.headers(), &request);
+            let call = grpc_web::try_call(&self.http, address, &method, self.headers(), request);
             let mut answer = call.await.map_err(|error| Refused::unavailable(error.to_string()))?;
             if let Some(refused) = Refused::from_header_map(&answer.headers) {
                 return Err(refused);
             }
-            next::<wire::SendMessageResponse>(&mut answer).await
+            next(&mut answer).await
         };
         let answer = tokio::time::timeout(DEADLINE, call).await.map_err(|_elapsed| broken())??;
-        let answer = answer.ok_or_else(broken)?;
-        let message = answer.message.unwrap();
-        let (message_id, seq) = (MessageId(message.id), message.seq);
-        Ok(Receipt { client_message_id, message_id, seq, duplicate: answer.duplicate })
+        answer.ok_or_else(broken)
+    }
+
+    /// Has something done, at one node or, now and then, at two at once, again and again until it is answered. Every
+    /// answer has to be the same.
+    pub fn act(&self, calls: &mut JoinSet<()>, act: Act) {
+        let line = self.clone();
+        calls.spawn(async move {
+            let done = line.act_until_answered(&act).await;
+            let _finished = line.heard.send(Heard::Did(act, done));
+        });
+    }
+
+    async fn act_until_answered(&self, act: &Act) -> Result<Done, String> {
+        let mut answered = None;
+        loop {
+            let times = if self.dice.below(TWICE_ONE_IN) == 0 { 2 } else { 1 };
+            let mut heard = false;
+            for answer in join_all((0..times).map(|_| self.perform(act))).await {
+                match answer {
+                    Ok(done) if answered.is_some_and(|before| before != done) => {
+                        return Err(format!("{act:?} is answered with {done:?} after {answered:?}"));
+                    }
+                    Ok(done) => {
+                        answered = Some(done);
+                        heard |= self.dice.below(LOST_ONE_IN) != 0;
+                    }
+                    Err(status) if may_be_done(&status) => {}
+                    Err(status) => return Err(format!("{act:?} is refused: {status:?}")),
+                }
+            }
+            if let Some(done) = answered.filter(|_| heard) {
+                return Ok(done);
+            }
+            tokio::time::sleep(Duration::from_millis(self.dice.below(AGAIN_WITHIN_MILLIS))).await;
+        }
+    }
+
+    async fn perform(&self, act: &Act) -> Result<Done, Refused> {
+        let (address, thread_id, request_id) = (self.address(), act.thread.clone(), act.key.clone());
+        let at = |seq| if seq == 0 { Done::Nothing } else { Done::At(seq) };
+        let member = |guest: &String, role: wire::ThreadRole| wire::AddThreadMemberRequest {
+            thread_id: act.thread.clone(),
+            account_id: guest.clone(),
+            role: role.into(),
+            request_id: act.key.clone(),
+        };
+        let done = match act.deed.clone() {
+            Deed::Edit { message: message_id, text } => {
+                let request = wire::EditMessageRequest { message_id, text, request_id };
+                let answer = self.unary::<wire::EditMessageResponse>(&address, "EditMessage", &request).await;
+                answer.map(|answer| at(answer.seq))
+            }
+            Deed::Delete { message: message_id } => {
+                let request = wire::DeleteMessageRequest { message_id, request_id };
+                let answer =
+                    self.unary::<wire::DeleteMessageResponse>(&address, "DeleteMessage", &request).await;
+                answer.map(|answer| at(answer.seq))
+            }
+            Deed::React { message: message_id, emoji } => {
+                let request = wire::AddReactionRequest { message_id, emoji: emoji.to_owned(), request_id };
+                let answer = self.unary::<wire::AddReactionResponse>(&address, "AddReaction", &request).await;
+                answer.map(|answer| at(answer.seq))
+            }
+            Deed::Unreact { message: message_id, emoji } => {
+                let request = wire::RemoveReactionRequest { message_id, emoji: emoji.to_owned(), request_id };
+                let answer =
+                    self.unary::<wire::RemoveReactionResponse>(&address, "RemoveReaction", &request).await;
+                answer.map(|answer| at(answer.seq))
+            }
+            Deed::Rename { title } => {
+                let thread = Some(wire::Thread { title, ..Default::default() });
+                let request =
+                    wire::UpdateThreadRequest { thread_id, thread, request_id, ..Default::default() };
+                let answer =
+                    self.unary::<wire::UpdateThreadResponse>(&address, "UpdateThread", &request).await;
+                answer.map(|_| Done::Somewhere)
+            }
+            Deed::Invite { guest } => {
+                let request = member(&guest, wire::ThreadRole::Member);
+                let answer =
+                    self.unary::<wire::AddThreadMemberResponse>(&address, "AddThreadMember", &request);
+                answer.await.map(|_| Done::Somewhere)
+            }
+            Deed::Demote { guest } => {
+                let request = member(&guest, wire::ThreadRole::Reader);
+                let answer =
+                    self.unary::<wire::AddThreadMemberResponse>(&address, "AddThreadMember", &request);
+                answer.await.map(|_| Done::Somewhere)
+            }
+            Deed::Dismiss { guest: account_id } => {
+                let request = wire::RemoveThreadMemberRequest { thread_id, account_id, request_id };
+                let answer =
+                    self.unary::<wire::RemoveThreadMemberResponse>(&address, "RemoveThreadMember", &request);
+                answer.await.map(|_| Done::Somewhere)
+            }
+            Deed::Read { seq: up_to_seq } => {
+                let request = wire::MarkReadRequest { thread_id, up_to_seq };
+                let answer = self.unary::<wire::MarkReadResponse>(&address, "MarkRead", &request).await;
+                answer.map(|_| Done::Somewhere)
+            }
+        };
+        match done {
+            Err(status) if translate::status(&status).reason == "MESSAGE_DELETED" => Ok(Done::Nothing),
+            done => done,
+        }
     }
 
     /// Refreshes the session.
@@ -293,9 +415,18 @@ fn ended() -> Status {
 
 /// A call that failed. What was never answered may succeed later.
 fn refusal(id: ClientMessageId, status: &Refused) -> Refusal {
-    let retryable = matches!(
+    let retryable = may_come_through(status);
+    Refusal { request_id: id.0, status: translate::status(status), retryable }
+}
+
+fn may_come_through(status: &Refused) -> bool {
+    matches!(
         status.code(),
         Code::Unavailable | Code::Aborted | Code::ResourceExhausted | Code::DeadlineExceeded
-    );
-    Refusal { request_id: id.0, status: translate::status(status), retryable }
+    )
+}
+
+/// Whether a deed may be done yet. A token that has expired is replaced as soon as the stream finds out.
+fn may_be_done(status: &Refused) -> bool {
+    may_come_through(status) || translate::status(status).reason == "TOKEN_EXPIRED"
 }

@@ -11,8 +11,12 @@ use super::{Board, Plan, prove};
 const SAY_EVERY: Duration = Duration::from_secs(5);
 
 #[expect(clippy::disallowed_methods, reason = "make says what is wanted by the environment")]
+fn wanted(name: &str) -> Option<String> {
+    std::env::var(format!("CAPECONTROL_SOAK_{name}")).ok().filter(|value| !value.is_empty())
+}
+
 fn number(name: &str) -> Option<u64> {
-    let value = std::env::var(format!("CAPECONTROL_SOAK_{name}")).ok().filter(|value| !value.is_empty())?;
+    let value = wanted(name)?;
     Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
 }
 
@@ -38,10 +42,18 @@ async fn as_much_as_is_wanted() {
                 let confirmed = board.confirmed.load(Ordering::Relaxed);
                 let delivered = board.delivered.load(Ordering::Relaxed);
                 let seconds = began.elapsed().as_secs();
-                println!("{seconds:>5} s: {confirmed} of {} messages written, told {delivered} times", plan.messages);
+                let (done, planned) = (board.done.load(Ordering::Relaxed), board.planned.load(Ordering::Relaxed));
+                println!(
+                    "{seconds:>5} s: {confirmed} of {} messages written, {done} of {planned} other things done, \
+                     {delivered} events told",
+                    plan.messages
+                );
                 std::io::stdout().flush().unwrap();
             }
         }
     };
     print!("{outcome}");
+    if let Some(file) = wanted("JSON") {
+        std::fs::write(file, format!("{:#}\n", outcome.json())).unwrap();
+    }
 }

@@ -1,6 +1,6 @@
 //! What is held against what: each stream against what it promises, each client against what the database holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use capecontrol::proto::capecontrol::chat::v1 as wire;
@@ -8,6 +8,9 @@ use prost::Message as _;
 use uuid::Uuid;
 use wire::event::Change;
 use wire::server_frame::Frame;
+
+use super::deeds::Act;
+use super::stored::Stored;
 
 /// What a stream promises: of each thread what follows on the client's position, each event once and none left out. A
 /// client would notice when it does not hold, and open another; so it is looked at here, before the client sees it.
@@ -43,24 +46,87 @@ impl Promise {
     }
 }
 
+/// A text in an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// This kind of event has none.
+    None,
+    Told(u64),
+    /// It is gone, for its message was taken back before the event was read.
+    Gone,
+}
+
+impl Text {
+    fn told(self) -> Option<u64> {
+        if let Self::Told(text) = self { Some(text) } else { None }
+    }
+}
+
 /// An event, as one client has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// Of a message: the id that its sender gave it, and its text.
-    pub message: Option<(Uuid, u64)>,
-    /// All of it.
-    pub whole: u64,
+    /// All of it but for a text: whoever reads late is not told what was taken back.
+    bare: u64,
+    text: Text,
 }
 
-/// What one client was given, and what it said.
+impl Seen {
+    pub fn of(event: &wire::Event) -> Self {
+        let (bare, text) = bared(event);
+        Self { bare: digest(&bare.encode_to_vec()), text }
+    }
+}
+
+/// An event without a text, and the text.
+fn bared(event: &wire::Event) -> (wire::Event, Text) {
+    let mut bare = event.clone();
+    let text = match &mut bare.change {
+        Some(Change::MessageCreated(message)) => {
+            let text = std::mem::take(&mut message.text);
+            if message.delete_time.take().is_some() {
+                Text::Gone
+            } else {
+                Text::Told(digest(text.as_bytes()))
+            }
+        }
+        Some(Change::MessageEdited(edited)) => {
+            let text = std::mem::take(&mut edited.text);
+            let is_gone = std::mem::take(&mut edited.deleted);
+            if is_gone { Text::Gone } else { Text::Told(digest(text.as_bytes())) }
+        }
+        _ => Text::None,
+    };
+    (bare, text)
+}
+
+/// What somebody changed, wherever and whenever.
+fn trace(actor: Option<wire::Actor>, change: Option<Change>) -> u64 {
+    digest(&wire::Event { actor, change, ..Default::default() }.encode_to_vec())
+}
+
+/// A change that a client was told is done.
+struct Did {
+    trace: u64,
+    seq: Option<i64>,
+    text: Option<u64>,
+}
+
+/// What one client was given, what it said and did.
 #[derive(Default)]
 pub struct Witness {
-    pub threads: BTreeMap<String, Vec<Seen>>,
+    account: String,
+    threads: BTreeMap<String, Vec<Seen>>,
     /// By thread, in the order in which it was said.
-    pub said: BTreeMap<String, Vec<(Uuid, u64)>>,
+    said: BTreeMap<String, Vec<(Uuid, u64)>>,
+    did: BTreeMap<String, Vec<Did>>,
+    read: BTreeMap<String, i64>,
 }
 
 impl Witness {
+    pub fn of(account: &str) -> Self {
+        Self { account: account.to_owned(), ..Self::default() }
+    }
+
     /// Takes an event that the client's machine delivers: exactly the next.
     pub fn deliver(&mut self, event: &wire::Event) -> Result<(), String> {
         let seen = self.threads.entry(event.thread_id.clone()).or_default();
@@ -68,18 +134,24 @@ impl Witness {
         if event.seq != next {
             return Err(format!("{} of {} is delivered, where {next} is due", event.seq, event.thread_id));
         }
-        let message = match &event.change {
-            Some(Change::MessageCreated(message)) => {
-                Some((message.client_message_id.parse().unwrap(), digest(message.text.as_bytes())))
-            }
-            _ => None,
-        };
-        seen.push(Seen { message, whole: digest(&event.encode_to_vec()) });
+        seen.push(Seen::of(event));
         Ok(())
     }
 
     pub fn say(&mut self, thread: &str, id: Uuid, text: &str) {
         self.said.entry(thread.to_owned()).or_default().push((id, digest(text.as_bytes())));
+    }
+
+    pub fn did(&mut self, act: &Act, seq: Option<i64>) {
+        let actor = wire::Actor { actor: Some(wire::actor::Actor::AccountId(self.account.clone())) };
+        let trace = trace(Some(actor), act.deed.change());
+        let text = act.deed.text().map(|text| digest(text.as_bytes()));
+        self.did.entry(act.thread.clone()).or_default().push(Did { trace, seq, text });
+    }
+
+    pub fn read(&mut self, thread: &str, seq: i64) {
+        let mark = self.read.entry(thread.to_owned()).or_default();
+        *mark = seq.max(*mark);
     }
 }
 
@@ -90,49 +162,90 @@ pub fn digest(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// A message in the database.
-pub struct Stored {
-    pub seq: i64,
-    pub id: Uuid,
-    pub text: u64,
-}
-
-/// Holds the clients against one another, against what they said, and against the database. Returns how many messages
-/// there are.
-pub fn agree(
-    witnesses: &[Witness],
-    stored: &BTreeMap<String, Vec<Stored>>,
-    heads: &BTreeMap<String, i64>,
-) -> usize {
-    for (thread, head) in heads {
-        let members: Vec<_> = witnesses.iter().filter_map(|witness| witness.threads.get(thread)).collect();
-        let first = members.first().unwrap_or_else(|| panic!("nobody has anything of {thread}"));
-        assert_eq!(i64::try_from(first.len()).unwrap(), *head, "{thread} is not told to its end");
-        for other in &members {
-            assert!(other == first, "two clients have different things of {thread}");
+/// Holds the clients against one another, against what they said and did, and against what is stored. Returns how many
+/// messages there are.
+pub fn agree(witnesses: &[Witness], stored: &BTreeMap<String, Stored>) -> usize {
+    for (thread, stored) in stored {
+        stored.is_consistent(thread);
+        let texts = told_alike(witnesses, thread, stored);
+        said_is_written(witnesses, thread, stored, &texts);
+        done_is_told(witnesses, thread, stored, &texts);
+        for witness in witnesses.iter().filter(|witness| witness.threads.contains_key(thread)) {
+            let mark = witness.read.get(thread).copied().unwrap_or_default();
+            assert_eq!(stored.mark(&witness.account), mark, "{thread}: how far {} has read", witness.account);
         }
-        let told: Vec<_> = first
-            .iter()
-            .zip(1..)
-            .filter_map(|(seen, seq)| seen.message.map(|(id, text)| (seq, id, text)))
-            .collect();
-        let stored: Vec<_> =
-            stored[thread].iter().map(|message| (message.seq, message.id, message.text)).collect();
-        assert!(told == stored, "the clients and the database differ in {thread}");
-        let mut said: Vec<_> =
-            witnesses.iter().filter_map(|witness| witness.said.get(thread)).flatten().collect();
-        let mut written: Vec<_> = told.iter().map(|(_, id, text)| (*id, *text)).collect();
-        for of_one in witnesses.iter().filter_map(|witness| witness.said.get(thread)) {
-            let ids: std::collections::BTreeSet<_> = of_one.iter().collect();
-            let in_order: Vec<_> = written.iter().filter(|message| ids.contains(message)).collect();
-            assert!(
-                in_order.into_iter().eq(of_one),
-                "{thread}: messages of one sender were put out of order"
-            );
-        }
-        written.sort_unstable();
-        said.sort_unstable();
-        assert!(written.iter().eq(said), "{thread}: a message is missing, there twice, or nobody's");
     }
     witnesses.iter().flat_map(|witness| witness.said.values()).map(Vec::len).sum()
+}
+
+/// That all members were told what is stored. Returns the text of each event, if anybody was told it.
+fn told_alike(witnesses: &[Witness], thread: &str, stored: &Stored) -> Vec<Option<u64>> {
+    let log: Vec<_> = stored.log.iter().map(Seen::of).collect();
+    let mut texts: Vec<_> = log.iter().map(|seen| seen.text.told()).collect();
+    let members: Vec<_> = witnesses.iter().filter_map(|witness| witness.threads.get(thread)).collect();
+    assert!(!members.is_empty(), "nobody has anything of {thread}");
+    for member in members {
+        assert_eq!(member.len(), log.len(), "{thread} is not told to its end");
+        for (((seen, kept), text), seq) in member.iter().zip(&log).zip(&mut texts).zip(1..) {
+            assert_eq!(seen.bare, kept.bare, "{seq} of {thread} is told differently from what is stored");
+            match seen.text {
+                Text::None => {}
+                Text::Gone => assert_eq!(kept.text, Text::Gone, "{seq} of {thread} is told without its text"),
+                Text::Told(told) => {
+                    assert_eq!(*text.get_or_insert(told), told, "two texts of {seq} of {thread}");
+                }
+            }
+        }
+    }
+    texts
+}
+
+/// That each message that was said is there once, in its sender's order, and no other.
+fn said_is_written(witnesses: &[Witness], thread: &str, stored: &Stored, texts: &[Option<u64>]) {
+    let written: Vec<(Uuid, Option<u64>)> = stored
+        .log
+        .iter()
+        .zip(texts)
+        .filter_map(|(event, text)| match &event.change {
+            Some(Change::MessageCreated(message)) => {
+                Some((message.client_message_id.parse().unwrap(), *text))
+            }
+            _ => None,
+        })
+        .collect();
+    let mut said = 0;
+    for of_one in witnesses.iter().filter_map(|witness| witness.said.get(thread)) {
+        said += of_one.len();
+        let ids: BTreeSet<_> = of_one.iter().map(|(id, _)| *id).collect();
+        let own: Vec<_> = written.iter().filter(|(id, _)| ids.contains(id)).collect();
+        let in_order = own.iter().map(|(id, _)| id).eq(of_one.iter().map(|(id, _)| id));
+        assert!(in_order, "{thread}: messages of one sender are missing, there twice or out of order");
+        for ((id, written), (_, said)) in own.iter().zip(of_one) {
+            assert!(written.is_none_or(|written| written == *said), "{thread}: {id} has another text");
+        }
+    }
+    assert_eq!(written.len(), said, "{thread}: there is a message that nobody said");
+}
+
+/// That each change that a client was told is done is told once, and no other.
+fn done_is_told(witnesses: &[Witness], thread: &str, stored: &Stored, texts: &[Option<u64>]) {
+    let mut told = Vec::new();
+    for event in &stored.log {
+        if !matches!(event.change, Some(Change::MessageCreated(_) | Change::ReceiptsMoved(_))) {
+            let (bare, _) = bared(event);
+            told.push((event.seq, trace(bare.actor, bare.change)));
+        }
+    }
+    let mut done = Vec::new();
+    for did in witnesses.iter().filter_map(|witness| witness.did.get(thread)).flatten() {
+        done.push(did.trace);
+        let Some(seq) = did.seq else { continue };
+        assert!(told.contains(&(seq, did.trace)), "{thread}: {seq} is not what was done there");
+        let text = texts[usize::try_from(seq - 1).unwrap()];
+        assert!(text.is_none() || text == did.text, "{thread}: {seq} has another text");
+    }
+    let mut told: Vec<_> = told.into_iter().map(|(_, trace)| trace).collect();
+    told.sort_unstable();
+    done.sort_unstable();
+    assert!(told == done, "{thread}: a change is missing, there twice, or nobody's");
 }

@@ -5,6 +5,7 @@ mod changes;
 mod conduct;
 mod erasure;
 mod export;
+mod holds;
 mod messages;
 mod people;
 mod policy;

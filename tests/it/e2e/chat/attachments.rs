@@ -3,6 +3,7 @@
 mod hostile;
 mod places;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use http::{HeaderMap, StatusCode};
 use image::{DynamicImage, ImageFormat, RgbImage};
 use sha2::{Digest as _, Sha256};
 use tonic::{Code, Status};
+use uuid::Uuid;
 use wire::client_frame::Frame as Say;
 use wire::event::Change;
 
@@ -351,6 +353,35 @@ on_both! {
         assert_eq!(counted(&t, &ada).await, (0, 0));
     }
 
+    async fn what_was_said_with_a_file_is_held_with_its_bytes(t: App) {
+        let (ada, _, thread) = thread_of_two(&t).await;
+        let file = upload(&ada, &thread.id, "a.txt", b"words").await;
+        let sent = send(&ada, with(&thread.id, "look", &[&file.id])).await.unwrap();
+        upload(&ada, &thread.id, "unsent.txt", b"unsent").await;
+        t.run_jobs().await;
+        let delete = wire::DeleteMessageRequest { message_id: sent.id, request_id: key() };
+        ada.chat().delete_message(delete).await.unwrap();
+        let decide = |legal_hold_reason: &str| wire::UpdateChatPolicyRequest {
+            policy: Some(wire::ChatPolicy {
+                legal_hold_reason: legal_hold_reason.to_owned(),
+                ..Default::default()
+            }),
+            update_mask: Some(prost_types::FieldMask { paths: vec!["legal_hold_reason".to_owned()] }),
+            request_id: key(),
+            ..Default::default()
+        };
+        ada.chat().update_chat_policy(decide("case 7")).await.unwrap();
+        t.advance(Duration::from_secs(24 * 3_600));
+        assert_eq!(t.node.chat.expire_attachments(10).await.unwrap(), 1);
+        t.run_jobs().await;
+        assert_eq!(kept(&t).len(), 1, "{:?}", kept(&t));
+        let ada = t.refresh(&ada).await;
+        ada.chat().update_chat_policy(decide("")).await.unwrap();
+        t.advance(Duration::from_secs(24 * 3_600));
+        t.run_jobs().await;
+        assert!(kept(&t).is_empty(), "{:?}", kept(&t));
+    }
+
     async fn what_nobody_sends_goes_after_a_day(t: App) {
         let (ada, _, thread) = thread_of_two(&t).await;
         let sent = upload(&ada, &thread.id, "sent.txt", b"sent").await;
@@ -411,6 +442,31 @@ on_both! {
         tx.commit().await.unwrap();
         begin(&ada, of(25 << 20)).await.unwrap();
         assert_eq!(refused(begin(&ada, of((25 << 20) + 1)).await), "ATTACHMENT_TOO_LARGE");
+    }
+
+    async fn what_cannot_be_completed_counts_for_nothing(t: App) {
+        let (ada, _, thread) = thread_of_two(&t).await;
+        let other = begin(&ada, announce(&thread.id, "other.txt", b"words")).await.unwrap();
+        put(&ada, &other.id, 1, b"SWORD").await.unwrap();
+        let cut = picture(ImageFormat::Png)[..100].to_vec();
+        let picture = begin(&ada, announce(&thread.id, "cut.png", &cut)).await.unwrap();
+        put(&ada, &picture.id, 1, &cut).await.unwrap();
+        let partly = begin(&ada, announce(&thread.id, "partly.txt", &large())).await.unwrap();
+        let large = i64::try_from(large().len()).unwrap();
+        assert_eq!(counted(&t, &ada).await.1, 5 + 100 + large);
+        assert_eq!(refused(complete(&ada, &other.id).await), "CONTENT_DIFFERS");
+        assert_eq!(refused(complete(&ada, &picture.id).await), "PICTURE_UNREADABLE");
+        assert_eq!(refused(complete(&ada, &partly.id).await), "ATTACHMENT_INCOMPLETE");
+        assert_eq!(counted(&t, &ada).await.1, large, "what may still be completed counts");
+        // No other bytes can come for it.
+        assert_eq!(refused(complete(&ada, &other.id).await), "NOT_FOUND");
+        assert_eq!(refused(put(&ada, &other.id, 1, b"words").await), "NOT_FOUND");
+        t.run_jobs().await;
+        assert!(kept(&t).is_empty(), "{:?}", kept(&t));
+        assert_eq!(counted(&t, &ada).await.1, large, "it is not taken off twice");
+        t.advance(Duration::from_secs(3_600));
+        t.run_jobs().await;
+        assert_eq!(counted(&t, &ada).await, (1, large));
     }
 
     async fn a_picture_is_shown_and_has_a_preview(t: App) {
@@ -486,6 +542,34 @@ async fn a_file_is_had_by_others_once_it_was_looked_into(engine: Engine) {
     let Some(Change::MessageCreated(heard)) = client.event().await.change else { panic!("another event") };
     assert_eq!(heard.id, sent.id);
     assert!(link(&ben, &third.id).await.is_ok());
+
+    // What does harm is in the log of the organisation, and the counters tell of all.
+    let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
+    let entries: Vec<(String, String, String, Uuid)> = conn
+        .sql(
+            "SELECT actor_kind, risk, subject_kind, subject_id FROM audit_events
+             WHERE action = 'chat.refuse_attachment' AND organization_id = $1",
+        )
+        .bind(ada.organization_id)
+        .all()
+        .await
+        .unwrap();
+    let ids: BTreeSet<_> = entries.iter().map(|(_, _, _, id)| id.to_string()).collect();
+    assert_eq!(ids, BTreeSet::from([bad.id, unsent.id]));
+    let about = |(actor, risk, kind, _): &(String, String, String, Uuid)| {
+        (actor.as_str(), risk.as_str(), kind.as_str()) == ("platform", "high", "attachment")
+    };
+    assert!(entries.iter().all(about), "{entries:?}");
+    let page =
+        t.http.get(format!("{}/metrics", t.operations_url)).send().await.unwrap().text().await.unwrap();
+    for (outcome, count) in [("completed", 4), ("spoilt", 0), ("clean", 2), ("harmful", 2), ("unscanned", 3)]
+    {
+        let line = format!("capecontrol_attachments_total{{outcome=\"{outcome}\"}} {count}\n");
+        assert!(page.contains(&line), "{line} is not in {page}");
+    }
+    let bytes = 4 + 2 * harm.len() + 5;
+    let line = format!("capecontrol_attachment_bytes_total {bytes}\n");
+    assert!(page.contains(&line), "{line} is not in {page}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

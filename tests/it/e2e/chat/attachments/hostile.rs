@@ -54,7 +54,7 @@ on_both! {
             let made = begin(&ada, announce(&thread.id, "a.png", &bytes)).await.unwrap();
             put(&ada, &made.id, 1, &bytes).await.unwrap();
             assert_eq!(refused(complete(&ada, &made.id).await), "PICTURE_UNREADABLE");
-            assert_eq!(refused(send(&ada, with(&thread.id, "x", &[&made.id])).await), "ATTACHMENT_INCOMPLETE");
+            assert_eq!(refused(send(&ada, with(&thread.id, "x", &[&made.id])).await), "NOT_FOUND");
         }
     }
 
