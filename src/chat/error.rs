@@ -50,6 +50,14 @@ pub enum Error {
     /// See [`TOO_MANY_THREAD_MEMBERS`].
     #[error("The thread has as many members as it may.")]
     TooManyMembers,
+    /// See [`SUPPORT_STAFF_ONLY`].
+    #[error("How urgent a support thread is, the platform's staff decides.")]
+    SupportStaffOnly,
+    /// See [`SUPPORTS_OWN_ORGANIZATION`].
+    #[error(
+        "You belong to this organisation. Have a member of the thread who manages it add you, or leave it to others of the staff."
+    )]
+    SupportsOwnOrganization,
     /// See [`NOT_THE_AUTHOR`].
     #[error("Somebody else wrote this message.")]
     NotTheAuthor,
@@ -216,6 +224,18 @@ pub static LAST_THREAD_OWNER: Reason = Reason::new(
 /// The thread is full.
 pub static TOO_MANY_THREAD_MEMBERS: Reason =
     Reason::new(Code::FailedPrecondition, "TOO_MANY_THREAD_MEMBERS", "A thread has at most 1,000 members.");
+/// How urgent it is, is not for the customer to say.
+pub static SUPPORT_STAFF_ONLY: Reason = Reason::new(
+    Code::PermissionDenied,
+    "SUPPORT_STAFF_ONLY",
+    "How urgent a support thread is, only staff of the platform decides that took it up (TakeSupportThread).",
+);
+/// Staff of the platform and member of the organisation.
+pub static SUPPORTS_OWN_ORGANIZATION: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "SUPPORTS_OWN_ORGANIZATION",
+    "The caller belongs to the organisation and comes into its threads as any member does, by AddThreadMember.",
+);
 /// The message is somebody else's.
 pub static NOT_THE_AUTHOR: Reason = Reason::new(
     Code::PermissionDenied,
@@ -346,6 +366,8 @@ pub static REASONS: &[&Reason] = &[
     &THREAD_IS_DIRECT,
     &LAST_THREAD_OWNER,
     &TOO_MANY_THREAD_MEMBERS,
+    &SUPPORT_STAFF_ONLY,
+    &SUPPORTS_OWN_ORGANIZATION,
     &NOT_THE_AUTHOR,
     &MESSAGE_DELETED,
     &TOO_MANY_EDITS,
@@ -399,6 +421,8 @@ impl Fault for Error {
             Self::ThreadIsDirect => &THREAD_IS_DIRECT,
             Self::LastOwner => &LAST_THREAD_OWNER,
             Self::TooManyMembers => &TOO_MANY_THREAD_MEMBERS,
+            Self::SupportStaffOnly => &SUPPORT_STAFF_ONLY,
+            Self::SupportsOwnOrganization => &SUPPORTS_OWN_ORGANIZATION,
             Self::NotTheAuthor => &NOT_THE_AUTHOR,
             Self::MessageDeleted => &MESSAGE_DELETED,
             Self::TooManyEdits => &TOO_MANY_EDITS,

@@ -88,7 +88,8 @@ impl Service {
             }
             Claim::New(slot) => slot,
         };
-        let home = admitted(&mut tx, caller, home, Error::ThreadNotFound).await?;
+        let place = home.map(|home| (home, announced.thread_id));
+        let home = admitted(&mut tx, caller, place, Error::ThreadNotFound).await?;
         let member = store::member(&mut tx, home, announced.thread_id, account).await?;
         if member.ok_or(Error::ThreadNotFound)?.role == ThreadRole::Reader {
             return Err(Error::ReadOnly);
@@ -367,8 +368,9 @@ impl Service {
         home: OrganizationId,
         id: AttachmentId,
     ) -> Result<Attachment, Error> {
-        let home = admitted(conn, caller, Some(home), Error::AttachmentNotFound).await?;
         let file = store::attachment(conn, home, id).await?.ok_or(Error::AttachmentNotFound)?;
+        let place = Some((home, file.thread_id));
+        let home = admitted(conn, caller, place, Error::AttachmentNotFound).await?;
         let member = store::member(conn, home, file.thread_id, caller.account()?).await?;
         member.map(|_| file).ok_or(Error::AttachmentNotFound)
     }

@@ -81,7 +81,7 @@ impl Service {
         Ok(store::set_role(tx, thread.organization_id, thread.id, member.account_id, role).await?)
     }
 
-    async fn admit(
+    pub(super) async fn admit(
         &self,
         tx: &mut Tx,
         thread: &Thread,

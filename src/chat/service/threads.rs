@@ -1,12 +1,13 @@
 //! Opening threads, looking at them, and what becomes of them.
 
-use super::{Service, admitted, conduct, not_held, unseen};
+use super::{Service, admitted, conduct, not_held, support, unseen};
 use crate::auth::{self, Caller};
 use crate::base::{AccountId, OrganizationId, Violations, text};
 use crate::chat::error::Error;
 use crate::chat::model::member::{
     FIRST_MEMBERS_MAX, PreferenceChange, Preferences, Seat, SeenThread, ThreadRole,
 };
+use crate::chat::model::support::check_title;
 use crate::chat::model::{Actor, Change, TITLE_CHARS_MAX, Thread, ThreadId, ThreadKind};
 use crate::chat::removal::RemoveThread;
 use crate::chat::store::{self, ThreadsAfter};
@@ -55,6 +56,9 @@ impl CreateThread {
         if kind == ThreadKind::Direct {
             violations.check(self.members.len() == 1, "member_account_ids", "must name the one other person");
             violations.check(self.title.is_empty(), "title", "must be empty, for a direct thread has none");
+        }
+        if kind == ThreadKind::Support {
+            check_title(&mut violations, &self.title);
         }
         if self.members.len() > FIRST_MEMBERS_MAX {
             violations.add("member_account_ids", format!("must be at most {FIRST_MEMBERS_MAX}"));
@@ -133,9 +137,10 @@ impl Service {
             store::insert_members(&mut tx, home, thread.id, &members, thread.created_at).await?;
             conduct::hear_each_other(&mut tx, &thread, account).await.map_err(unreached)?;
             conduct::may_reach(&mut tx, account, &command.members).await?;
+            let support = self.begin_support(&mut tx, &thread).await?;
             let entry = caller.entry("chat.create_thread").of(home).on("thread", thread.id);
             self.outside.auth.audit().record(&mut tx, entry.changed(&(), &thread)).await?;
-            SeenThread { thread, seat: OPENER }
+            SeenThread { thread, seat: OPENER, support }
         } else {
             direct_before(&mut tx, home, account, between).await?
         };
@@ -179,7 +184,9 @@ impl Service {
         let account = caller.account()?;
         let home = self.organization(caller, organization_id).await?;
         let mut conn = self.db.conn(Scope::Organization(home)).await?;
-        Ok(store::threads(&mut conn, home, account, archived, after, limit).await?)
+        let mut threads = store::threads(&mut conn, home, account, archived, after, limit).await?;
+        support::fill_in(&mut conn, home, &mut threads).await?;
+        Ok(threads)
     }
 
     /// Changes a thread's title, or what the caller makes of it.
@@ -203,7 +210,7 @@ impl Service {
             // Locks the thread, so that nothing comes between what is read and what is written.
             Some(self.manage(&mut tx, caller, home, thread_id).await?)
         } else {
-            admitted(&mut tx, caller, Some(home), Error::ThreadNotFound).await?;
+            admitted(&mut tx, caller, Some((home, thread_id)), Error::ThreadNotFound).await?;
             None
         };
         let before = seen(&mut tx, home, thread_id, account).await?;
@@ -251,6 +258,9 @@ impl Service {
     pub(super) async fn close(&self, tx: &mut Tx, thread: &Thread) -> Result<(), Error> {
         let (organization_id, thread_id) = (thread.organization_id, thread.id);
         store::close_thread(tx, organization_id, thread_id, self.world.now()).await?;
+        if thread.is_support() {
+            store::delete_support(tx, organization_id, thread_id).await?;
+        }
         let job = RemoveThread { organization_id, thread_id };
         Ok(jobs::push(tx, &self.world, Some(organization_id), &job).await?)
     }
@@ -279,9 +289,10 @@ impl Service {
         home: OrganizationId,
         thread_id: ThreadId,
     ) -> Result<(Thread, bool), Error> {
-        let in_organization = auth::access::member(tx, caller, home)
-            .await
-            .map_err(|error| unseen(error, Error::ThreadNotFound))?;
+        let in_organization = match support::role_around(tx, caller, home, thread_id).await {
+            Err(Error::Auth(error)) => return Err(unseen(error, Error::ThreadNotFound)),
+            known => known?,
+        };
         let thread = store::advance(tx, home, thread_id, self.world.now()).await?;
         let thread = thread.ok_or(Error::ThreadNotFound)?;
         let member = store::member(tx, home, thread_id, caller.account()?).await?;
@@ -295,13 +306,16 @@ fn unreached(error: Error) -> Error {
     if matches!(error, Error::ReadOnly) { Error::MemberNotFound } else { error }
 }
 
-async fn seen(
+pub(super) async fn seen(
     conn: &mut impl Conn,
     home: OrganizationId,
     thread_id: ThreadId,
     account: AccountId,
 ) -> Result<SeenThread, Error> {
-    store::seen_thread(conn, home, thread_id, account).await?.ok_or(Error::ThreadNotFound)
+    let seen = store::seen_thread(conn, home, thread_id, account).await?;
+    let mut seen = seen.ok_or(Error::ThreadNotFound)?;
+    support::fill_in(conn, home, std::slice::from_mut(&mut seen)).await?;
+    Ok(seen)
 }
 
 /// The direct thread that two people have already.

@@ -296,6 +296,6 @@ impl From<SeenRow> for SeenThread {
             created_at: row.created_at,
             updated_at: row.updated_at,
         };
-        Self { thread, seat }
+        Self { thread, seat, support: None }
     }
 }

@@ -7,6 +7,7 @@ mod conduct;
 pub mod connections;
 mod ends;
 pub mod presence;
+mod support;
 pub mod ways;
 
 use std::time::Duration;
