@@ -11,6 +11,7 @@ pub mod export;
 pub mod feed;
 pub mod frame;
 pub mod member;
+pub mod plan;
 pub mod policy;
 pub mod presence;
 pub mod quality;

@@ -33,6 +33,7 @@ use super::hub::{Holder, Hub, Registration};
 use super::model::feed::{Feed, Read};
 use super::model::frame::{Opening, Wish};
 use super::model::member::ThreadRole;
+use super::model::plan::Allowed;
 use super::model::search::found_by;
 use super::model::{Actor, Change, Event, Message, Thread, ThreadId};
 use super::stream::{self, Frames, Words};
@@ -281,6 +282,12 @@ impl Service {
     /// request's key was looked at, so that every repetition gets the answer of the first call.
     async fn begin_in(&self, home: Option<OrganizationId>) -> Result<Tx, Error> {
         Ok(self.db.begin(home.map_or(LOCATE, Scope::Organization)).await?)
+    }
+
+    /// What the organisation may have where something is at home, if there is such a thing; whoever asks.
+    async fn allowed(&self, home: Option<OrganizationId>) -> Result<Option<Allowed>, Error> {
+        let Some(home) = home else { return Ok(None) };
+        Ok(Some(self.outside.files.allowance.allowed(home).await?))
     }
 
     /// The organisation of a thread, whoever asks.

@@ -54,8 +54,8 @@ pub use support::{
     taken_among,
 };
 pub use thread::{
-    ThreadsAfter, close_thread, direct_thread, insert_thread, lock_thread, organization_of_thread,
-    remove_some, rename_thread, seen_thread, thread_of_member, threads,
+    ThreadsAfter, close_thread, count_opened, direct_thread, insert_thread, lock_thread,
+    organization_of_thread, remove_some, rename_thread, seen_thread, thread_of_member, threads,
 };
 pub use tool::{empty_rounds, end_call, insert_round, rounds, rounds_entered};
 pub use turn::{Turn, TurnState, answered, end_turn, insert_turn, lock_turn, turn};

@@ -79,7 +79,7 @@ impl Service {
     ) -> Result<Upload, Error> {
         let account = caller.account()?;
         let home = self.locate_thread(announced.thread_id).await?;
-        let limits = self.limits(caller, home).await?;
+        let allowed = self.allowed(home).await?;
         let mut tx = self.begin_in(home).await?;
         let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
             Claim::Replay(id) => {
@@ -94,7 +94,7 @@ impl Service {
         if member.ok_or(Error::ThreadNotFound)?.role == ThreadRole::Reader {
             return Err(Error::ReadOnly);
         }
-        let limits = limits.ok_or(Error::ThreadNotFound)?;
+        let limits = allowed.ok_or(Error::ThreadNotFound)?.files;
         if announced.size_bytes > limits.file_bytes_max {
             return Err(Error::AttachmentTooLarge(limits.file_bytes_max));
         }
@@ -343,16 +343,6 @@ impl Service {
             return Ok(());
         }
         Err(Error::AttachmentUsed)
-    }
-
-    async fn limits(&self, caller: &Caller, home: Option<OrganizationId>) -> Result<Option<Limits>, Error> {
-        let Some(home) = home else { return Ok(None) };
-        match self.files().allowance.limits(caller, home).await {
-            Ok(limits) => Ok(Some(limits)),
-            // That is said once the request's key was looked at.
-            Err(Error::Auth(auth::Error::OrganizationNotFound)) => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     async fn locate_attachment(&self, id: AttachmentId) -> Result<Option<(OrganizationId, ThreadId)>, Error> {

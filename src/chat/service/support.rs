@@ -84,7 +84,7 @@ impl Service {
         let (actor, role) = (Actor::Account(account_id), ThreadRole::Support);
         let thread = store::advance(&mut tx, home, thread_id, self.world.now()).await?;
         let thread = thread.ok_or(Error::ThreadNotFound)?;
-        self.admit(&mut tx, &thread, account_id, role).await?;
+        self.admit(&mut tx, &thread, account_id, role, None).await?;
         self.note(&mut tx, &thread, actor, Change::MemberAdded { account_id, role }).await?;
         let after = seen(&mut tx, home, thread_id, account_id).await?;
         let entry = caller.entry("chat.take_support_thread").of(home).on("thread", thread_id);

@@ -7,6 +7,7 @@ use crate::chat::error::Error;
 use crate::chat::model::member::{
     FIRST_MEMBERS_MAX, PreferenceChange, Preferences, Seat, SeenThread, ThreadRole,
 };
+use crate::chat::model::plan::Allowed;
 use crate::chat::model::support::check_title;
 use crate::chat::model::{Actor, Change, TITLE_CHARS_MAX, Thread, ThreadId, ThreadKind};
 use crate::chat::removal::RemoveThread;
@@ -117,6 +118,7 @@ impl Service {
         let account = caller.account()?;
         let members = command.first_members(account)?;
         let home = self.organization(caller, command.organization_id).await?;
+        let allowed = self.allowed(Some(home)).await?.ok_or(Error::Broken(None))?;
         let mut tx = self.db.begin(Scope::Organization(home)).await?;
         let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
             Claim::Replay(seen) => return Ok(seen),
@@ -134,6 +136,7 @@ impl Service {
         }
         let (thread, between) = (self.new_thread(account, home, &command), command.between(account));
         let seen = if store::insert_thread(&mut tx, &thread, between).await? {
+            self.check_room(&mut tx, &thread, &allowed, members.len()).await?;
             store::insert_members(&mut tx, home, thread.id, &members, thread.created_at).await?;
             conduct::hear_each_other(&mut tx, &thread, account).await.map_err(unreached)?;
             conduct::may_reach(&mut tx, account, &command.members).await?;
@@ -147,6 +150,22 @@ impl Service {
         slot.store(&mut tx, &seen).await?;
         tx.commit().await?;
         Ok(seen)
+    }
+
+    /// That the plan allows the thread that was just written. Of several that are opened in the same moment it may allow
+    /// one too many.
+    async fn check_room(
+        &self,
+        tx: &mut Tx,
+        thread: &Thread,
+        allowed: &Allowed,
+        members: usize,
+    ) -> Result<(), Error> {
+        let members = i64::try_from(members).unwrap_or(i64::MAX);
+        allowed.check_members(members).map_err(Error::TooManyMembers)?;
+        let enough = allowed.threads_max.saturating_add(1);
+        let opened = store::count_opened(tx, thread.organization_id, thread.created_by, enough).await?;
+        allowed.check_threads(opened).map_err(Error::TooManyThreads)
     }
 
     fn new_thread(&self, account: AccountId, home: OrganizationId, command: &CreateThread) -> Thread {

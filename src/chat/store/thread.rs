@@ -50,6 +50,28 @@ pub async fn insert_thread(
     Ok(written == 1)
 }
 
+/// How many threads an account has opened in an organisation that are not deleted; no more than `enough` are counted.
+pub async fn count_opened(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    account_id: AccountId,
+    enough: i64,
+) -> Result<i64, db::Error> {
+    let (count,): (i64,) = conn
+        .sql(
+            "SELECT count(*) FROM (
+                SELECT id FROM threads
+                WHERE organization_id IS NOT DISTINCT FROM $1 AND created_by = $2 AND deleted_at IS NULL LIMIT $3
+             ) AS opened",
+        )
+        .bind(organization_id)
+        .bind(account_id)
+        .bind(enough)
+        .one()
+        .await?;
+    Ok(count)
+}
+
 /// Locks a thread until the transaction ends; whether it is there and was not deleted.
 pub async fn lock_thread(
     tx: &mut Tx,

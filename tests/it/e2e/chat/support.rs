@@ -259,8 +259,8 @@ on_both! {
     }
 
     async fn who_is_staff_no_longer_hears_no_more(t: App) {
-        let ada = t.register("ada@example.com").await;
-        let (sam, admin) = (staff(&t, "sam@example.org").await, t.admin().await);
+        let admin = t.admin().await;
+        let (ada, sam) = (t.register("ada@example.com").await, staff(&t, "sam@example.org").await);
         let thread = ask_for(&ada, "Help", &[]).await.unwrap();
         let said = send(&ada, &thread.id, "secret").await;
         take(&sam, &thread.id).await.unwrap();
