@@ -22,3 +22,7 @@ CREATE TABLE support_threads (
 CREATE INDEX support_threads_organization_idx ON support_threads (organization_id);
 CREATE INDEX support_threads_state_idx ON support_threads (state, since, thread_id);
 SELECT protect_tenants('support_threads');
+
+-- Where in a product the agent of a thread is met.
+ALTER TABLE threads ADD COLUMN placement text;
+UPDATE threads SET placement = 'chat' WHERE listing_id IS NOT NULL;

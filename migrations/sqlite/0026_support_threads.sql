@@ -27,3 +27,7 @@ CREATE TABLE support_threads (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX support_threads_organization_idx ON support_threads (organization_id);
 CREATE INDEX support_threads_state_idx ON support_threads (state, since, thread_id);
+
+-- Where in a product the agent of a thread is met.
+ALTER TABLE threads ADD COLUMN placement TEXT;
+UPDATE threads SET placement = 'chat' WHERE listing_id IS NOT NULL;

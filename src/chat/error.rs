@@ -65,7 +65,7 @@ pub enum Error {
     SupportStaffOnly,
     /// See [`SUPPORTS_OWN_ORGANIZATION`].
     #[error(
-        "You belong to this organisation. Have a member of the thread who manages it add you, or leave it to others of the staff."
+        "You belong to this organisation. Have somebody who manages the thread add you, or leave it to other staff."
     )]
     SupportsOwnOrganization,
     /// See [`NOT_THE_AUTHOR`].
@@ -241,7 +241,7 @@ pub static TOO_MANY_THREAD_MEMBERS: Reason = Reason::new(
 pub static TOO_MANY_THREADS: Reason = Reason::new(
     Code::FailedPrecondition,
     "TOO_MANY_THREADS",
-    "The person has opened as many threads in the organisation as its plan allows; delete some, or choose a larger plan.",
+    "The person has opened as many threads in the organisation as its plan allows; delete some, or choose another plan.",
 );
 /// How urgent it is, is not for the customer to say.
 pub static SUPPORT_STAFF_ONLY: Reason = Reason::new(

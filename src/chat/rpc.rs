@@ -80,6 +80,7 @@ impl wire::chat_service_server::ChatService for Rpc {
             kind: decode::kind(&mut violations, request.kind),
             title: request.title,
             listing_id: read::optional_id(&mut violations, "listing_id", &request.listing_id),
+            placement: request.placement,
             members,
         };
         let thread = self.service.create_thread(&caller, command.check(violations)?, key.as_deref()).await?;

@@ -55,6 +55,7 @@ pub use policy::{PolicyOf, UpdateChatPolicy};
 pub use search::{Found, FoundPage, SearchMessages};
 pub use support::ListSupport;
 pub(super) use support::serving_among;
+pub(super) use threads::PLACEMENT;
 pub use threads::{CreateThread, UpdateThread};
 
 /// Where something is at home is looked up for whoever asks: what they may see of it is asked next.

@@ -55,7 +55,8 @@ pub use support::{
 };
 pub use thread::{
     ThreadsAfter, close_thread, count_opened, direct_thread, insert_thread, lock_thread,
-    organization_of_thread, remove_some, rename_thread, seen_thread, thread_of_member, threads,
+    organization_of_thread, placement, remove_some, rename_thread, seen_thread, set_placement,
+    thread_of_member, threads,
 };
 pub use tool::{empty_rounds, end_call, insert_round, rounds, rounds_entered};
 pub use turn::{Turn, TurnState, answered, end_turn, insert_turn, lock_turn, turn};

@@ -113,6 +113,9 @@ pub struct SeenThread {
     /// How it stands with a support thread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub support: Option<Support>,
+    /// Where in a product the agent of the thread is met.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<String>,
 }
 
 /// The two people of a direct thread, in one form whoever asks.

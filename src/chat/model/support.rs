@@ -90,7 +90,7 @@ impl SupportChange {
         violations.check(
             self.state != Some(SupportState::Waiting),
             "state",
-            "must be SUPPORT_STATE_OPEN or SUPPORT_STATE_CLOSED; that it waits for the others follows from what is written",
+            "must be SUPPORT_STATE_OPEN or SUPPORT_STATE_CLOSED; whose turn it is follows from what is written",
         );
         let said = self.state.is_some() || self.priority.is_some();
         violations.check(said, "state", "must be said, unless priority is");

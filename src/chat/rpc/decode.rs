@@ -177,8 +177,10 @@ pub(super) fn role(violations: &mut Violations, role: i32) -> ThreadRole {
         Ok(wire::ThreadRole::Owner) => ThreadRole::Owner,
         Ok(wire::ThreadRole::Reader) => ThreadRole::Reader,
         Ok(wire::ThreadRole::Support) => {
-            violations
-                .add("role", "must be owner, member or reader; staff take a support thread up by themselves");
+            violations.add_hostile(
+                "role",
+                "must be owner, member or reader; staff take a support thread up by themselves",
+            );
             ThreadRole::Reader
         }
         Err(_) => {

@@ -19,7 +19,7 @@ use crate::rpc::encode::{self, timestamp};
 use crate::rpc::status;
 
 pub(super) fn thread(seen: SeenThread) -> wire::Thread {
-    let SeenThread { thread, seat, support } = seen;
+    let SeenThread { thread, seat, support, placement } = seen;
     wire::Thread {
         id: thread.id.to_string(),
         organization_id: thread.organization_id.to_string(),
@@ -41,6 +41,7 @@ pub(super) fn thread(seen: SeenThread) -> wire::Thread {
             pinned: seat.preferences.pinned,
         }),
         support: support.map(support::status),
+        placement: placement.unwrap_or_default(),
     }
 }
 

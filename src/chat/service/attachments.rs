@@ -9,14 +9,14 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{Service, admitted};
-use crate::auth::{self, Caller};
+use crate::auth::Caller;
 use crate::base::{AccountId, OrganizationId, Timestamp, Violations};
 use crate::chat::error::Error;
 use crate::chat::files::{ClearParts, ScanAttachment, digest, joined, part_key, variant_key};
 use crate::chat::imaging;
 use crate::chat::link::Target;
 use crate::chat::model::attachment::{
-    Announced, Attached, Attachment, AttachmentId, AttachmentState, KEPT_UNSENT, LINK_TTL, Limits, NoLink,
+    Announced, Attached, Attachment, AttachmentId, AttachmentState, KEPT_UNSENT, LINK_TTL, NoLink,
     PART_BYTES, Variant,
 };
 use crate::chat::model::member::ThreadRole;

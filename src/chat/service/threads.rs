@@ -15,7 +15,10 @@ use crate::chat::store::{self, ThreadsAfter};
 use crate::db::{Conn, Scope, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
 use crate::jobs;
-use crate::market::{self, ListingId};
+use crate::market::{self, InstalledAgent, ListingId};
+
+/// Where an agent is met when nothing else is said.
+pub(in crate::chat) const PLACEMENT: &str = "chat";
 
 /// What whoever opens a thread is in it.
 const OPENER: Seat = Seat {
@@ -36,6 +39,8 @@ pub struct CreateThread {
     pub title: String,
     /// The agent that is to answer in it.
     pub listing_id: Option<ListingId>,
+    /// Where in a product the agent is met; [`PLACEMENT`] when empty.
+    pub placement: String,
     /// Who is in it from the start, beside the caller.
     pub members: Vec<AccountId>,
 }
@@ -54,6 +59,11 @@ impl CreateThread {
             "kind",
             "must be that of a thread with an agent exactly when listing_id names one",
         );
+        violations.check(
+            with_agent || self.placement.is_empty(),
+            "placement",
+            "must be empty in a thread without an agent",
+        );
         if kind == ThreadKind::Direct {
             violations.check(self.members.len() == 1, "member_account_ids", "must name the one other person");
             violations.check(self.title.is_empty(), "title", "must be empty, for a direct thread has none");
@@ -70,6 +80,17 @@ impl CreateThread {
     fn kind(&self) -> ThreadKind {
         let implied = if self.listing_id.is_some() { ThreadKind::Agent } else { ThreadKind::Group };
         self.kind.unwrap_or(implied)
+    }
+
+    /// Where the agent is met, if it is meant to be.
+    fn placement(&self, agent: InstalledAgent) -> Result<String, Violations> {
+        let wanted = if self.placement.is_empty() { PLACEMENT } else { &self.placement };
+        if agent.placements.iter().any(|named| named == wanted) {
+            return Ok(wanted.to_owned());
+        }
+        let says =
+            format!("must be a placement that the agent's manifest names: {}", agent.placements.join(", "));
+        Err(Violations::one("placement", says))
     }
 
     /// The two that a direct thread is between.
@@ -130,10 +151,12 @@ impl Service {
                 return Err(Error::MemberNotFound);
             }
         }
-        if let Some(listing_id) = command.listing_id {
+        let placement = if let Some(listing_id) = command.listing_id {
             let agent = market::store::installed(&mut tx, home, listing_id).await?;
-            agent.ok_or(Error::AgentNotInstalled)?;
-        }
+            Some(command.placement(agent.ok_or(Error::AgentNotInstalled)?)?)
+        } else {
+            None
+        };
         let (thread, between) = (self.new_thread(account, home, &command), command.between(account));
         let seen = if store::insert_thread(&mut tx, &thread, between).await? {
             self.check_room(&mut tx, &thread, &allowed, members.len()).await?;
@@ -141,9 +164,12 @@ impl Service {
             conduct::hear_each_other(&mut tx, &thread, account).await.map_err(unreached)?;
             conduct::may_reach(&mut tx, account, &command.members).await?;
             let support = self.begin_support(&mut tx, &thread).await?;
+            if let Some(placement) = &placement {
+                store::set_placement(&mut tx, home, thread.id, placement).await?;
+            }
             let entry = caller.entry("chat.create_thread").of(home).on("thread", thread.id);
             self.outside.auth.audit().record(&mut tx, entry.changed(&(), &thread)).await?;
-            SeenThread { thread, seat: OPENER, support }
+            SeenThread { thread, seat: OPENER, support, placement }
         } else {
             direct_before(&mut tx, home, account, between).await?
         };
@@ -152,8 +178,8 @@ impl Service {
         Ok(seen)
     }
 
-    /// That the plan allows the thread that was just written. Of several that are opened in the same moment it may allow
-    /// one too many.
+    /// That the plan allows the thread that was just written. Of several that are opened in one moment some may be too
+    /// many.
     async fn check_room(
         &self,
         tx: &mut Tx,

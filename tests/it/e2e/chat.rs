@@ -6,6 +6,7 @@ mod attachments;
 mod conduct;
 pub mod connections;
 mod ends;
+mod plans;
 pub mod presence;
 mod support;
 pub mod ways;

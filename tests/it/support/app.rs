@@ -211,6 +211,26 @@ impl App {
         tx.commit().await.unwrap();
     }
 
+    /// Has somebody's own organisation on a plan for an hour, as if it had been bought.
+    pub async fn subscribe(&self, who: &Person, plan_id: &str) {
+        let now = self.world.now();
+        let mut tx = self.db.begin(Scope::System("test")).await.unwrap();
+        tx.sql(
+            "INSERT INTO subscriptions (id, organization_id, plan_id, billing_cycle, anchor_day, period_start,
+                    period_end, created_at, updated_at)
+             VALUES ($1, $2, $3, 'monthly', 1, $4, $5, $4, $4)",
+        )
+        .bind(self.world.id::<()>())
+        .bind(who.organization_id)
+        .bind(plan_id.to_owned())
+        .bind(now)
+        .bind(now.plus(Duration::from_secs(3_600)))
+        .execute()
+        .await
+        .unwrap();
+        tx.commit().await.unwrap();
+    }
+
     /// Somebody with the next tokens of their session.
     pub async fn refresh(&self, person: &Person) -> Person {
         let request =

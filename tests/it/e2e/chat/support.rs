@@ -137,7 +137,8 @@ on_both! {
         assert_eq!(again, closed, "what is so already stays so");
 
         // A thumb and a mended word ask for nothing, and what is sent twice was said once.
-        let thumb = wire::AddReactionRequest { message_id: said.id.clone(), emoji: "👍".to_owned(), request_id: key() };
+        let (message_id, emoji) = (said.id.clone(), "👍".to_owned());
+        let thumb = wire::AddReactionRequest { message_id, emoji, request_id: key() };
         ada.chat().add_reaction(thumb).await.unwrap();
         let mended = wire::EditMessageRequest { message_id: said.id, text: "blue".to_owned(), request_id: key() };
         ben.chat().edit_message(mended).await.unwrap();
@@ -176,7 +177,8 @@ on_both! {
         let list = wire::ListThreadsRequest { organization_id: organization_id.clone(), ..Default::default() };
         let create = wire::CreateThreadRequest { organization_id: organization_id.clone(), ..Default::default() };
         let query = "secret".to_owned();
-        let search = wire::SearchMessagesRequest { organization_id: organization_id.clone(), query, ..Default::default() };
+        let home = organization_id.clone();
+        let search = wire::SearchMessagesRequest { organization_id: home, query, ..Default::default() };
         let policy = wire::GetChatPolicyRequest { organization_id };
         let refused = [
             chat.list_threads(list).await.unwrap_err(),
@@ -190,7 +192,15 @@ on_both! {
         let watch = wire::SubscribeRequest { threads: vec![from(&taken.id, 0)], watch_presence };
         assert_eq!(reason(&chat.subscribe(watch).await.unwrap_err()), "NOT_FOUND");
 
-        // In their own they write, and manage nothing.
+        // In their own they write, with files, and manage nothing.
+        let file = wire::CreateAttachmentRequest {
+            thread_id: taken.id.clone(),
+            file_name: "how.txt".to_owned(),
+            size_bytes: 3,
+            sha256: vec![7; 32],
+            ..Default::default()
+        };
+        chat.create_attachment(file).await.unwrap();
         let hers = send(&ada, &taken.id, "my card is refused").await;
         send(&sam, &taken.id, "which one is it?").await;
         let delete = wire::DeleteMessageRequest { message_id: hers.id, ..Default::default() };
