@@ -241,7 +241,7 @@ pub static TOO_MANY_THREAD_MEMBERS: Reason = Reason::new(
 pub static TOO_MANY_THREADS: Reason = Reason::new(
     Code::FailedPrecondition,
     "TOO_MANY_THREADS",
-    "The person has opened as many threads in the organisation as its plan allows; delete some, or choose another plan.",
+    "The person has opened as many threads in the organisation as its plan allows; delete some, or take another plan.",
 );
 /// How urgent it is, is not for the customer to say.
 pub static SUPPORT_STAFF_ONLY: Reason = Reason::new(

@@ -244,8 +244,8 @@ impl Service {
         Ok(CurrentSubscription { organization_id, bought, status, plan })
     }
 
-    /// The id of the plan that an organisation has at this moment, for what other domains let it have by that. Nobody is
-    /// told it here: who may know is theirs to decide.
+    /// The id of the plan that an organisation has at this moment, for what other domains let it have by that. Nobody
+    /// is told it here: who may know is theirs to decide.
     pub async fn plan_in_force(&self, organization_id: OrganizationId) -> Result<String, Error> {
         let mut conn = self.db.conn(Scope::Organization(organization_id)).await?;
         let bought = store::subscription::get(&mut conn, organization_id).await?;
