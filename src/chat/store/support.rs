@@ -99,7 +99,7 @@ pub async fn delete_support(
     Ok(())
 }
 
-/// A page of the support threads in a state, those first that are longest in it, without their staff. Asked in the
+/// A page of the support threads in a state, but for those of organisations that were closed, those first that are longest in it, without their staff. Asked in the
 /// platform's own scope.
 pub async fn support_threads(
     conn: &mut impl Conn,
@@ -114,6 +114,7 @@ pub async fn support_threads(
         .sql(
             "SELECT s.thread_id, s.organization_id, t.created_by, t.title, s.state, s.priority, s.since
              FROM support_threads s JOIN threads t ON t.id = s.thread_id
+             JOIN organizations o ON o.id = s.organization_id AND o.closed_at IS NULL
              WHERE s.state = $1 AND (s.since, s.thread_id) > ($2, $3) AND s.priority = coalesce($4, s.priority)
              ORDER BY s.since, s.thread_id LIMIT $5",
         )
@@ -142,7 +143,8 @@ pub async fn staff_of(
     .await
 }
 
-/// Whether an account took this very thread up, as staff. Whether it is staff still is asked beside it.
+/// Whether an account took this very thread up, as staff, and its organisation was not closed since. Whether it is staff
+/// still is asked beside it.
 pub async fn has_taken(
     conn: &mut impl Conn,
     organization_id: OrganizationId,
@@ -152,6 +154,7 @@ pub async fn has_taken(
     let row: Option<(ThreadId,)> = conn
         .sql(
             "SELECT s.thread_id FROM support_threads s JOIN thread_members m ON m.thread_id = s.thread_id
+             JOIN organizations o ON o.id = s.organization_id AND o.closed_at IS NULL
              WHERE s.organization_id IS NOT DISTINCT FROM $1 AND s.thread_id = $2 AND m.account_id = $3
                 AND m.role = $4",
         )
@@ -164,7 +167,7 @@ pub async fn has_taken(
     Ok(row.is_some())
 }
 
-/// Those of the pairs in which the account took the thread up, as staff. Asked in the platform's own scope, for streams
+/// Those of the pairs in which the account took the thread up, as staff, as [`has_taken`] tells. Asked in the platform's own scope, for streams
 /// of all tenants; at most some thousands.
 pub async fn taken_among(
     conn: &mut impl Conn,
@@ -172,6 +175,7 @@ pub async fn taken_among(
 ) -> Result<Vec<(ThreadId, AccountId)>, db::Error> {
     conn.sql(
         "SELECT s.thread_id, m.account_id FROM support_threads s JOIN thread_members m ON m.thread_id = s.thread_id
+         JOIN organizations o ON o.id = s.organization_id AND o.closed_at IS NULL
          WHERE m.role = $1 AND (m.thread_id, m.account_id) IN (VALUES $rows)",
     )
     .bind(ThreadRole::Support)

@@ -9,7 +9,7 @@ use capecontrol::auth::store::member;
 use capecontrol::base::{AccountId, ManualClock, OrganizationId, Rate, SeededRng, World};
 use capecontrol::chain;
 use capecontrol::config::{Config, Sources};
-use capecontrol::db::{Db, Engine, Scope};
+use capecontrol::db::{Conn as _, Db, Engine, Scope};
 use capecontrol::payments::LedgerOptions;
 use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::chat::v1::chat_service_client::ChatServiceClient;

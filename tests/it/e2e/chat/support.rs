@@ -293,6 +293,32 @@ on_both! {
     }
 }
 
+on_both! {
+    async fn with_its_organisation_a_support_thread_is_gone_for_staff_too(t: App) {
+        let ada = t.register("ada@example.com").await;
+        let sam = staff(&t, "sam@example.org").await;
+        let make = auth::CreateOrganizationRequest { name: "Team".to_owned(), ..Default::default() };
+        let team = ada.organizations().create_organization(make).await.unwrap().into_inner().organization.unwrap();
+        let request = wire::CreateThreadRequest {
+            organization_id: team.id.clone(),
+            title: "Help".to_owned(),
+            kind: wire::ThreadKind::Support.into(),
+            ..Default::default()
+        };
+        let thread = ada.chat().create_thread(request).await.unwrap().into_inner().thread.unwrap();
+        let said = send(&ada, &thread.id, "secret").await;
+        take(&sam, &thread.id).await.unwrap();
+        let mut stream = Client::open(&t, &sam, KINDS[0], vec![from(&thread.id, 0)]).await.unwrap();
+        stream.live().await;
+        let close = auth::DeleteOrganizationRequest { organization_id: team.id, ..Default::default() };
+        ada.organizations().delete_organization(close).await.unwrap();
+        assert_eq!(stream.end().await, (Some(wire::GoAwayCode::Detached), Code::NotFound));
+        assert_eq!(ways_in(&sam, &thread.id, &said.id).await, ways_in(&sam, NO_THREAD, NO_THREAD).await);
+        assert_eq!(reason(&take(&sam, &thread.id).await.unwrap_err()), "NOT_FOUND");
+        assert!(listed(&sam, State::Open, Priority::Unspecified).await.is_empty());
+    }
+}
+
 /// What is answered to every way into a thread and a message of it, each of which must end in the same words.
 async fn ways_in(who: &Person, thread_id: &str, message_id: &str) -> Vec<(Code, String, Vec<u8>)> {
     let (mut chat, thread_id, message_id) = (who.chat(), thread_id.to_owned(), message_id.to_owned());
