@@ -65,6 +65,17 @@ pub async fn administers(conn: &mut impl Conn, account: AccountId) -> Result<boo
     Ok(store::account::administers(conn, account).await?)
 }
 
+/// Those of the accounts that administer the platform at this moment.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn administrators_among(
+    conn: &mut impl Conn,
+    accounts: &[AccountId],
+) -> Result<Vec<AccountId>, Error> {
+    Ok(store::account::administrators_among(conn, accounts).await?)
+}
+
 /// That there is such an organisation and it is not closed, for staff of the platform, who belong to none.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ use crate::base::fault::{self, Code, Fault, Reason, Suspicion, Violation, Violat
 use crate::{auth, db, idempotency, storage};
 
 use super::model::feed::Hole;
+use super::model::plan::Bound;
 
 /// A refusal or failure.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +49,25 @@ pub enum Error {
     #[error("This is the thread's last owner. Make somebody else an owner first.")]
     LastOwner,
     /// See [`TOO_MANY_THREAD_MEMBERS`].
-    #[error("The thread has as many members as it may.")]
-    TooManyMembers,
+    #[error(
+        "A thread may have {} members on the organisation's plan, `{}`. Remove somebody, or choose a larger plan.",
+        .0.max, .0.plan_id
+    )]
+    TooManyMembers(Bound),
+    /// See [`TOO_MANY_THREADS`].
+    #[error(
+        "A person may have opened {} threads on the organisation's plan, `{}`. Delete some, or choose a larger plan.",
+        .0.max, .0.plan_id
+    )]
+    TooManyThreads(Bound),
+    /// See [`SUPPORT_STAFF_ONLY`].
+    #[error("How urgent a support thread is, the platform's staff decides.")]
+    SupportStaffOnly,
+    /// See [`SUPPORTS_OWN_ORGANIZATION`].
+    #[error(
+        "You belong to this organisation. Have somebody who manages the thread add you, or leave it to other staff."
+    )]
+    SupportsOwnOrganization,
     /// See [`NOT_THE_AUTHOR`].
     #[error("Somebody else wrote this message.")]
     NotTheAuthor,
@@ -214,8 +232,29 @@ pub static LAST_THREAD_OWNER: Reason = Reason::new(
     "The last owner of a thread keeps the role; make somebody else an owner first.",
 );
 /// The thread is full.
-pub static TOO_MANY_THREAD_MEMBERS: Reason =
-    Reason::new(Code::FailedPrecondition, "TOO_MANY_THREAD_MEMBERS", "A thread has at most 1,000 members.");
+pub static TOO_MANY_THREAD_MEMBERS: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "TOO_MANY_THREAD_MEMBERS",
+    "The thread has as many members as the organisation's plan allows; remove somebody, or choose a larger plan.",
+);
+/// The person has opened as many threads as they may.
+pub static TOO_MANY_THREADS: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "TOO_MANY_THREADS",
+    "The person has opened as many threads in the organisation as its plan allows; delete some, or take another plan.",
+);
+/// How urgent it is, is not for the customer to say.
+pub static SUPPORT_STAFF_ONLY: Reason = Reason::new(
+    Code::PermissionDenied,
+    "SUPPORT_STAFF_ONLY",
+    "How urgent a support thread is, only staff of the platform decides that took it up (TakeSupportThread).",
+);
+/// Staff of the platform and member of the organisation.
+pub static SUPPORTS_OWN_ORGANIZATION: Reason = Reason::new(
+    Code::FailedPrecondition,
+    "SUPPORTS_OWN_ORGANIZATION",
+    "The caller belongs to the organisation and comes into its threads as any member does, by AddThreadMember.",
+);
 /// The message is somebody else's.
 pub static NOT_THE_AUTHOR: Reason = Reason::new(
     Code::PermissionDenied,
@@ -346,6 +385,9 @@ pub static REASONS: &[&Reason] = &[
     &THREAD_IS_DIRECT,
     &LAST_THREAD_OWNER,
     &TOO_MANY_THREAD_MEMBERS,
+    &TOO_MANY_THREADS,
+    &SUPPORT_STAFF_ONLY,
+    &SUPPORTS_OWN_ORGANIZATION,
     &NOT_THE_AUTHOR,
     &MESSAGE_DELETED,
     &TOO_MANY_EDITS,
@@ -398,7 +440,10 @@ impl Fault for Error {
             Self::ManagersOnly => &THREAD_MANAGERS_ONLY,
             Self::ThreadIsDirect => &THREAD_IS_DIRECT,
             Self::LastOwner => &LAST_THREAD_OWNER,
-            Self::TooManyMembers => &TOO_MANY_THREAD_MEMBERS,
+            Self::TooManyMembers(_) => &TOO_MANY_THREAD_MEMBERS,
+            Self::TooManyThreads(_) => &TOO_MANY_THREADS,
+            Self::SupportStaffOnly => &SUPPORT_STAFF_ONLY,
+            Self::SupportsOwnOrganization => &SUPPORTS_OWN_ORGANIZATION,
             Self::NotTheAuthor => &NOT_THE_AUTHOR,
             Self::MessageDeleted => &MESSAGE_DELETED,
             Self::TooManyEdits => &TOO_MANY_EDITS,

@@ -15,9 +15,8 @@ use tokio::sync::Semaphore;
 
 use super::error::Error;
 use super::link::Links;
-use super::model::attachment::{
-    Attachment, AttachmentId, AttachmentState, Limits, REMOVED_FOR_GOOD_AFTER, Variant,
-};
+use super::model::attachment::{Attachment, AttachmentId, AttachmentState, REMOVED_FOR_GOOD_AFTER, Variant};
+use super::model::plan::Allowed;
 use super::model::{Actor, Change, Event, ThreadId};
 use super::removal::HELD_PAUSE;
 use super::service::{Service, not_held};
@@ -35,14 +34,15 @@ const COMPLETED_AT_ONCE: usize = 2;
 /// How many attachments of a thread one transaction takes away.
 const TAKEN_AT_ONCE: i64 = 100;
 
-/// How much an organisation may store. What follows from what it bought is not this domain's to know.
+/// What an organisation may have. What follows from what it bought is not this domain's to know. It is asked before a
+/// transaction begins: nobody waits for the answer with a lock.
 #[async_trait]
 pub trait Allowance: Send + Sync {
-    /// The limits of an organisation that the caller belongs to.
+    /// What an organisation may have.
     ///
     /// # Errors
-    /// When they cannot be read, or the caller does not belong to it.
-    async fn limits(&self, caller: &Caller, organization_id: OrganizationId) -> Result<Limits, Error>;
+    /// When it cannot be read.
+    async fn allowed(&self, organization_id: OrganizationId) -> Result<Allowed, Error>;
 }
 
 /// What attachments need from outside.

@@ -12,11 +12,13 @@ pub mod export;
 pub mod feed;
 pub mod frame;
 pub mod member;
+pub mod plan;
 pub mod policy;
 pub mod presence;
 pub mod quality;
 pub mod search;
 pub mod sniff;
+pub mod support;
 pub mod tools;
 
 use serde::{Deserialize, Serialize};
@@ -63,10 +65,12 @@ db::words! {
         Group = "group",
         /// With an agent that answers.
         Agent = "agent",
+        /// With the platform's support staff.
+        Support = "support",
     }
 }
 
-/// A conversation of people of one organisation, and perhaps of one agent.
+/// A conversation of people of one organisation, and perhaps of one agent, or of staff of the platform.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thread {
     /// The id.
@@ -187,6 +191,7 @@ impl Event {
             Change::ReceiptsMoved { positions } => positions.len().saturating_mul(size_of::<ReadPosition>()),
             Change::AgentTurnFailed { .. }
             | Change::AttachmentSettled { .. }
+            | Change::SupportChanged { .. }
             | Change::MessageDeleted { .. }
             | Change::MemberAdded { .. }
             | Change::MemberRoleChanged { .. }
@@ -272,6 +277,13 @@ pub enum Change {
         attachment_id: AttachmentId,
         /// Whether it does, and nobody gets it.
         refused: bool,
+    },
+    /// It was said how a support thread stands.
+    SupportChanged {
+        /// Whom it waits for, from here on.
+        state: support::SupportState,
+        /// How urgent it is.
+        priority: support::SupportPriority,
     },
     /// Members have read on, each named once.
     ReceiptsMoved {

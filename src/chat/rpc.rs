@@ -8,6 +8,7 @@ mod encode;
 mod export;
 mod policy;
 mod search;
+mod support;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -80,6 +81,7 @@ impl wire::chat_service_server::ChatService for Rpc {
             kind: decode::kind(&mut violations, request.kind),
             title: request.title,
             listing_id: read::optional_id(&mut violations, "listing_id", &request.listing_id),
+            placement: request.placement,
             members,
         };
         let thread = self.service.create_thread(&caller, command.check(violations)?, key.as_deref()).await?;
@@ -412,6 +414,27 @@ impl wire::chat_service_server::ChatService for Rpc {
         request: Request<wire::ReportMessageRequest>,
     ) -> Result<Response<wire::ReportMessageResponse>, Status> {
         self.report(request).await
+    }
+
+    async fn list_support_threads(
+        &self,
+        request: Request<wire::ListSupportThreadsRequest>,
+    ) -> Result<Response<wire::ListSupportThreadsResponse>, Status> {
+        self.support_threads(request).await
+    }
+
+    async fn take_support_thread(
+        &self,
+        request: Request<wire::TakeSupportThreadRequest>,
+    ) -> Result<Response<wire::TakeSupportThreadResponse>, Status> {
+        self.take_support(request).await
+    }
+
+    async fn update_support_thread(
+        &self,
+        request: Request<wire::UpdateSupportThreadRequest>,
+    ) -> Result<Response<wire::UpdateSupportThreadResponse>, Status> {
+        self.update_support(request).await
     }
 
     async fn export_thread(

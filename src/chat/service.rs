@@ -1,6 +1,7 @@
 //! What can be done with conversations, and who may.
 //!
-//! A thread is seen by those who are members both of it and of its organisation. For everybody else it does not exist:
+//! A thread is seen by those who are members both of it and of its organisation, and a support thread by the staff that
+//! took it up. For everybody else it does not exist:
 //! every way to ask for it ends in the same words.
 
 mod account;
@@ -13,6 +14,7 @@ mod messages;
 mod policy;
 mod reactions;
 mod search;
+mod support;
 mod threads;
 
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use super::hub::{Holder, Hub, Registration};
 use super::model::feed::{Feed, Read};
 use super::model::frame::{Opening, Wish};
 use super::model::member::ThreadRole;
+use super::model::plan::Allowed;
 use super::model::search::found_by;
 use super::model::{Actor, Change, Event, Message, Thread, ThreadId};
 use super::stream::{self, Frames, Words};
@@ -51,6 +54,9 @@ pub use messages::{Changed, SeenMessage, Sent};
 pub(super) use policy::not_held;
 pub use policy::{PolicyOf, UpdateChatPolicy};
 pub use search::{Found, FoundPage, SearchMessages};
+pub use support::ListSupport;
+pub(super) use support::serving_among;
+pub(super) use threads::PLACEMENT;
 pub use threads::{CreateThread, UpdateThread};
 
 /// Where something is at home is looked up for whoever asks: what they may see of it is asked next.
@@ -281,6 +287,12 @@ impl Service {
         Ok(self.db.begin(home.map_or(LOCATE, Scope::Organization)).await?)
     }
 
+    /// What the organisation may have where something is at home, if there is such a thing; whoever asks.
+    async fn allowed(&self, home: Option<OrganizationId>) -> Result<Option<Allowed>, Error> {
+        let Some(home) = home else { return Ok(None) };
+        Ok(Some(self.outside.files.allowance.allowed(home).await?))
+    }
+
     /// The organisation of a thread, whoever asks.
     async fn home(&self, thread_id: ThreadId) -> Result<OrganizationId, Error> {
         if let Some(home) = self.homes.recall(thread_id) {
@@ -299,7 +311,7 @@ impl Service {
         Ok((conn, thread.ok_or(Error::ThreadNotFound)?))
     }
 
-    /// A session in the organisation of a thread, which the caller belongs to.
+    /// A session in the organisation of a thread, which the caller belongs to, or supports.
     async fn session_of(
         &self,
         caller: &Caller,
@@ -307,14 +319,14 @@ impl Service {
     ) -> Result<(Session, OrganizationId), Error> {
         let home = self.home(thread_id).await?;
         let mut conn = self.db.conn(Scope::Organization(home)).await?;
-        auth::access::member(&mut conn, caller, home)
-            .await
-            .map_err(|error| unseen(error, Error::ThreadNotFound))?;
+        admitted(&mut conn, caller, Some((home, thread_id)), Error::ThreadNotFound).await?;
         Ok((conn, home))
     }
 
     /// Gives out the next position of a thread to a caller who may write in it, and locks the thread. Whether they may
     /// is asked under the lock: whoever ends a membership, or makes a reader of somebody, takes it too.
+    ///
+    /// For a message. In a thread with the support staff it is the others' turn then.
     async fn write_in(
         &self,
         tx: &mut Tx,
@@ -322,6 +334,19 @@ impl Service {
         thread_id: ThreadId,
         account: AccountId,
     ) -> Result<Thread, Error> {
+        let (thread, role) = self.change_in(tx, organization_id, thread_id, account).await?;
+        self.note_turn(tx, &thread, role).await?;
+        Ok(thread)
+    }
+
+    /// As [`Self::write_in`], for what changes or answers what was said before. Tells the caller's role too.
+    async fn change_in(
+        &self,
+        tx: &mut Tx,
+        organization_id: OrganizationId,
+        thread_id: ThreadId,
+        account: AccountId,
+    ) -> Result<(Thread, ThreadRole), Error> {
         let thread = store::advance(tx, organization_id, thread_id, self.world.now()).await?;
         let member = store::member(tx, organization_id, thread_id, account).await?;
         let (thread, member) = thread.zip(member).ok_or(Error::ThreadNotFound)?;
@@ -329,7 +354,7 @@ impl Service {
             return Err(Error::ReadOnly);
         }
         conduct::hear_each_other(tx, &thread, account).await?;
-        Ok(thread)
+        Ok((thread, member.role))
     }
 
     /// Writes that `actor` changed a thread, at the position that was just given out.
@@ -356,7 +381,7 @@ impl Service {
         self.note(tx, &next.ok_or(Error::ThreadNotFound)?, actor, change).await
     }
 
-    /// The organisation of a thread, which the caller belongs to.
+    /// The organisation of a thread, which the caller belongs to, or supports.
     async fn home_of_member(&self, caller: &Caller, thread_id: ThreadId) -> Result<OrganizationId, Error> {
         Ok(self.session_of(caller, thread_id).await?.1)
     }
@@ -412,17 +437,18 @@ impl Service {
     }
 }
 
-/// The organisation where something is at home, if the caller belongs to it.
+/// The organisation where something of a thread is at home, if the caller belongs to it, or supports the thread.
 async fn admitted(
     conn: &mut impl Conn,
     caller: &Caller,
-    home: Option<OrganizationId>,
+    place: Option<(OrganizationId, ThreadId)>,
     instead: Error,
 ) -> Result<OrganizationId, Error> {
-    let Some(home) = home else { return Err(instead) };
-    match auth::access::member(conn, caller, home).await {
+    let Some((home, thread_id)) = place else { return Err(instead) };
+    match support::role_around(conn, caller, home, thread_id).await {
         Ok(_) => Ok(home),
-        Err(error) => Err(unseen(error, instead)),
+        Err(Error::Auth(error)) => Err(unseen(error, instead)),
+        Err(error) => Err(error),
     }
 }
 

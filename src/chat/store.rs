@@ -15,6 +15,7 @@ mod policy;
 mod presence;
 mod reaction;
 mod report;
+mod support;
 mod thread;
 mod tool;
 mod turn;
@@ -49,9 +50,14 @@ pub use reaction::{
     ReactionCount, count_reactions, delete_reaction, delete_reactions, insert_reaction, reactions,
 };
 pub use report::{insert_report, open_reports, report_by, reports, resolve_report};
+pub use support::{
+    delete_support, has_taken, insert_support, set_support, staff_of, support, support_threads, supports_of,
+    taken_among,
+};
 pub use thread::{
-    ThreadsAfter, close_thread, direct_thread, insert_thread, lock_thread, organization_of_thread,
-    remove_some, rename_thread, seen_thread, thread_of_member, threads,
+    ThreadsAfter, close_thread, count_opened, direct_thread, insert_thread, lock_thread,
+    organization_of_thread, placement, remove_some, rename_thread, seen_thread, set_placement,
+    thread_of_member, threads,
 };
 pub use tool::{empty_rounds, end_call, insert_round, rounds, rounds_entered};
 pub use turn::{Turn, TurnState, answered, end_turn, insert_turn, lock_turn, turn};

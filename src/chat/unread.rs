@@ -15,10 +15,12 @@ use uuid::Uuid;
 use super::error::Error;
 use super::hub::{Hub, Inbox};
 use super::model::frame::Fleeting;
+use super::model::member::ThreadRole;
 use super::model::{ConnectionId, ThreadId};
 use super::service::Service;
 use super::store;
 use crate::account_log::{self, Unread};
+use crate::auth;
 use crate::base::AccountId;
 use crate::db::Scope;
 
@@ -211,8 +213,12 @@ impl Service {
     async fn count_unread(&self, accounts: &[AccountId]) -> Result<(), Error> {
         let mut counted: BTreeMap<AccountId, Vec<_>> = accounts.iter().map(|id| (*id, Vec::new())).collect();
         let mut conn = self.db().conn(SCOPE).await?;
-        for (account, thread) in store::unread(&mut conn, accounts).await? {
-            counted.entry(account).or_default().push(thread);
+        let staff = auth::access::administrators_among(&mut conn, accounts).await?;
+        for (account, role, thread) in store::unread(&mut conn, accounts).await? {
+            // Who is staff no longer sees nothing of what they took up.
+            if role != ThreadRole::Support || staff.contains(&account) {
+                counted.entry(account).or_default().push(thread);
+            }
         }
         let told: HashMap<AccountId, Unread> =
             account_log::unread(&mut conn, accounts).await?.into_iter().collect();

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::Error;
 use super::hub::{Ended, Followed, Inbox};
 use super::model::{ConnectionId, ThreadId};
-use super::service::Service;
+use super::service::{Service, serving_among};
 use super::store;
 use crate::auth;
 use crate::auth::model::key::KeyUse;
@@ -148,7 +148,7 @@ impl Service {
     }
 
     /// Which streams follow a thread that their callers may no longer see. A thread is seen by those who are members
-    /// both of it and of its organisation.
+    /// both of it and of its organisation, and by staff that took it up.
     async fn lost_among<'a>(
         &self,
         streams: &'a [Arc<Inbox>],
@@ -172,9 +172,21 @@ impl Service {
             let mut conn = self.db().conn(SCOPE).await?;
             threads_seen.extend(store::members_among(&mut conn, part).await?);
         }
+        // Staff belong to no organisation whose people they help.
+        let foreign = seats.iter().filter(|(_, account, thread)| {
+            !homes_seen.contains(&(thread.organization_id, *account))
+                && threads_seen.contains(&(thread.thread_id, *account))
+        });
+        let foreign: HashSet<_> = foreign.map(|(_, account, thread)| (thread.thread_id, *account)).collect();
+        let mut serving = HashSet::new();
+        for part in foreign.into_iter().collect::<Vec<_>>().chunks(PAIRS_MAX) {
+            let mut conn = self.db().conn(SCOPE).await?;
+            serving.extend(serving_among(&mut conn, part).await?);
+        }
         let seen = |account: AccountId, thread: &Followed| {
-            homes_seen.contains(&(thread.organization_id, account))
-                && threads_seen.contains(&(thread.thread_id, account))
+            let seat = (thread.thread_id, account);
+            let at_home = homes_seen.contains(&(thread.organization_id, account));
+            (at_home && threads_seen.contains(&seat)) || serving.contains(&seat)
         };
         Ok(seats
             .iter()

@@ -75,6 +75,18 @@ pub struct Tool {
     pub side_effect: SideEffect,
     /// Whether a person approves each use.
     pub approval_required: bool,
+    /// In which of the agent's placements it may be used; in all of them when none are said. A manifest that does not
+    /// say it has the digest that it always had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placements: Option<Vec<String>>,
+}
+
+impl Tool {
+    /// Whether it may be used where an agent is met in this placement.
+    #[must_use]
+    pub fn is_used_in(&self, placement: &str) -> bool {
+        self.placements.as_ref().is_none_or(|named| named.iter().any(|named| named == placement))
+    }
 }
 
 /// What an organisation grants an agent by installing it.
@@ -232,6 +244,18 @@ impl Manifest {
             v.check(is_exact(&tool.input_schema), field("input_schema"), "must not hold fractional numbers");
             let guarded = tool.approval_required || tool.side_effect != SideEffect::Write;
             v.check(guarded, field("approval_required"), "must be true for a tool that changes something");
+            let placements = tool.placements.as_deref();
+            let known = placements.is_none_or(|named| {
+                !named.is_empty() && named.iter().all(|named| self.placements.contains(named))
+            });
+            v.check(
+                known,
+                field("placements"),
+                "must be left out, or name some of the manifest's placements",
+            );
+            let unique =
+                placements.is_none_or(|named| named.iter().collect::<BTreeSet<_>>().len() == named.len());
+            v.check(unique, field("placements"), "must not repeat itself");
         }
     }
 

@@ -65,6 +65,8 @@ pub struct InstalledAgent {
     pub instructions: String,
     /// What it says first.
     pub greeting: String,
+    /// Where it is meant to appear.
+    pub placements: Vec<String>,
     /// What it may use.
     pub tools: Vec<Tool>,
     /// What the organisation granted it.
@@ -74,8 +76,9 @@ pub struct InstalledAgent {
 impl InstalledAgent {
     /// The agent that a listing's pinned manifest describes.
     pub fn new(listing_id: ListingId, manifest: Manifest) -> Self {
-        let Manifest { slug, name, version, instructions, greeting, tools, permissions, .. } = manifest;
-        Self { listing_id, slug, name, version, instructions, greeting, tools, permissions }
+        let Manifest { slug, name, version, instructions, greeting, placements, tools, permissions, .. } =
+            manifest;
+        Self { listing_id, slug, name, version, instructions, greeting, placements, tools, permissions }
     }
 }
 

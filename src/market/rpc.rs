@@ -159,6 +159,7 @@ fn tool(tool: Tool) -> wire::Tool {
         description: tool.description,
         side_effect: side_effect.into(),
         approval_required: tool.approval_required,
+        placements: tool.placements.unwrap_or_default(),
     }
 }
 

@@ -74,6 +74,8 @@ pub struct Board {
     pub confirmed: AtomicU64,
     /// Events that were given to clients.
     pub delivered: AtomicU64,
+    /// Entries of their accounts' logs.
+    pub entries: AtomicU64,
     /// What clients are to do beside writing, and how much of it is over.
     pub planned: AtomicU64,
     pub done: AtomicU64,
@@ -224,6 +226,7 @@ pub async fn prove(plan: Plan, board: Arc<Board>) -> Outcome {
     let stored = scene.stored(&nodes, &db).await;
     assert_eq!(agree(&witnesses, &stored), usize::try_from(plan.messages).unwrap());
     assert_eq!(board.delivered.load(Ordering::Relaxed), wanted);
+    assert!(board.entries.load(Ordering::Relaxed) > 0, "nobody was told what they have not read");
     let mut events = BTreeMap::new();
     for event in stored.values().flat_map(|stored| &stored.log) {
         *events.entry(stored::kind(event)).or_default() += 1;

@@ -365,6 +365,23 @@ pub async fn administers(conn: &mut impl Conn, id: AccountId) -> Result<bool, db
     Ok(found.is_some())
 }
 
+/// Those of the accounts that exist, are not suspended and administer the platform.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn administrators_among(
+    conn: &mut impl Conn,
+    ids: &[AccountId],
+) -> Result<Vec<AccountId>, db::Error> {
+    let rows: Vec<(AccountId,)> = conn
+        .shared_sql("SELECT id FROM accounts WHERE suspended_at IS NULL AND role = $1 AND id IN $list")
+        .bind(Role::Admin)
+        .list(ids.iter().copied())
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
 async fn row(conn: &mut impl Conn, id: AccountId) -> Result<Option<AccountRow>, db::Error> {
     conn.shared_sql(
         "SELECT id, email, email_verified_at, role, personal_organization_id, display_name, bio, company, website,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Thread;
+use super::support::Support;
 use crate::auth::OrganizationRole;
 use crate::base::{AccountId, Timestamp};
 use crate::db;
@@ -29,6 +30,8 @@ db::words! {
         Member = "member",
         /// Reads only.
         Reader = "reader",
+        /// Writes, as staff of the platform who took up a support thread. It is given in no other way.
+        Support = "support",
     }
 }
 
@@ -107,6 +110,12 @@ pub struct SeenThread {
     pub thread: Thread,
     /// The caller's place in it.
     pub seat: Seat,
+    /// How it stands with a support thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub support: Option<Support>,
+    /// Where in a product the agent of the thread is met.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<String>,
 }
 
 /// The two people of a direct thread, in one form whoever asks.

@@ -166,6 +166,7 @@ pub(super) fn kind(violations: &mut Violations, kind: i32) -> Option<ThreadKind>
         Ok(wire::ThreadKind::Direct) => Some(ThreadKind::Direct),
         Ok(wire::ThreadKind::Group) => Some(ThreadKind::Group),
         Ok(wire::ThreadKind::Agent) => Some(ThreadKind::Agent),
+        Ok(wire::ThreadKind::Support) => Some(ThreadKind::Support),
         Err(_) => {
             violations.add("kind", "must be a kind that this server knows");
             None
@@ -179,6 +180,13 @@ pub(super) fn role(violations: &mut Violations, role: i32) -> ThreadRole {
         Ok(wire::ThreadRole::Unspecified | wire::ThreadRole::Member) => ThreadRole::Member,
         Ok(wire::ThreadRole::Owner) => ThreadRole::Owner,
         Ok(wire::ThreadRole::Reader) => ThreadRole::Reader,
+        Ok(wire::ThreadRole::Support) => {
+            violations.add_hostile(
+                "role",
+                "must be owner, member or reader; staff take a support thread up by themselves",
+            );
+            ThreadRole::Reader
+        }
         Err(_) => {
             violations.add("role", "must be a role that this server knows");
             ThreadRole::Reader

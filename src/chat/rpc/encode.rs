@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{account, attachments};
+use super::{account, attachments, support};
 use crate::auth::model::etag;
 use crate::base::{AccountId, Code};
 use crate::chat::model::feed::Notice;
@@ -19,7 +19,7 @@ use crate::rpc::encode::{self, timestamp};
 use crate::rpc::status;
 
 pub(super) fn thread(seen: SeenThread) -> wire::Thread {
-    let SeenThread { thread, seat } = seen;
+    let SeenThread { thread, seat, support, placement } = seen;
     wire::Thread {
         id: thread.id.to_string(),
         organization_id: thread.organization_id.to_string(),
@@ -40,6 +40,8 @@ pub(super) fn thread(seen: SeenThread) -> wire::Thread {
             archived: seat.preferences.archived,
             pinned: seat.preferences.pinned,
         }),
+        support: support.map(support::status),
+        placement: placement.unwrap_or_default(),
     }
 }
 
@@ -48,6 +50,7 @@ const fn kind(kind: ThreadKind) -> wire::ThreadKind {
         ThreadKind::Direct => wire::ThreadKind::Direct,
         ThreadKind::Group => wire::ThreadKind::Group,
         ThreadKind::Agent => wire::ThreadKind::Agent,
+        ThreadKind::Support => wire::ThreadKind::Support,
     }
 }
 
@@ -56,6 +59,7 @@ const fn role(role: ThreadRole) -> wire::ThreadRole {
         ThreadRole::Owner => wire::ThreadRole::Owner,
         ThreadRole::Member => wire::ThreadRole::Member,
         ThreadRole::Reader => wire::ThreadRole::Reader,
+        ThreadRole::Support => wire::ThreadRole::Support,
     }
 }
 
@@ -133,6 +137,10 @@ fn change(change: Change) -> wire::event::Change {
             Wire::MemberRemoved(wire::MemberRemoved { account_id: account_id.to_string() })
         }
         Change::ThreadUpdated { title } => Wire::ThreadUpdated(wire::ThreadUpdated { title }),
+        Change::SupportChanged { state, priority } => Wire::SupportChanged(wire::SupportChanged {
+            state: support::state(state).into(),
+            priority: support::priority(priority).into(),
+        }),
         Change::AttachmentSettled { message_id, attachment_id, refused } => {
             Wire::AttachmentSettled(wire::AttachmentSettled {
                 message_id: message_id.to_string(),

@@ -5,6 +5,7 @@ use tonic::{Request, Response, Status};
 use super::Rpc;
 use crate::auth::model::etag;
 use crate::base::Violations;
+use crate::chat::model::plan::Allowed;
 use crate::chat::model::policy::PolicyChange;
 use crate::chat::service::{PolicyOf, UpdateChatPolicy};
 use crate::proto::capecontrol::chat::v1 as wire;
@@ -20,7 +21,9 @@ impl Rpc {
         let organization_id = read::optional_id(&mut violations, "organization_id", &request.organization_id);
         violations.finish()?;
         let policy = self.service.chat_policy(&caller, organization_id).await?;
-        Ok(Response::new(wire::GetChatPolicyResponse { policy: Some(self::policy(policy)) }))
+        let allowed = self.service.chat_limits(&caller, organization_id).await?;
+        let (policy, limits) = (Some(self::policy(policy)), Some(limits(allowed)));
+        Ok(Response::new(wire::GetChatPolicyResponse { policy, limits }))
     }
 
     pub(super) async fn change_policy(
@@ -63,6 +66,16 @@ fn command(violations: &mut Violations, request: wire::UpdateChatPolicyRequest) 
         }
     }
     UpdateChatPolicy { organization_id, change, etag: request.etag }
+}
+
+fn limits(allowed: Allowed) -> wire::ChatLimits {
+    wire::ChatLimits {
+        plan_id: allowed.plan_id,
+        thread_members_max: i32::try_from(allowed.members_max).unwrap_or(i32::MAX),
+        open_threads_max: i32::try_from(allowed.threads_max).unwrap_or(i32::MAX),
+        file_bytes_max: allowed.files.file_bytes_max,
+        stored_bytes_max: allowed.files.stored_bytes_max,
+    }
 }
 
 fn policy(of: PolicyOf) -> wire::ChatPolicy {

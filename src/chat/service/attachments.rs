@@ -10,14 +10,14 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{Service, admitted};
-use crate::auth::{self, Caller};
+use crate::auth::Caller;
 use crate::base::{AccountId, OrganizationId, Timestamp, Violations};
 use crate::chat::error::Error;
 use crate::chat::files::{ClearParts, ScanAttachment, digest, joined, part_key, variant_key};
 use crate::chat::imaging;
 use crate::chat::link::Target;
 use crate::chat::model::attachment::{
-    Announced, Attached, Attachment, AttachmentId, AttachmentState, KEPT_UNSENT, LINK_TTL, Limits, NoLink,
+    Announced, Attached, Attachment, AttachmentId, AttachmentState, KEPT_UNSENT, LINK_TTL, NoLink,
     PART_BYTES, Variant,
 };
 use crate::chat::model::member::ThreadRole;
@@ -80,7 +80,7 @@ impl Service {
     ) -> Result<Upload, Error> {
         let account = caller.account()?;
         let home = self.locate_thread(announced.thread_id).await?;
-        let limits = self.limits(caller, home).await?;
+        let allowed = self.allowed(home).await?;
         let mut tx = self.begin_in(home).await?;
         let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
             Claim::Replay(id) => {
@@ -89,12 +89,13 @@ impl Service {
             }
             Claim::New(slot) => slot,
         };
-        let home = admitted(&mut tx, caller, home, Error::ThreadNotFound).await?;
+        let place = home.map(|home| (home, announced.thread_id));
+        let home = admitted(&mut tx, caller, place, Error::ThreadNotFound).await?;
         let member = store::member(&mut tx, home, announced.thread_id, account).await?;
         if member.ok_or(Error::ThreadNotFound)?.role == ThreadRole::Reader {
             return Err(Error::ReadOnly);
         }
-        let limits = limits.ok_or(Error::ThreadNotFound)?;
+        let limits = allowed.ok_or(Error::ThreadNotFound)?.files;
         if announced.size_bytes > limits.file_bytes_max {
             return Err(Error::AttachmentTooLarge(limits.file_bytes_max));
         }
@@ -364,16 +365,6 @@ impl Service {
         Err(Error::AttachmentUsed)
     }
 
-    async fn limits(&self, caller: &Caller, home: Option<OrganizationId>) -> Result<Option<Limits>, Error> {
-        let Some(home) = home else { return Ok(None) };
-        match self.files().allowance.limits(caller, home).await {
-            Ok(limits) => Ok(Some(limits)),
-            // That is said once the request's key was looked at.
-            Err(Error::Auth(auth::Error::OrganizationNotFound)) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     async fn locate_attachment(&self, id: AttachmentId) -> Result<Option<(OrganizationId, ThreadId)>, Error> {
         let mut conn: Session = self.db.conn(super::LOCATE).await?;
         Ok(store::home_of_attachment(&mut conn, id).await?)
@@ -387,8 +378,9 @@ impl Service {
         home: OrganizationId,
         id: AttachmentId,
     ) -> Result<Attachment, Error> {
-        let home = admitted(conn, caller, Some(home), Error::AttachmentNotFound).await?;
         let file = store::attachment(conn, home, id).await?.ok_or(Error::AttachmentNotFound)?;
+        let place = Some((home, file.thread_id));
+        let home = admitted(conn, caller, place, Error::AttachmentNotFound).await?;
         let member = store::member(conn, home, file.thread_id, caller.account()?).await?;
         member.map(|_| file).ok_or(Error::AttachmentNotFound)
     }

@@ -8,7 +8,8 @@ use crate::auth::{self, Caller};
 use crate::base::{AccountId, Violations};
 use crate::chat::error::Error;
 use crate::chat::model::frame::{Fleeting, Typing, TypingNotice};
-use crate::chat::model::member::{MEMBERS_MAX, TYPING_MEMBERS_MAX, ThreadMember, ThreadRole};
+use crate::chat::model::member::{TYPING_MEMBERS_MAX, ThreadMember, ThreadRole};
+use crate::chat::model::plan::Allowed;
 use crate::chat::model::{Actor, Change, Thread, ThreadId, ThreadKind};
 use crate::chat::store;
 use crate::db::{Scope, Tx};
@@ -37,6 +38,7 @@ impl Service {
         key: Option<&RequestKey>,
     ) -> Result<ThreadMember, Error> {
         let home = self.locate_thread(thread_id).await?;
+        let allowed = self.allowed(home).await?;
         let mut tx = self.begin_in(home).await?;
         let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
             Claim::Replay(member) => return Ok(member),
@@ -58,8 +60,7 @@ impl Service {
             Change::MemberRoleChanged { account_id, role }
         } else {
             conduct::may_reach(&mut tx, caller.account()?, &[account_id]).await?;
-            self.admit(&mut tx, &thread, account_id, role).await?;
-            self.log_seats(&mut tx, &thread, vec![(account_id, SeatChange::Joined)]).await?;
+            self.admit(&mut tx, &thread, account_id, role, allowed.as_ref()).await?;
             Change::MemberAdded { account_id, role }
         };
         self.note(&mut tx, &thread, Actor::Account(caller.account()?), change).await?;
@@ -86,19 +87,22 @@ impl Service {
         Ok(store::set_role(tx, thread.organization_id, thread.id, member.account_id, role).await?)
     }
 
-    async fn admit(
+    /// Makes somebody a member of a thread that is locked. Staff of the platform come in whatever the plan says.
+    pub(super) async fn admit(
         &self,
         tx: &mut Tx,
         thread: &Thread,
         account_id: AccountId,
         role: ThreadRole,
+        allowed: Option<&Allowed>,
     ) -> Result<(), Error> {
         let (members, _) = store::count_members(tx, thread.organization_id, thread.id).await?;
-        if members >= MEMBERS_MAX {
-            return Err(Error::TooManyMembers);
+        if let Some(allowed) = allowed {
+            allowed.check_members(members.saturating_add(1)).map_err(Error::TooManyMembers)?;
         }
         let (home, now) = (thread.organization_id, self.world.now());
-        Ok(store::insert_members(tx, home, thread.id, &[(account_id, role)], now).await?)
+        store::insert_members(tx, home, thread.id, &[(account_id, role)], now).await?;
+        self.log_seats(tx, thread, vec![(account_id, SeatChange::Joined)]).await
     }
 
     /// Ends a membership: the caller's own, or somebody's by whoever manages the thread. A thread that loses its last

@@ -257,9 +257,10 @@ impl Service {
         caller: &Caller,
         place: Option<Place>,
     ) -> Result<Thread, Error> {
-        let home = admitted(tx, caller, place.map(|(home, _)| home), Error::MessageNotFound).await?;
+        let home = admitted(tx, caller, place, Error::MessageNotFound).await?;
         let (_, thread_id) = place.ok_or(Error::MessageNotFound)?;
-        self.write_in(tx, home, thread_id, caller.account()?).await.map_err(unseen_message)
+        let changed = self.change_in(tx, home, thread_id, caller.account()?).await;
+        Ok(changed.map_err(unseen_message)?.0)
     }
 
     async fn begin_turn(
@@ -314,7 +315,7 @@ pub(super) async fn visible(
     place: Option<Place>,
     message_id: MessageId,
 ) -> Result<Message, Error> {
-    let home = admitted(conn, caller, place.map(|(home, _)| home), Error::MessageNotFound).await?;
+    let home = admitted(conn, caller, place, Error::MessageNotFound).await?;
     let (_, thread_id) = place.ok_or(Error::MessageNotFound)?;
     let member = store::member(conn, home, thread_id, caller.account()?).await?;
     member.ok_or(Error::MessageNotFound)?;

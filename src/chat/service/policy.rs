@@ -7,6 +7,7 @@ use super::threads::check_etag_of;
 use crate::auth::{self, Caller};
 use crate::base::{OrganizationId, Timestamp};
 use crate::chat::error::Error;
+use crate::chat::model::plan::Allowed;
 use crate::chat::model::policy::{Policy, PolicyChange};
 use crate::chat::model::{MessageId, ThreadId};
 use crate::chat::store;
@@ -50,6 +51,16 @@ impl Service {
         let policy = store::policy(&mut conn, organization_id).await?;
         let policy = if role.manages() { policy } else { policy.discreet() };
         Ok(PolicyOf { organization_id, policy })
+    }
+
+    /// What an organisation may have in its conversations, for its members.
+    pub async fn chat_limits(
+        &self,
+        caller: &Caller,
+        organization_id: Option<OrganizationId>,
+    ) -> Result<Allowed, Error> {
+        let organization_id = self.organization(caller, organization_id).await?;
+        self.outside.files.allowance.allowed(organization_id).await
     }
 
     /// Decides how long an organisation keeps what is said, and whether it may lose anything.

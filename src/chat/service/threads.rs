@@ -1,20 +1,25 @@
 //! Opening threads, looking at them, and what becomes of them.
 
 use super::account::SeatChange;
-use super::{Service, admitted, conduct, not_held, unseen};
+use super::{Service, admitted, conduct, not_held, support, unseen};
 use crate::auth::{self, Caller};
 use crate::base::{AccountId, OrganizationId, Violations, text};
 use crate::chat::error::Error;
 use crate::chat::model::member::{
     FIRST_MEMBERS_MAX, PreferenceChange, Preferences, Seat, SeenThread, ThreadRole,
 };
+use crate::chat::model::plan::Allowed;
+use crate::chat::model::support::check_title;
 use crate::chat::model::{Actor, Change, TITLE_CHARS_MAX, Thread, ThreadId, ThreadKind};
 use crate::chat::removal::RemoveThread;
 use crate::chat::store::{self, ThreadsAfter};
 use crate::db::{Conn, Scope, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
 use crate::jobs;
-use crate::market::{self, ListingId};
+use crate::market::{self, InstalledAgent, ListingId};
+
+/// Where an agent is met when nothing else is said.
+pub(in crate::chat) const PLACEMENT: &str = "chat";
 
 /// What whoever opens a thread is in it.
 const OPENER: Seat = Seat {
@@ -35,6 +40,8 @@ pub struct CreateThread {
     pub title: String,
     /// The agent that is to answer in it.
     pub listing_id: Option<ListingId>,
+    /// Where in a product the agent is met; [`PLACEMENT`] when empty.
+    pub placement: String,
     /// Who is in it from the start, beside the caller.
     pub members: Vec<AccountId>,
 }
@@ -53,9 +60,17 @@ impl CreateThread {
             "kind",
             "must be that of a thread with an agent exactly when listing_id names one",
         );
+        violations.check(
+            with_agent || self.placement.is_empty(),
+            "placement",
+            "must be empty in a thread without an agent",
+        );
         if kind == ThreadKind::Direct {
             violations.check(self.members.len() == 1, "member_account_ids", "must name the one other person");
             violations.check(self.title.is_empty(), "title", "must be empty, for a direct thread has none");
+        }
+        if kind == ThreadKind::Support {
+            check_title(&mut violations, &self.title);
         }
         if self.members.len() > FIRST_MEMBERS_MAX {
             violations.add("member_account_ids", format!("must be at most {FIRST_MEMBERS_MAX}"));
@@ -66,6 +81,17 @@ impl CreateThread {
     fn kind(&self) -> ThreadKind {
         let implied = if self.listing_id.is_some() { ThreadKind::Agent } else { ThreadKind::Group };
         self.kind.unwrap_or(implied)
+    }
+
+    /// Where the agent is met, if it is meant to be.
+    fn placement(&self, agent: InstalledAgent) -> Result<String, Violations> {
+        let wanted = if self.placement.is_empty() { PLACEMENT } else { &self.placement };
+        if agent.placements.iter().any(|named| named == wanted) {
+            return Ok(wanted.to_owned());
+        }
+        let says =
+            format!("must be a placement that the agent's manifest names: {}", agent.placements.join(", "));
+        Err(Violations::one("placement", says))
     }
 
     /// The two that a direct thread is between.
@@ -114,6 +140,7 @@ impl Service {
         let account = caller.account()?;
         let members = command.first_members(account)?;
         let home = self.organization(caller, command.organization_id).await?;
+        let allowed = self.allowed(Some(home)).await?.ok_or(Error::Broken(None))?;
         let mut tx = self.db.begin(Scope::Organization(home)).await?;
         let slot = match idempotency::claim(&mut tx, &self.world, caller, key).await? {
             Claim::Replay(seen) => return Ok(seen),
@@ -125,26 +152,49 @@ impl Service {
                 return Err(Error::MemberNotFound);
             }
         }
-        if let Some(listing_id) = command.listing_id {
+        let placement = if let Some(listing_id) = command.listing_id {
             let agent = market::store::installed(&mut tx, home, listing_id).await?;
-            agent.ok_or(Error::AgentNotInstalled)?;
-        }
+            Some(command.placement(agent.ok_or(Error::AgentNotInstalled)?)?)
+        } else {
+            None
+        };
         let (thread, between) = (self.new_thread(account, home, &command), command.between(account));
         let seen = if store::insert_thread(&mut tx, &thread, between).await? {
+            self.check_room(&mut tx, &thread, &allowed, members.len()).await?;
             store::insert_members(&mut tx, home, thread.id, &members, thread.created_at).await?;
             conduct::hear_each_other(&mut tx, &thread, account).await.map_err(unreached)?;
             conduct::may_reach(&mut tx, account, &command.members).await?;
             let joined = members.iter().map(|(member, _)| (*member, SeatChange::Joined)).collect();
             self.log_seats(&mut tx, &thread, joined).await?;
+            let support = self.begin_support(&mut tx, &thread).await?;
+            if let Some(placement) = &placement {
+                store::set_placement(&mut tx, home, thread.id, placement).await?;
+            }
             let entry = caller.entry("chat.create_thread").of(home).on("thread", thread.id);
             self.outside.auth.audit().record(&mut tx, entry.changed(&(), &thread)).await?;
-            SeenThread { thread, seat: OPENER }
+            SeenThread { thread, seat: OPENER, support, placement }
         } else {
             direct_before(&mut tx, home, account, between).await?
         };
         slot.store(&mut tx, &seen).await?;
         tx.commit().await?;
         Ok(seen)
+    }
+
+    /// That the plan allows the thread that was just written. Of several that are opened in one moment some may be too
+    /// many.
+    async fn check_room(
+        &self,
+        tx: &mut Tx,
+        thread: &Thread,
+        allowed: &Allowed,
+        members: usize,
+    ) -> Result<(), Error> {
+        let members = i64::try_from(members).unwrap_or(i64::MAX);
+        allowed.check_members(members).map_err(Error::TooManyMembers)?;
+        let enough = allowed.threads_max.saturating_add(1);
+        let opened = store::count_opened(tx, thread.organization_id, thread.created_by, enough).await?;
+        allowed.check_threads(opened).map_err(Error::TooManyThreads)
     }
 
     fn new_thread(&self, account: AccountId, home: OrganizationId, command: &CreateThread) -> Thread {
@@ -182,7 +232,9 @@ impl Service {
         let account = caller.account()?;
         let home = self.organization(caller, organization_id).await?;
         let mut conn = self.db.conn(Scope::Organization(home)).await?;
-        Ok(store::threads(&mut conn, home, account, archived, after, limit).await?)
+        let mut threads = store::threads(&mut conn, home, account, archived, after, limit).await?;
+        support::fill_in(&mut conn, home, &mut threads).await?;
+        Ok(threads)
     }
 
     /// Changes a thread's title, or what the caller makes of it.
@@ -206,7 +258,7 @@ impl Service {
             // Locks the thread, so that nothing comes between what is read and what is written.
             Some(self.manage(&mut tx, caller, home, thread_id).await?)
         } else {
-            admitted(&mut tx, caller, Some(home), Error::ThreadNotFound).await?;
+            admitted(&mut tx, caller, Some((home, thread_id)), Error::ThreadNotFound).await?;
             None
         };
         let before = seen(&mut tx, home, thread_id, account).await?;
@@ -259,6 +311,9 @@ impl Service {
         let gone = store::close_thread(tx, organization_id, thread_id, self.world.now()).await?;
         let left = gone.into_iter().map(|account| (account, SeatChange::Left)).collect();
         self.log_seats(tx, thread, left).await?;
+        if thread.is_support() {
+            store::delete_support(tx, organization_id, thread_id).await?;
+        }
         let job = RemoveThread { organization_id, thread_id };
         Ok(jobs::push(tx, &self.world, Some(organization_id), &job).await?)
     }
@@ -287,9 +342,10 @@ impl Service {
         home: OrganizationId,
         thread_id: ThreadId,
     ) -> Result<(Thread, bool), Error> {
-        let in_organization = auth::access::member(tx, caller, home)
-            .await
-            .map_err(|error| unseen(error, Error::ThreadNotFound))?;
+        let in_organization = match support::role_around(tx, caller, home, thread_id).await {
+            Err(Error::Auth(error)) => return Err(unseen(error, Error::ThreadNotFound)),
+            known => known?,
+        };
         let thread = store::advance(tx, home, thread_id, self.world.now()).await?;
         let thread = thread.ok_or(Error::ThreadNotFound)?;
         let member = store::member(tx, home, thread_id, caller.account()?).await?;
@@ -303,13 +359,16 @@ fn unreached(error: Error) -> Error {
     if matches!(error, Error::ReadOnly) { Error::MemberNotFound } else { error }
 }
 
-async fn seen(
+pub(super) async fn seen(
     conn: &mut impl Conn,
     home: OrganizationId,
     thread_id: ThreadId,
     account: AccountId,
 ) -> Result<SeenThread, Error> {
-    store::seen_thread(conn, home, thread_id, account).await?.ok_or(Error::ThreadNotFound)
+    let seen = store::seen_thread(conn, home, thread_id, account).await?;
+    let mut seen = seen.ok_or(Error::ThreadNotFound)?;
+    support::fill_in(conn, home, std::slice::from_mut(&mut seen)).await?;
+    Ok(seen)
 }
 
 /// The direct thread that two people have already.

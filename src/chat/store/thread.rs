@@ -50,6 +50,28 @@ pub async fn insert_thread(
     Ok(written == 1)
 }
 
+/// How many threads an account has opened in an organisation that are not deleted; no more than `enough` are counted.
+pub async fn count_opened(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    account_id: AccountId,
+    enough: i64,
+) -> Result<i64, db::Error> {
+    let (count,): (i64,) = conn
+        .sql(
+            "SELECT count(*) FROM (
+                SELECT id FROM threads
+                WHERE organization_id IS NOT DISTINCT FROM $1 AND created_by = $2 AND deleted_at IS NULL LIMIT $3
+             ) AS opened",
+        )
+        .bind(organization_id)
+        .bind(account_id)
+        .bind(enough)
+        .one()
+        .await?;
+    Ok(count)
+}
+
 /// Locks a thread until the transaction ends; whether it is there and was not deleted.
 pub async fn lock_thread(
     tx: &mut Tx,
@@ -116,7 +138,8 @@ pub async fn seen_thread(
     let row: Option<SeenRow> = conn
         .sql(
             "SELECT t.id, t.organization_id, t.created_by, t.kind, t.title, t.listing_id, t.last_seq, t.epoch,
-                    t.version, t.created_at, t.updated_at, m.role, m.read_seq, m.muted, m.archived, m.pinned,
+                    t.version, t.created_at, t.updated_at, t.placement, m.role, m.read_seq, m.muted, m.archived,
+                    m.pinned,
                     (SELECT count(*) FROM (
                         SELECT u.author_id, u.deleted_at FROM messages u
                         WHERE u.thread_id = t.id AND u.seq > m.read_seq ORDER BY u.seq DESC LIMIT $4
@@ -166,7 +189,8 @@ pub async fn threads(
                     ) AS news WHERE news.author_id <> $2 AND news.deleted_at IS NULL) AS unread
              FROM (
                 SELECT t.id, t.organization_id, t.created_by, t.kind, t.title, t.listing_id, t.last_seq, t.epoch,
-                       t.version, t.created_at, t.updated_at, m.role, m.read_seq, m.muted, m.archived, m.pinned
+                       t.version, t.created_at, t.updated_at, t.placement, m.role, m.read_seq, m.muted, m.archived,
+                       m.pinned
                 FROM thread_members m CROSS JOIN threads t
                 WHERE m.account_id = $2 AND m.organization_id = $1 AND m.archived = $3 AND t.id = m.thread_id
                    AND t.organization_id IS NOT DISTINCT FROM $1 AND (t.updated_at, t.id) < ($4, $5)
@@ -184,6 +208,37 @@ pub async fn threads(
         .all()
         .await?;
     Ok(rows.into_iter().map(SeenThread::from).collect())
+}
+
+/// Notes where in a product the agent of a new thread is met.
+pub async fn set_placement(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    thread_id: ThreadId,
+    placement: &str,
+) -> Result<(), db::Error> {
+    tx.sql("UPDATE threads SET placement = $3 WHERE organization_id IS NOT DISTINCT FROM $1 AND id = $2")
+        .bind(organization_id)
+        .bind(thread_id)
+        .bind(placement.to_owned())
+        .execute()
+        .await?;
+    Ok(())
+}
+
+/// Where in a product the agent of a thread is met; nowhere when it has none.
+pub async fn placement(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    thread_id: ThreadId,
+) -> Result<Option<String>, db::Error> {
+    let row: Option<(Option<String>,)> = conn
+        .sql("SELECT placement FROM threads WHERE organization_id IS NOT DISTINCT FROM $1 AND id = $2")
+        .bind(organization_id)
+        .bind(thread_id)
+        .optional()
+        .await?;
+    Ok(row.and_then(|(placement,)| placement))
 }
 
 /// Gives a thread another title.
@@ -272,6 +327,7 @@ struct SeenRow {
     version: i64,
     created_at: Timestamp,
     updated_at: Timestamp,
+    placement: Option<String>,
     role: ThreadRole,
     read_seq: i64,
     muted: bool,
@@ -297,6 +353,6 @@ impl From<SeenRow> for SeenThread {
             created_at: row.created_at,
             updated_at: row.updated_at,
         };
-        Self { thread, seat }
+        Self { thread, seat, support: None, placement: row.placement }
     }
 }

@@ -18,7 +18,7 @@ use crate::base::AccountId;
 use crate::chat::error::Error;
 use crate::chat::model::tools::{self, Call, Outcome, Problem, Round, ToolUse};
 use crate::chat::model::{Actor, Change, Event};
-use crate::chat::service::Service;
+use crate::chat::service::{PLACEMENT, Service};
 use crate::chat::store::{self, Turn, TurnState};
 use crate::db::{Conn, Scope};
 use crate::jobs::Lease;
@@ -50,7 +50,10 @@ impl Service {
         let current = store::turn(conn, home, turn.message_id).await?;
         current.filter(|turn| turn.state == TurnState::Pending).ok_or(Stop::Ended)?;
         let agent = crate::market::store::installed(conn, home, turn.listing_id).await?;
-        let agent = agent.ok_or(Stop::GiveUp(super::TurnFailure::NotInstalled))?;
+        let mut agent = agent.ok_or(Stop::GiveUp(super::TurnFailure::NotInstalled))?;
+        // What it may use elsewhere is not there for it.
+        let placement = store::placement(conn, home, turn.thread_id).await?;
+        agent.tools.retain(|tool| tool.is_used_in(placement.as_deref().unwrap_or(PLACEMENT)));
         let asked = store::message(conn, home, turn.message_id).await?.ok_or(Error::MessageNotFound)?;
         let Actor::Account(asker) = asked.author else { return Err(Error::MessageNotFound.into()) };
         // Nothing is done in the name of somebody who is kept out, and why is nobody's business in the thread.

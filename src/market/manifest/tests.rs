@@ -20,6 +20,7 @@ fn manifest() -> Manifest {
             input_schema: json!({"type": "object", "properties": {"rows": {"type": "integer", "maximum": 100}}}),
             side_effect: SideEffect::Read,
             approval_required: false,
+            placements: None,
         }],
         permissions: Permissions {
             scopes: vec!["thread.read".into()],
@@ -48,6 +49,7 @@ fn every_wrong_field_is_named_at_once() {
     bad.tools[0].name = "Sheet read".into();
     bad.tools[0].input_schema = json!({"maximum": 1.5});
     bad.tools[0].side_effect = SideEffect::Write;
+    bad.tools[0].placements = Some(vec!["billing".into()]);
     bad.permissions.scopes = vec!["thread..read".into()];
     bad.permissions.egress_hosts = vec!["localhost".into()];
     let violations = bad.validate().unwrap_err();
@@ -65,10 +67,28 @@ fn every_wrong_field_is_named_at_once() {
         "tools[0].name",
         "tools[0].input_schema",
         "tools[0].approval_required",
+        "tools[0].placements",
         "permissions.scopes",
         "permissions.egress_hosts",
     ];
     assert_eq!(fields, expected.into_iter().collect());
+}
+
+#[test]
+fn a_tool_may_be_kept_to_some_placements() {
+    let mut manifest = manifest();
+    manifest.placements.push("billing".into());
+    let before = manifest.digest();
+    assert!(manifest.tools[0].is_used_in("chat") && manifest.tools[0].is_used_in("billing"));
+    for (wrong, problems) in [(vec![], 1), (vec!["support"], 1), (vec!["billing", "billing"], 1)] {
+        manifest.tools[0].placements = Some(wrong.into_iter().map(str::to_owned).collect());
+        assert_eq!(manifest.validate().unwrap_err().as_slice().len(), problems);
+    }
+    manifest.tools[0].placements = Some(vec!["billing".into()]);
+    assert_eq!(manifest.validate(), Ok(()));
+    assert!(!manifest.tools[0].is_used_in("chat") && manifest.tools[0].is_used_in("billing"));
+    assert_ne!(manifest.digest(), before);
+    assert!(!manifest.canonical().contains("\"placements\":null"));
 }
 
 #[test]

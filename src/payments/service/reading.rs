@@ -239,14 +239,26 @@ impl Service {
         let mut conn = self.db.conn(Scope::Organization(assumed)).await?;
         let organization_id = access::resolve(&mut conn, caller, named).await?;
         let bought = store::subscription::get(&mut conn, organization_id).await?;
-        let status =
-            bought.as_ref().map_or(SubscriptionStatus::Active, |bought| bought.status(self.world.now()));
-        let plan_id = match (&bought, status) {
-            (Some(bought), SubscriptionStatus::Active) => bought.plan_id.as_str(),
-            _ => FREE_PLAN,
-        };
+        let (plan_id, status) = in_force(bought.as_ref(), self.world.now());
         let plan = store::plan::get(&mut conn, plan_id).await?.ok_or(db::Error::NotFound)?;
         Ok(CurrentSubscription { organization_id, bought, status, plan })
+    }
+
+    /// The id of the plan that an organisation has at this moment, for what other domains let it have by that. Nobody
+    /// is told it here: who may know is theirs to decide.
+    pub async fn plan_in_force(&self, organization_id: OrganizationId) -> Result<String, Error> {
+        let mut conn = self.db.conn(Scope::Organization(organization_id)).await?;
+        let bought = store::subscription::get(&mut conn, organization_id).await?;
+        Ok(in_force(bought.as_ref(), self.world.now()).0.to_owned())
+    }
+}
+
+/// The plan of a subscription, and how that stands; the free one when nothing was bought, or its time is over.
+fn in_force(bought: Option<&Subscription>, now: Timestamp) -> (&str, SubscriptionStatus) {
+    let status = bought.map_or(SubscriptionStatus::Active, |bought| bought.status(now));
+    match (bought, status) {
+        (Some(bought), SubscriptionStatus::Active) => (bought.plan_id.as_str(), status),
+        _ => (FREE_PLAN, status),
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Party {
     pub organization_id: String,
     pub thread_id: String,
     pub message_id: String,
+    /// One with the platform's staff.
+    pub support_thread_id: String,
     /// A thread and a message that may be deleted: others need the first ones.
     pub spare_thread_id: String,
     pub spare_message_id: String,
@@ -104,6 +106,7 @@ impl Party {
             organization_id,
             thread_id: String::new(),
             message_id: String::new(),
+            support_thread_id: String::new(),
             spare_thread_id: String::new(),
             spare_message_id: String::new(),
             payment_id: String::new(),
@@ -164,6 +167,9 @@ impl Party {
         for id in [&mut self.spare_thread_id, &mut self.thread_id] {
             *id = chat.create_thread(request.clone()).await.unwrap().into_inner().thread.unwrap().id;
         }
+        let kind = chat::ThreadKind::Support.into();
+        let support = chat::CreateThreadRequest { kind, listing_id: String::new(), ..request };
+        self.support_thread_id = chat.create_thread(support).await.unwrap().into_inner().thread.unwrap().id;
         let message = send_message(self);
         for (key, id) in [(SUPPORT, &mut self.spare_message_id), (GUIDE, &mut self.message_id)] {
             let request = chat::SendMessageRequest { client_message_id: key.to_owned(), ..message.clone() };

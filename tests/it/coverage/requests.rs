@@ -288,6 +288,17 @@ pub const REQUESTS: &[Request] = &[
         let organization_id = p.organization_id.clone();
         chat::UpdateChatPolicyRequest { organization_id, policy, ..Default::default() }.encode_to_vec()
     }),
+    ("/capecontrol.chat.v1.ChatService/ListSupportThreads", |_| {
+        chat::ListSupportThreadsRequest::default().encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/TakeSupportThread", |p| {
+        let thread_id = p.support_thread_id.clone();
+        chat::TakeSupportThreadRequest { thread_id, ..Default::default() }.encode_to_vec()
+    }),
+    ("/capecontrol.chat.v1.ChatService/UpdateSupportThread", |p| {
+        let (thread_id, state) = (p.support_thread_id.clone(), chat::SupportState::Closed.into());
+        chat::UpdateSupportThreadRequest { thread_id, state, ..Default::default() }.encode_to_vec()
+    }),
     ("/capecontrol.chat.v1.ChatService/ExportThread", |p| {
         chat::ExportThreadRequest { thread_id: p.thread_id.clone() }.encode_to_vec()
     }),

@@ -7,7 +7,9 @@ mod attachments;
 mod conduct;
 pub mod connections;
 mod ends;
+mod plans;
 pub mod presence;
+mod support;
 pub mod ways;
 
 use std::time::Duration;

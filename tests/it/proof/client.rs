@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use capecontrol::base::World;
 use capecontrol::proto::capecontrol::chat::v1 as wire;
-use capecontrol_client::chat::words::{ClientMessageId, Command, Draft, Start, ThreadId, Wish};
+use capecontrol_client::chat::words::{
+    AccountCursor, ClientMessageId, Command, Draft, Start, ThreadId, Wish,
+};
 use capecontrol_client::chat::{Config, Input, Machine};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
@@ -52,7 +54,8 @@ pub struct Client {
 
 impl Client {
     pub fn new(plan: Plan, board: Arc<Board>, line: Line, heard: UnboundedReceiver<Heard>) -> Self {
-        let machine = Machine::new(Config::new(line.kind));
+        let account = Some(AccountCursor::default());
+        let machine = Machine::new(Config { account, ..Config::new(line.kind) });
         let (began, calls) = (Instant::now(), JoinSet::new());
         let (timer, stream, said, witness) = (None, None, 0, Witness::of(plan.deeds.account()));
         Self { plan, board, line, heard, machine, began, timer, stream, calls, said, witness }
@@ -181,10 +184,13 @@ impl Client {
 
     fn carry_out(&mut self, command: Command, event: Option<&wire::Event>) {
         match command {
-            Command::Open { stream, wishes, .. } => {
+            Command::Open { stream, wishes, account } => {
                 self.board.streams.fetch_add(1, Ordering::Relaxed);
-                let cursors: Vec<_> = wishes.iter().cloned().map(translate::wish).collect();
-                self.stream = Some((self.line.open(stream, wishes), Promise::new(&cursors)));
+                let threads: Vec<_> = wishes.into_iter().map(translate::wish).collect();
+                let account = account.map(translate::account);
+                let request = wire::SubscribeRequest { threads, account, ..Default::default() };
+                let promise = Promise::new(&request);
+                self.stream = Some((self.line.open(stream, request), promise));
             }
             Command::Close { .. } => self.stream = None,
             Command::SendFrame(word) => {
@@ -199,6 +205,9 @@ impl Client {
                 self.line.refresh(&mut self.calls);
             }
             Command::Deliver { .. } => self.take(event.unwrap()),
+            Command::DeliverAccount { .. } => drop(self.board.entries.fetch_add(1, Ordering::Relaxed)),
+            // How things stand for a client that has nothing yet. That it comes to no other, the promise says.
+            Command::ResetAccount { .. } => {}
             Command::Confirmed(_) => drop(self.board.confirmed.fetch_add(1, Ordering::Relaxed)),
             Command::State(state) => self.board.note(self.plan.name, state),
             Command::Quality(_) => {}

@@ -13,7 +13,7 @@ use capecontrol::proto::capecontrol::chat::v1 as wire;
 use capecontrol::proto::capecontrol::chat::v1::chat_service_client::ChatServiceClient;
 use capecontrol_client::chat::Input;
 use capecontrol_client::chat::words::{
-    ClientMessageId, Draft, MessageId, Receipt, Refusal, Status, StreamNumber, Transport, Wish, Word,
+    ClientMessageId, Draft, MessageId, Receipt, Refusal, Status, StreamNumber, Transport, Word,
 };
 use futures_util::future::join_all;
 use futures_util::{Stream, StreamExt as _};
@@ -112,13 +112,12 @@ impl Line {
     }
 
     /// Opens a stream. What comes on it is told, and its end.
-    pub fn open(&self, number: StreamNumber, wishes: Vec<Wish>) -> Opened {
+    pub fn open(&self, number: StreamNumber, request: wire::SubscribeRequest) -> Opened {
         let (words, said) = mpsc::unbounded_channel();
         let breaks = self.dice.below(BREAKS_ONE_IN) == 0;
         let frames = if breaks { 1 + self.dice.below(BREAKS_AFTER) } else { u64::MAX };
-        let threads: Vec<_> = wishes.into_iter().map(translate::wish).collect();
-        let hello =
-            wire::client_frame::Frame::Hello(wire::Hello { threads: threads.clone(), ..Default::default() });
+        let wire::SubscribeRequest { threads, watch_presence, account } = request.clone();
+        let hello = wire::client_frame::Frame::Hello(wire::Hello { threads, watch_presence, account });
         let hello = wire::ClientFrame { request_id: String::new(), frame: Some(hello) };
         words.send(wire::ConverseRequest { frame: Some(hello) }).unwrap();
         let (line, address) = (self.clone(), self.address());
@@ -126,7 +125,7 @@ impl Line {
         task.spawn(async move {
             let end = match line.kind {
                 Transport::Converse => line.converse(number, address, said, frames).await,
-                Transport::Subscribe => line.subscribe(number, address, threads, frames).await,
+                Transport::Subscribe => line.subscribe(number, address, request, frames).await,
             };
             line.tell(Input::Closed(
                 number,
@@ -158,10 +157,9 @@ impl Line {
         &self,
         number: StreamNumber,
         address: String,
-        threads: Vec<wire::ThreadCursor>,
+        request: wire::SubscribeRequest,
         frames: u64,
     ) -> Result<(), Refused> {
-        let request = wire::SubscribeRequest { threads, ..Default::default() };
         let method = format!("{CHAT}/Subscribe");
         let call = grpc_web::try_call(&self.http, &address, &method, self.headers(), &request);
         let answer = tokio::time::timeout(DEADLINE, call).await.map_err(|_elapsed| broken())?;

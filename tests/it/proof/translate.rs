@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use capecontrol::proto::capecontrol::chat::v1 as wire;
 use capecontrol_client::chat::words::{
-    ClientMessageId, Frame, GoAway, GoAwayCode, MessageId, Own, Receipt, Refusal, Start, Status, ThreadId,
-    Wish, Word,
+    AccountCursor, ClientMessageId, Frame, GoAway, GoAwayCode, MessageId, Own, Receipt, Refusal, Start,
+    Status, ThreadId, Wish, Word,
 };
 use tonic_types::StatusExt as _;
 use wire::client_frame::Frame as Say;
@@ -77,6 +77,10 @@ fn own(event: &wire::Event) -> Option<Own> {
     let client_message_id = ClientMessageId(message.client_message_id.clone());
     (!client_message_id.0.is_empty())
         .then(|| Own { client_message_id, message_id: MessageId(message.id.clone()) })
+}
+
+pub fn account(cursor: AccountCursor) -> wire::AccountCursor {
+    wire::AccountCursor { after_seq: cursor.seq, epoch: cursor.epoch }
 }
 
 pub fn wish(wish: Wish) -> wire::ThreadCursor {

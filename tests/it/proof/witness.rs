@@ -12,16 +12,20 @@ use wire::server_frame::Frame;
 use super::deeds::Act;
 use super::stored::Stored;
 
-/// What a stream promises: of each thread what follows on the client's position, each event once and none left out. A
+/// What a stream promises: of each thread, and of the account's log, what follows on the client's position, each event
+/// once and none left out. A
 /// client would notice when it does not hold, and open another; so it is looked at here, before the client sees it.
 pub struct Promise {
     told: BTreeMap<String, i64>,
+    /// The last entry of the account's log, once there is one.
+    account: Option<i64>,
 }
 
 impl Promise {
-    pub fn new(threads: &[wire::ThreadCursor]) -> Self {
-        let told = threads.iter().map(|cursor| (cursor.thread_id.clone(), cursor.after_seq));
-        Self { told: told.collect() }
+    pub fn new(request: &wire::SubscribeRequest) -> Self {
+        let told = request.threads.iter().map(|cursor| (cursor.thread_id.clone(), cursor.after_seq));
+        let account = request.account.filter(|cursor| cursor.epoch != 0).map(|cursor| cursor.after_seq);
+        Self { told: told.collect(), account }
     }
 
     /// Whether a frame keeps it; else what is wrong.
@@ -31,6 +35,9 @@ impl Promise {
             Frame::CatchUp(frame) if frame.reset => return Err(format!("a reset of {}", frame.thread_id)),
             Frame::CatchUp(frame) => (&frame.thread_id, 1, frame.from_seq),
             Frame::Live(frame) => (&frame.thread_id, 0, frame.seq),
+            Frame::AccountSnapshot(_) | Frame::AccountEvent(_) | Frame::AccountLive(_) => {
+                return self.keeps_account(frame);
+            }
             _ => return Ok(()),
         };
         let Some(told) = self.told.get_mut(thread_id) else {
@@ -43,6 +50,28 @@ impl Promise {
             *told = seq;
         }
         Ok(())
+    }
+}
+
+impl Promise {
+    fn keeps_account(&mut self, frame: &Frame) -> Result<(), String> {
+        let follows = match (frame, self.account) {
+            (Frame::AccountSnapshot(frame), None) => {
+                self.account = Some(frame.seq);
+                true
+            }
+            (Frame::AccountEvent(frame), Some(told)) => {
+                self.account = Some(frame.seq);
+                frame.seq == told + 1
+            }
+            (Frame::AccountLive(frame), Some(told)) => frame.seq == told,
+            _ => false,
+        };
+        if follows {
+            Ok(())
+        } else {
+            Err(format!("of the account, after {:?}, came {frame:?}", self.account))
+        }
     }
 }
 

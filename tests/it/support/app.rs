@@ -9,7 +9,7 @@ use capecontrol::auth::store::member;
 use capecontrol::base::{AccountId, ManualClock, OrganizationId, Rate, SeededRng, World};
 use capecontrol::chain;
 use capecontrol::config::{Config, Sources};
-use capecontrol::db::{Db, Engine, Scope};
+use capecontrol::db::{Conn as _, Db, Engine, Scope};
 use capecontrol::payments::LedgerOptions;
 use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::chat::v1::chat_service_client::ChatServiceClient;
@@ -208,6 +208,26 @@ impl App {
         let (home, now) = (whose.organization_id, self.world.now());
         let role = OrganizationRole::Member;
         member::insert(&mut tx, home, who.account_id, role, now).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Has somebody's own organisation on a plan for an hour, as if it had been bought.
+    pub async fn subscribe(&self, who: &Person, plan_id: &str) {
+        let now = self.world.now();
+        let mut tx = self.db.begin(Scope::System("test")).await.unwrap();
+        tx.sql(
+            "INSERT INTO subscriptions (id, organization_id, plan_id, billing_cycle, anchor_day, period_start,
+                    period_end, created_at, updated_at)
+             VALUES ($1, $2, $3, 'monthly', 1, $4, $5, $4, $4)",
+        )
+        .bind(self.world.id::<()>())
+        .bind(who.organization_id)
+        .bind(plan_id.to_owned())
+        .bind(now)
+        .bind(now.plus(Duration::from_secs(3_600)))
+        .execute()
+        .await
+        .unwrap();
         tx.commit().await.unwrap();
     }
 

@@ -425,21 +425,7 @@ on_both! {
         let status = one.and(other).unwrap_err();
         assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "STORAGE_FULL"));
         assert_eq!(counted(&t, &ada).await.1, (1 << 30) - 4);
-        let now = t.world.now();
-        let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
-        tx.sql(
-            "INSERT INTO subscriptions (id, organization_id, plan_id, billing_cycle, anchor_day, period_start,
-                    period_end, created_at, updated_at)
-             VALUES ($1, $2, 'pro', 'monthly', 1, $3, $4, $3, $3)",
-        )
-        .bind(t.world.id::<()>())
-        .bind(ada.organization_id)
-        .bind(now)
-        .bind(now.plus(Duration::from_secs(3_600)))
-        .execute()
-        .await
-        .unwrap();
-        tx.commit().await.unwrap();
+        t.subscribe(&ada, "pro").await;
         begin(&ada, of(25 << 20)).await.unwrap();
         assert_eq!(refused(begin(&ada, of((25 << 20) + 1)).await), "ATTACHMENT_TOO_LARGE");
     }

@@ -104,6 +104,8 @@ impl Net {
             }
             Command::Confirmed(_) | Command::State(_) | Command::Quality(_) => {}
             Command::Reset { .. }
+            | Command::DeliverAccount { .. }
+            | Command::ResetAccount { .. }
             | Command::Detached { .. }
             | Command::Failed { .. }
             | Command::NotTaken(_)

@@ -16,6 +16,7 @@ use capecontrol::bus::{Bus, Hint, Listener, Signal, local::Local};
 use capecontrol::chat::link::Links;
 use capecontrol::chat::model::attachment::Limits;
 use capecontrol::chat::model::frame::{Delta, Fleeting};
+use capecontrol::chat::model::plan::Allowed;
 use capecontrol::chat::model::{Draft, Event, MessageId, Thread, ThreadId};
 use capecontrol::chat::service::{CreateThread, ListEvents, Sent};
 use capecontrol::chat::{self, Allowance, Files, Options, Outside, Service, turn};
@@ -157,8 +158,9 @@ struct Nothing;
 
 #[async_trait]
 impl Allowance for Nothing {
-    async fn limits(&self, _: &Caller, _: OrganizationId) -> Result<Limits, chat::Error> {
-        Ok(Limits { file_bytes_max: 0, stored_bytes_max: 0 })
+    async fn allowed(&self, _: OrganizationId) -> Result<Allowed, chat::Error> {
+        let files = Limits { file_bytes_max: 0, stored_bytes_max: 0 };
+        Ok(Allowed { plan_id: "test".to_owned(), files, members_max: 1_000, threads_max: 1_000 })
     }
 }
 

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use capecontrol::ai::Turn;
+use capecontrol::base::{Fault as _, Violations};
 use capecontrol::chat::model::member::ThreadRole;
 use capecontrol::chat::model::tools::{Outcome, ToolUse};
 use capecontrol::chat::model::{Actor, Change, Event, Thread, TurnFailure};
+use capecontrol::chat::service::CreateThread;
 use capecontrol::chat::store;
 use capecontrol::chat::turn::AgentTurn;
 use capecontrol::db::{Conn as _, Json, Scope};
@@ -17,8 +19,8 @@ use serde_json::json;
 use super::bench::{Act, Counting, Fate, Node, installed, quick, some_listing};
 use crate::support::{Fixture, on_both};
 
-/// The catalogue's first agent in a new version that names these tools, with these scopes.
-async fn named(t: &Fixture, tools: &[(&str, bool)], scopes: &[&str]) {
+/// The catalogue's first agent in a new version.
+async fn published(t: &Fixture, change: impl FnOnce(&mut Manifest)) {
     let listing = some_listing(t).await;
     let mut tx = t.db.begin(Scope::System("test")).await.unwrap();
     let (Json(mut manifest),): (Json<Manifest>,) = tx
@@ -28,18 +30,7 @@ async fn named(t: &Fixture, tools: &[(&str, bool)], scopes: &[&str]) {
         .await
         .unwrap();
     manifest.version = "9.0.0".parse().unwrap();
-    manifest.permissions = Permissions {
-        scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
-        egress_hosts: Vec::new(),
-    };
-    let tool = |(name, approval_required): &(&str, bool)| Tool {
-        name: (*name).to_owned(),
-        description: "Counts.".to_owned(),
-        input_schema: json!({ "type": "object" }),
-        side_effect: SideEffect::Propose,
-        approval_required: *approval_required,
-    };
-    manifest.tools = tools.iter().map(tool).collect();
+    change(&mut manifest);
     manifest.validate().unwrap();
     tx.sql(
         "INSERT INTO listing_versions (listing_id, version, manifest, digest, published_at)
@@ -58,6 +49,24 @@ async fn named(t: &Fixture, tools: &[(&str, bool)], scopes: &[&str]) {
         .await
         .unwrap();
     tx.commit().await.unwrap();
+}
+
+/// The catalogue's first agent in a new version that names these tools, with these scopes.
+async fn named(t: &Fixture, tools: &[(&str, bool)], scopes: &[&str]) {
+    let tool = |(name, approval_required): &(&str, bool)| Tool {
+        name: (*name).to_owned(),
+        description: "Counts.".to_owned(),
+        input_schema: json!({ "type": "object" }),
+        side_effect: SideEffect::Propose,
+        approval_required: *approval_required,
+        placements: None,
+    };
+    published(t, |manifest| {
+        let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        manifest.permissions = Permissions { scopes, egress_hosts: Vec::new() };
+        manifest.tools = tools.iter().map(tool).collect();
+    })
+    .await;
 }
 
 /// Somebody with an installed agent that may use the counting tool, and a thread with it.
@@ -352,6 +361,52 @@ on_both! {
             places.dedup();
             assert_eq!(places.len(), count, "seed {seed}: a call was told twice");
         }
+    }
+
+    async fn a_tool_that_is_for_another_placement_is_not_there(t: Fixture) {
+        let counting = Tool {
+            name: Counting::NAME.to_owned(),
+            description: "Counts.".to_owned(),
+            input_schema: json!({ "type": "object" }),
+            side_effect: SideEffect::Propose,
+            approval_required: false,
+            placements: Some(vec!["billing".to_owned()]),
+        };
+        published(&t, |manifest| {
+            manifest.placements = vec!["chat".to_owned(), "billing".to_owned()];
+            let scopes = vec![Counting::SCOPE.to_owned()];
+            manifest.permissions = Permissions { scopes, egress_hosts: Vec::new() };
+            manifest.tools = vec![counting];
+        })
+        .await;
+        let mut node = Node::start(&t, quick()).await;
+        let mut ada = node.somebody("ada@example.com").await;
+        let agent = installed(&t, &ada).await;
+        for (placement, met_in, wanted, offered) in [("billing", "billing", "", 1), ("", "chat", "TOOL_UNKNOWN", 0)] {
+            let command =
+                CreateThread { listing_id: Some(agent), placement: placement.to_owned(), ..CreateThread::default() };
+            let opened = node.chat.create_thread(&ada, command, None).await.unwrap();
+            assert_eq!(opened.placement.as_deref(), Some(met_in));
+            let seen = node.chat.thread(&ada, opened.thread.id).await.unwrap();
+            assert_eq!(seen.placement, opened.placement);
+            node.provider.will(call("{}"));
+            node.provider.will(Act::Say(vec!["So be it."]));
+            node.send(&ada, opened.thread.id, "count!").await;
+            node.worker(&t).run_due().await.unwrap();
+            let s = Scene { node, ada, agent, thread: opened.thread };
+            assert_eq!(reason(&s.uses().await[0].outcome), wanted, "in {met_in}");
+            let asked = s.node.provider.asked.lock().unwrap().drain(..).next().unwrap();
+            assert_eq!(asked.tools.len(), offered, "in {met_in}");
+            Scene { node, ada, .. } = s;
+        }
+        let (listing_id, placement) = (Some(agent), "garden".to_owned());
+        let command = CreateThread { listing_id, placement, ..CreateThread::default() };
+        let refused = node.chat.create_thread(&ada, command, None).await.unwrap_err();
+        let wrong = &refused.violations()[0];
+        assert_eq!(wrong.field, "placement");
+        assert!(wrong.description.contains("chat, billing"), "{}", wrong.description);
+        let nobodys = CreateThread { placement: "chat".to_owned(), ..CreateThread::default() };
+        assert_eq!(nobodys.check(Violations::new()).unwrap_err().as_slice()[0].field, "placement");
     }
 
     async fn a_tool_that_is_not_named_or_not_granted_or_needs_approval_is_not_run(t: Fixture) {
