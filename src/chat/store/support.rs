@@ -99,8 +99,8 @@ pub async fn delete_support(
     Ok(())
 }
 
-/// A page of the support threads in a state, but for those of organisations that were closed, without their staff: those
-/// first that are longest in it. Asked in the platform's own scope.
+/// A page of the support threads in a state, but for those of organisations that were closed, without their staff:
+/// those first that are longest in it. Asked in the platform's own scope.
 pub async fn support_threads(
     conn: &mut impl Conn,
     state: SupportState,
