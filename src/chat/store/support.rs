@@ -99,8 +99,8 @@ pub async fn delete_support(
     Ok(())
 }
 
-/// A page of the support threads in a state, but for those of organisations that were closed, those first that are longest in it, without their staff. Asked in the
-/// platform's own scope.
+/// A page of the support threads in a state, but for those of organisations that were closed, without their staff:
+/// those first that are longest in it. Asked in the platform's own scope.
 pub async fn support_threads(
     conn: &mut impl Conn,
     state: SupportState,
@@ -143,8 +143,8 @@ pub async fn staff_of(
     .await
 }
 
-/// Whether an account took this very thread up, as staff, and its organisation was not closed since. Whether it is staff
-/// still is asked beside it.
+/// Whether an account took this very thread up, as staff, and its organisation was not closed since. Whether it is
+/// staff still is asked beside it.
 pub async fn has_taken(
     conn: &mut impl Conn,
     organization_id: OrganizationId,
@@ -167,8 +167,8 @@ pub async fn has_taken(
     Ok(row.is_some())
 }
 
-/// Those of the pairs in which the account took the thread up, as staff, as [`has_taken`] tells. Asked in the platform's own scope, for streams
-/// of all tenants; at most some thousands.
+/// Those of the pairs in which the account took the thread up, as [`has_taken`] tells. Asked in the platform's own
+/// scope, for streams of all tenants; at most some thousands.
 pub async fn taken_among(
     conn: &mut impl Conn,
     pairs: &[(ThreadId, AccountId)],
