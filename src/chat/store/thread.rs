@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::{END_OF_TIME, ThreadRow};
 use crate::base::{AccountId, Id, OrganizationId, Timestamp};
 use crate::chat::model::member::{Preferences, Seat, SeenThread, ThreadRole, UNREAD_MAX, direct_key};
-use crate::chat::model::{Thread, ThreadId, ThreadKind};
+use crate::chat::model::{MessageId, Thread, ThreadId, ThreadKind};
 use crate::db::{self, Conn, Tx};
 use crate::market::ListingId;
 
@@ -244,18 +244,24 @@ pub async fn remove_some(
         .bind(limit)
         .execute()
         .await?;
-    let messages = tx
+    let messages: Vec<(MessageId,)> = tx
         .sql(
             "DELETE FROM messages WHERE organization_id = $1 AND id IN (
                 SELECT id FROM messages WHERE thread_id = $2 ORDER BY seq DESC LIMIT $3
-             )",
+             ) RETURNING id",
         )
         .bind(organization_id)
         .bind(thread_id)
         .bind(limit)
+        .all()
+        .await?;
+    // After the messages, which are locked from then on: nobody notes words of them any more.
+    tx.sql("DELETE FROM message_words WHERE organization_id = $1 AND message_id IN $list")
+        .bind(organization_id)
+        .list(messages.iter().map(|(message_id,)| *message_id))
         .execute()
         .await?;
-    Ok(events > 0 || messages > 0)
+    Ok(events > 0 || !messages.is_empty())
 }
 
 #[derive(db::Row)]
