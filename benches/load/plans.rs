@@ -56,6 +56,8 @@ const HOT: &[Hot] = hot! {
         "heads": "how far threads have come",
         "members_among": "the members behind streams",
     }
+    "chat/store/thread.rs" { "threads": "a page of threads" }
+    "chat/store/member.rs" { "senders": "how those who send stand" }
     "chat/store/message.rs" { "insert_messages": "writing messages" }
     "chat/store/event.rs" {
         "insert_events": "writing events",
