@@ -1,4 +1,5 @@
--- The words of a message go with it by a statement of the platform's. SQLite drops no reference: the table is made anew.
+-- The words of a message go with it by a statement of the platform's. SQLite drops no reference: the table is made
+-- anew.
 CREATE TABLE message_words_anew (
     thread_id BLOB NOT NULL,
     word TEXT NOT NULL,

@@ -244,21 +244,27 @@ pub async fn remove_some(
         .bind(limit)
         .execute()
         .await?;
+    // Named before they are deleted: what goes along with another message is not told by a deletion.
     let messages: Vec<(MessageId,)> = tx
-        .sql(
-            "DELETE FROM messages WHERE organization_id = $1 AND id IN (
-                SELECT id FROM messages WHERE thread_id = $2 ORDER BY seq DESC LIMIT $3
-             ) RETURNING id",
-        )
+        .sql(db::lock!(
+            "SELECT id FROM messages WHERE organization_id IS NOT DISTINCT FROM $1 AND thread_id = $2
+             ORDER BY seq DESC LIMIT $3"
+        ))
         .bind(organization_id)
         .bind(thread_id)
         .bind(limit)
         .all()
         .await?;
-    // After the messages, which are locked from then on: nobody notes words of them any more.
+    let named = || messages.iter().map(|(message_id,)| *message_id);
+    tx.sql("DELETE FROM messages WHERE organization_id = $1 AND id IN $list")
+        .bind(organization_id)
+        .list(named())
+        .execute()
+        .await?;
+    // Locked as the messages are, nobody notes words of them any more.
     tx.sql("DELETE FROM message_words WHERE organization_id = $1 AND message_id IN $list")
         .bind(organization_id)
-        .list(messages.iter().map(|(message_id,)| *message_id))
+        .list(named())
         .execute()
         .await?;
     Ok(events > 0 || !messages.is_empty())

@@ -144,12 +144,17 @@ fn plan(seed: u64, count: u64) -> Vec<Planned> {
     };
     let index = |number: u64| usize::try_from(number).unwrap();
     (0..count)
-        .map(|number| Planned {
-            thread: index([0, 0, 0, 0, 1, 1, 2, 3, 3, 4][index(below(10))]),
-            who: index([0, 0, 0, 1, 1, 1, 2, 3, 4][index(below(9))]),
-            key: u128::from(seed) << 32 | u128::from(if below(4) == 0 { below(4) } else { number + 10 }),
-            text: below(2),
-            reply_to: below(12),
+        .map(|number| {
+            // What is sent again is mostly the same.
+            let again = below(3) == 0;
+            let key = if again { below(2) } else { number + 10 };
+            Planned {
+                thread: index([0, 0, 0, 0, 1, 1, 2, 3, 3, 4][index(below(10))]),
+                who: index([0, 0, 0, 1, 1, 1, 2, 3, 4][index(below(9))]),
+                key: u128::from(seed) << 32 | u128::from(key),
+                text: if again { below(8) / 7 } else { below(2) },
+                reply_to: below(if again { 40 } else { 12 }),
+            }
         })
         .collect()
 }
@@ -186,7 +191,7 @@ on_both! {
             repeated += in_turn.iter().flatten().filter(|(_, duplicate, ..)| *duplicate).count();
             refused.extend(in_turn.into_iter().filter_map(Result::err));
         }
-        assert!(repeated > 50, "{repeated}");
+        assert!(repeated > 20, "{repeated}");
         let reasons: BTreeSet<&str> = refused.iter().filter_map(|why| why.split(':').next()).collect();
         let expected = ["ACCOUNT_BLOCKED", "IDEMPOTENCY_KEY_REUSED", "NOT_FOUND", "THREAD_READ_ONLY"];
         assert_eq!(reasons, expected.into_iter().collect(), "{refused:?}");
