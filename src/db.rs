@@ -24,7 +24,7 @@ mod statement;
 mod types;
 
 pub use backup::{Server, environment};
-pub use batch::Batcher;
+pub use batch::{Batcher, Batchers, Bounds};
 pub use conn::{Conn, Session, Tx};
 pub use error::Error;
 pub use migrate::{Level, newest_migration};

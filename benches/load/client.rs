@@ -2,8 +2,10 @@
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use capecontrol::app::real;
+use capecontrol::base::Timestamp;
 use capecontrol::proto::capecontrol::auth::v1 as auth;
 use capecontrol::proto::capecontrol::auth::v1::account_service_client::AccountServiceClient;
 use capecontrol::proto::capecontrol::auth::v1::auth_service_client::AuthServiceClient;
@@ -95,6 +97,15 @@ impl Crowd {
         self.channels[connection % self.channels.len()].clone()
     }
 
+    /// The same connections with more people, who are signed in with these tokens.
+    pub fn joined_by(&mut self, tokens: impl IntoIterator<Item = String>) -> Outcome<()> {
+        for token in tokens {
+            let account = MetadataValue::from_static("");
+            self.people.push(Credentials { bearer: format!("Bearer {token}").parse()?, account });
+        }
+        Ok(())
+    }
+
     /// Conversations, over one of the connections.
     pub fn chat(&self, connection: usize, person: usize) -> ChatServiceClient<Signed> {
         ChatServiceClient::new(self.signed(connection, person))
@@ -102,7 +113,7 @@ impl Crowd {
 }
 
 /// Signs one person in who may have tried too often before: comes back when the answer says so.
-async fn patiently(channel: Channel, person: usize) -> Outcome<auth::IssuedSession> {
+pub async fn patiently(channel: Channel, person: usize) -> Outcome<auth::IssuedSession> {
     loop {
         let failure = match log_in(channel.clone(), person).await {
             Ok(session) => return Ok(session),
@@ -176,6 +187,22 @@ pub fn message(thread: &str) -> chat::SendMessageRequest {
         text: MESSAGE.to_owned(),
         ..Default::default()
     }
+}
+
+/// A message whose id tells when it was made, by a clock that the programs share.
+pub fn stamped(thread: &str) -> chat::SendMessageRequest {
+    let micros = u128::from(real::world().now().as_micros().unsigned_abs());
+    let id = Uuid::from_u128(micros << 64 | (unique().as_u128() & u128::from(u64::MAX)));
+    chat::SendMessageRequest { client_message_id: id.to_string(), ..message(thread) }
+}
+
+/// How long ago a message was made, of which a frame tells.
+pub fn age(frame: &chat::SubscribeResponse) -> Option<Duration> {
+    let Some(chat::server_frame::Frame::Event(event)) = kind(frame) else { return None };
+    let Some(chat::event::Change::MessageCreated(message)) = &event.change else { return None };
+    let id: Uuid = message.client_message_id.parse().ok()?;
+    let made = i64::try_from(id.as_u128() >> 64).ok()?;
+    Some(real::world().now().since(Timestamp::from_micros(made)))
 }
 
 /// The frame in which a message reaches those who follow its thread, of the same length as the platform's.

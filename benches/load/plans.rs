@@ -52,14 +52,15 @@ const HOT: &[Hot] = hot! {
     }
     "chat/store.rs" {
         "organization_of_thread": "whose a thread is",
-        "advance_for_member": "the next position of a thread",
-        "threads": "a page of threads",
+        "advance_by": "the next positions of a thread",
         "heads": "how far threads have come",
         "members_among": "the members behind streams",
     }
-    "chat/store/message.rs" { "insert_message": "writing a message" }
+    "chat/store/thread.rs" { "threads": "a page of threads" }
+    "chat/store/member.rs" { "senders": "how those who send stand" }
+    "chat/store/message.rs" { "insert_messages": "writing messages" }
     "chat/store/event.rs" {
-        "insert_event": "writing an event",
+        "insert_events": "writing events",
         "events_after": "a page of events",
     }
     "payments/store/event.rs" {

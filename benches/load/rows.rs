@@ -3,9 +3,12 @@
 mod audit;
 mod books;
 mod calls;
+mod crowd;
 mod effects;
 mod fan_out;
 mod growth;
+mod latency;
+mod reconnects;
 mod sign_ins;
 mod start;
 mod streams;
@@ -69,6 +72,10 @@ pub async fn run(words: &[String]) -> Outcome<()> {
 
 const GET_ACCOUNT: &str = "GetAccount";
 const SEND_MESSAGE: &str = "SendMessage";
+const HOT_THREAD: &str = "hot thread";
+const LATENCY: &str = "latency";
+const RECONNECTS: &str = "reconnects";
+const CROWD: &str = "crowd";
 const NOTIFICATION: &str = "ITN";
 const FAN_OUT: &str = "fan-out";
 const STREAMS: &str = "streams";
@@ -81,9 +88,13 @@ const BOOKS: &str = "books";
 const TOKENS: &str = "tokens";
 const PLANS: &str = "plans";
 const WALL: &str = "wall";
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 18] = [
     GET_ACCOUNT,
     SEND_MESSAGE,
+    HOT_THREAD,
+    LATENCY,
+    RECONNECTS,
+    CROWD,
     NOTIFICATION,
     EFFECTS,
     FAN_OUT,
@@ -113,6 +124,10 @@ async fn measure(name: &str, places: &Places) -> Outcome<Vec<Row>> {
     match name {
         GET_ACCOUNT => calls::get_account(places).await,
         SEND_MESSAGE => calls::send_message(places).await,
+        HOT_THREAD => calls::hot_thread(places).await,
+        LATENCY => latency::measure(places).await,
+        RECONNECTS => reconnects::measure(places).await,
+        CROWD => crowd::measure(places).await,
         NOTIFICATION => calls::notification_received(places).await,
         FAN_OUT => fan_out::measure(places).await,
         STREAMS => streams::measure(places).await,

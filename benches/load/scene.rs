@@ -13,6 +13,7 @@ use capecontrol::proto::capecontrol::auth::v1::auth_service_client::AuthServiceC
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::OnceCell;
+use tonic::transport::Channel;
 
 use crate::fill::Filling;
 use crate::process::{Place, Program};
@@ -131,6 +132,11 @@ impl Places {
         self.filled.get_or_try_init(async || self.with_rows("filled", fill::rows()?).await).await
     }
 
+    /// Another place with the scene as it was set.
+    pub async fn fresh(&self, name: &str) -> Outcome<Place> {
+        copy(&self.untouched, self.folder.path(), self.engine, name).await
+    }
+
     /// Another place, in which the first person's organisation has so much in its books.
     pub async fn with_books(&self, name: &str, rows: u64) -> Outcome<Place> {
         self.with(name, &Filling::books(&self.scene, rows)?).await
@@ -141,7 +147,7 @@ impl Places {
     }
 
     async fn with(&self, name: &str, filling: &Filling) -> Outcome<Place> {
-        let place = copy(&self.untouched, self.folder.path(), self.engine, name).await?;
+        let place = self.fresh(name).await?;
         filling.pour(self.engine, &place).await?;
         Ok(place)
     }
@@ -210,18 +216,27 @@ async fn register(program: &Program) -> Outcome<Vec<AccountId>> {
     let mut client = AuthServiceClient::new(channel.clone());
     let mut accounts = Vec::with_capacity(PEOPLE);
     for person in 0..PEOPLE {
-        let request = auth::RegisterRequest {
-            email: email(person),
-            password: PASSWORD.to_owned(),
-            display_name: format!("Person {person}"),
-            accepted_terms_version: TERMS.to_owned(),
-            ..auth::RegisterRequest::default()
-        };
-        client.register(request).await?;
-        let session = client::log_in(channel.clone(), person).await?;
-        accounts.push(session.account.ok_or("no account in the answer")?.id.parse()?);
+        accounts.push(enrol(&mut client, channel.clone(), person).await?.0);
     }
     Ok(accounts)
+}
+
+/// Registers a person, and signs them in.
+pub async fn enrol(
+    client: &mut AuthServiceClient<Channel>,
+    channel: Channel,
+    person: usize,
+) -> Outcome<(AccountId, String)> {
+    let request = auth::RegisterRequest {
+        email: email(person),
+        password: PASSWORD.to_owned(),
+        display_name: format!("Person {person}"),
+        accepted_terms_version: TERMS.to_owned(),
+        ..auth::RegisterRequest::default()
+    };
+    client.register(request).await?;
+    let session = client::patiently(channel, person).await?;
+    Ok((session.account.ok_or("no account in the answer")?.id.parse()?, session.access_token))
 }
 
 /// An organisation of everybody, its threads, and the hall.

@@ -39,12 +39,22 @@ pub async fn member(
     caller: &Caller,
     organization: OrganizationId,
 ) -> Result<OrganizationRole, Error> {
+    let account = reaching(caller, organization)?;
+    store::membership(conn, organization, account).await?.ok_or(Error::OrganizationNotFound)
+}
+
+/// The caller's account, unless its credential leads nowhere near the organisation. Whether the account is a member of
+/// it is still to be asked.
+///
+/// # Errors
+/// [`Error::OrganizationNotFound`] when the caller's credential is for another organisation.
+pub fn reaching(caller: &Caller, organization: OrganizationId) -> Result<AccountId, Error> {
     let account = caller.account()?;
     // For a program there is one organisation, whatever else the person behind it belongs to.
     if caller.grant.as_ref().is_some_and(|grant| grant.organization != organization) {
         return Err(Error::OrganizationNotFound);
     }
-    store::membership(conn, organization, account).await?.ok_or(Error::OrganizationNotFound)
+    Ok(account)
 }
 
 /// Whether an account may be used at all: it exists and is not suspended. Whatever acts for an account without a

@@ -14,6 +14,7 @@ mod messages;
 mod policy;
 mod reactions;
 mod search;
+mod sending;
 mod support;
 mod threads;
 
@@ -45,15 +46,17 @@ use crate::base::{AccountId, OrganizationId, World};
 use crate::bus::Bus;
 use crate::db::{Conn, Db, Scope, Session, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
+use sending::Sendings;
 
 pub use attachments::{Download, Link, Upload};
 pub use conduct::Reported;
 pub use connections::Kept;
 pub use export::Exporting;
-pub use messages::{Changed, SeenMessage, Sent};
+pub use messages::{Changed, SeenMessage};
 pub(super) use policy::not_held;
 pub use policy::{PolicyOf, UpdateChatPolicy};
 pub use search::{Found, FoundPage, SearchMessages};
+pub use sending::Sent;
 pub use support::ListSupport;
 pub(super) use support::serving_among;
 pub(super) use threads::PLACEMENT;
@@ -89,6 +92,7 @@ pub struct Service {
     homes: Homes,
     connections: Connections,
     receipts: receipts::Place,
+    sendings: Sendings,
     outside: Outside,
 }
 
@@ -120,6 +124,7 @@ impl Service {
             connections,
             homes: Homes::default(),
             receipts: receipts::Place::default(),
+            sendings: sending::batches(),
             outside,
         }
     }
@@ -215,9 +220,23 @@ impl Service {
         message: &Message,
         digest: Option<[u8; 32]>,
     ) -> Result<(), Error> {
-        store::insert_message(tx, organization_id, message, digest).await?;
-        store::insert_words(tx, organization_id, message, found_by(&message.text)).await?;
-        self.record(tx, organization_id, Event::created(message.clone())).await
+        let words = found_by(&message.text);
+        self.write_all(tx, organization_id, &[(message, digest, words.as_slice())]).await
+    }
+
+    /// Writes messages with the digests and words of each, and the events of them, and hints at them after the commit.
+    async fn write_all(
+        &self,
+        tx: &mut Tx,
+        organization_id: OrganizationId,
+        messages: &[(&Message, Option<[u8; 32]>, &[String])],
+    ) -> Result<(), Error> {
+        let rows: Vec<_> = messages.iter().map(|(message, digest, _)| (*message, *digest)).collect();
+        store::insert_messages(tx, organization_id, &rows).await?;
+        let words: Vec<_> = messages.iter().map(|(message, _, words)| (*message, *words)).collect();
+        store::insert_words(tx, organization_id, &words).await?;
+        let events = messages.iter().map(|(message, ..)| Event::created((*message).clone())).collect();
+        self.record_all(tx, organization_id, events).await
     }
 
     /// Writes an event, and hints at it after the commit.
@@ -227,9 +246,19 @@ impl Service {
         organization_id: OrganizationId,
         event: Event,
     ) -> Result<(), Error> {
-        store::insert_event(tx, organization_id, &event).await?;
+        self.record_all(tx, organization_id, vec![event]).await
+    }
+
+    /// Writes events, and hints at them in their order after the commit.
+    async fn record_all(
+        &self,
+        tx: &mut Tx,
+        organization_id: OrganizationId,
+        events: Vec<Event>,
+    ) -> Result<(), Error> {
+        store::insert_events(tx, organization_id, &events).await?;
         let bus = Arc::clone(&self.outside.bus);
-        tx.after_commit(move || bus.publish(Hub::hint(&event)));
+        tx.after_commit(move || events.iter().for_each(|event| bus.publish(Hub::hint(event))));
         Ok(())
     }
 
@@ -379,11 +408,6 @@ impl Service {
     ) -> Result<(), Error> {
         let next = store::advance(tx, thread.organization_id, thread.id, self.world.now()).await?;
         self.note(tx, &next.ok_or(Error::ThreadNotFound)?, actor, change).await
-    }
-
-    /// The organisation of a thread, which the caller belongs to, or supports.
-    async fn home_of_member(&self, caller: &Caller, thread_id: ThreadId) -> Result<OrganizationId, Error> {
-        Ok(self.session_of(caller, thread_id).await?.1)
     }
 
     pub(super) const fn connections(&self) -> &Connections {

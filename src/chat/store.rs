@@ -35,14 +35,14 @@ pub use connection::{
     keep_connection, lapsed_connections, lease_node, lock_connection, remove_connections, remove_nodes,
     set_idle, take_changes, token_ends,
 };
-pub use event::{events_after, events_before, insert_event, rewrite_edits, rewrite_event};
+pub use event::{events_after, events_before, insert_events, rewrite_edits, rewrite_event};
 pub use member::{
-    count_members, delete_member, insert_members, longest_member, mark_read, member, members,
-    set_preferences, set_role, take_receipts, untold_receipts,
+    Sender, count_members, delete_member, insert_members, longest_member, mark_read, member, members,
+    senders, set_preferences, set_role, take_receipts, untold_receipts,
 };
 pub use message::{
-    count_edits, delete_text, home_of_message, insert_edit, insert_message, message, message_by_key,
-    messages_of, newest_messages, replace_text,
+    count_edits, delete_text, home_of_message, insert_edit, insert_messages, message, message_by_key,
+    messages_of, newest_messages, replace_text, threads_of_messages,
 };
 pub use policy::{forgetful, lock_policy, outdated_messages, policy, set_policy};
 pub use presence::{acquainted, devices, presence_modes, set_presence_mode};
@@ -134,9 +134,21 @@ pub async fn advance(
     thread_id: ThreadId,
     at: Timestamp,
 ) -> Result<Option<Thread>, db::Error> {
+    advance_by(tx, organization_id, thread_id, 1, at).await
+}
+
+/// Gives out so many positions of a thread, the last of which is where the thread stands then, as [`advance`] gives out
+/// one.
+pub async fn advance_by(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    thread_id: ThreadId,
+    positions: i64,
+    at: Timestamp,
+) -> Result<Option<Thread>, db::Error> {
     let row: Option<ThreadRow> = tx
         .sql(
-            "UPDATE threads SET last_seq = last_seq + 1, updated_at = $3
+            "UPDATE threads SET last_seq = last_seq + $4, updated_at = $3
              WHERE id = $2 AND organization_id IS NOT DISTINCT FROM $1 AND deleted_at IS NULL
              RETURNING id, organization_id, created_by, kind, title, listing_id, last_seq, epoch, version, created_at,
                 updated_at",
@@ -144,6 +156,7 @@ pub async fn advance(
         .bind(organization_id)
         .bind(thread_id)
         .bind(at)
+        .bind(positions)
         .optional()
         .await?;
     Ok(row.map(Thread::from))

@@ -4,9 +4,10 @@
 //! one to begin takes all of them along. So a lone caller pays nothing, and a crowd shares the wait for the disk. This
 //! knows neither rows nor transactions: how a batch is written is the caller's.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
@@ -16,8 +17,27 @@ use super::Error;
 pub struct Batcher<W, R> {
     waiting: Mutex<VecDeque<Waiting<W, R>>>,
     turn: tokio::sync::Mutex<()>,
-    most: usize,
+    bounds: Bounds<W>,
 }
+
+/// How much is done together.
+#[derive(Debug)]
+pub struct Bounds<W> {
+    /// How many, two at least.
+    pub most: usize,
+    /// How much one weighs.
+    pub weigh: fn(&W) -> usize,
+    /// How much all of them weigh. One that weighs more is done alone.
+    pub heaviest: usize,
+}
+
+impl<W> Clone for Bounds<W> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<W> Copy for Bounds<W> {}
 
 struct Waiting<W, R> {
     work: W,
@@ -35,7 +55,13 @@ impl<W: Clone, R> Batcher<W, R> {
     /// Nothing waits yet. At most `most` are done together, and two at least may be.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { waiting: Mutex::default(), turn: tokio::sync::Mutex::default(), most: most.max(2) }
+        Self::within(Bounds { most, weigh: |_| 0, heaviest: 0 })
+    }
+
+    /// Nothing waits yet, and no more than this is done together.
+    #[must_use]
+    pub fn within(bounds: Bounds<W>) -> Self {
+        Self { waiting: Mutex::default(), turn: tokio::sync::Mutex::default(), bounds }
     }
 
     /// Has `work` done, along with whatever else waits, and hands back its own result. `all` does the work that it is
@@ -85,15 +111,19 @@ impl<W: Clone, R> Batcher<W, R> {
     }
 
     fn take(&self) -> Batch<'_, W, R> {
+        let Bounds { most, weigh, heaviest } = self.bounds;
         let mut waiting = self.queue();
-        let mut entries = Vec::new();
-        while entries.len() < self.most {
-            let Some(next) = waiting.pop_front() else { break };
-            // Whoever no longer listens gets no answer, and will come again.
-            if !next.tell.is_closed() {
-                entries.push(next);
+        // Whoever no longer listens gets no answer, and will come again.
+        waiting.retain(|next| !next.tell.is_closed());
+        let (mut count, mut weight) = (0_usize, 0_usize);
+        for next in waiting.iter().take(most.max(2)) {
+            weight = weight.saturating_add(weigh(&next.work));
+            if count > 0 && weight > heaviest {
+                break;
             }
+            count = count.saturating_add(1);
         }
+        let entries = waiting.drain(..count).collect();
         Batch { home: self, entries }
     }
 
@@ -146,10 +176,75 @@ impl<W: Clone, R> Drop for Batch<'_, W, R> {
     }
 }
 
+/// A [`Batcher`] for each key that anybody waits for: work for one key is done together, and work for different keys
+/// beside each other. A key that nobody waits for any longer is forgotten.
+pub struct Batchers<K, W, R> {
+    open: Mutex<HashMap<K, Open<W, R>>>,
+    bounds: Bounds<W>,
+}
+
+struct Open<W, R> {
+    batcher: Arc<Batcher<W, R>>,
+    callers: usize,
+}
+
+impl<K: Eq + Hash + Copy, W: Clone, R> Batchers<K, W, R> {
+    /// Nothing waits yet.
+    #[must_use]
+    pub fn within(bounds: Bounds<W>) -> Self {
+        Self { open: Mutex::default(), bounds }
+    }
+
+    /// Has `work` done for `key`, as [`Batcher::run`] does.
+    ///
+    /// # Errors
+    /// What `all` answers when this very work is done by itself.
+    pub async fn run<E, F>(&self, key: K, work: W, all: impl Fn(Vec<W>) -> F) -> Result<R, E>
+    where
+        E: From<Error>,
+        F: Future<Output = Result<Vec<R>, E>>,
+    {
+        let seat = self.sit(key);
+        seat.batcher.run(work, all).await
+    }
+
+    fn sit(&self, key: K) -> Seat<'_, K, W, R> {
+        let mut open = self.open();
+        let fresh = || Open { batcher: Arc::new(Batcher::within(self.bounds)), callers: 0 };
+        let found = open.entry(key).or_insert_with(fresh);
+        found.callers = found.callers.saturating_add(1);
+        Seat { home: self, key, batcher: Arc::clone(&found.batcher) }
+    }
+}
+
+impl<K, W, R> Batchers<K, W, R> {
+    /// Counts are whole after every step, so a panic elsewhere does not spoil them.
+    fn open(&self) -> MutexGuard<'_, HashMap<K, Open<W, R>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A caller at a key. The last one who leaves takes the batcher along.
+struct Seat<'a, K: Eq + Hash, W, R> {
+    home: &'a Batchers<K, W, R>,
+    key: K,
+    batcher: Arc<Batcher<W, R>>,
+}
+
+impl<K: Eq + Hash, W, R> Drop for Seat<'_, K, W, R> {
+    fn drop(&mut self) {
+        let mut open = self.home.open();
+        let Some(found) = open.get_mut(&self.key) else { return };
+        found.callers = found.callers.saturating_sub(1);
+        if found.callers == 0 {
+            open.remove(&self.key);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use tokio::sync::Semaphore;
 
     #[derive(Debug, PartialEq, Eq)]
@@ -185,8 +280,8 @@ mod tests {
     }
 
     impl Setting {
-        fn new() -> Arc<Self> {
-            Arc::new(Self { batcher: Batcher::new(4), doubler: Doubler::default(), gate: Semaphore::new(0) })
+        fn empty() -> Self {
+            Self { batcher: Batcher::new(4), doubler: Doubler::default(), gate: Semaphore::new(0) }
         }
 
         async fn run(&self, number: u32) -> Result<u32, Refused> {
@@ -211,15 +306,47 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_comes_meanwhile_is_done_together() {
-        let t = Setting::new();
+        let t = Setting::empty();
         let results = crowd(&t, 1..=7).await;
         assert_eq!(results, (1..=7).map(|number| Ok(number * 2)).collect::<Vec<_>>());
         assert_eq!(t.seen(), [vec![1], vec![2, 3, 4, 5], vec![6, 7]]);
     }
 
     #[tokio::test]
+    async fn what_is_heavy_is_done_with_fewer() {
+        let bounds =
+            Bounds { most: 4, weigh: |number: &u32| usize::try_from(*number).unwrap(), heaviest: 10 };
+        let t = Setting { batcher: Batcher::within(bounds), ..Setting::empty() };
+        let results = crowd(&t, 3..=11).await;
+        assert!(results.iter().all(Result::is_ok));
+        let expected: [&[u32]; 8] = [&[3], &[4, 5], &[6], &[7], &[8], &[9], &[10], &[11]];
+        assert_eq!(t.seen(), expected, "one at least, however heavy");
+    }
+
+    #[tokio::test]
+    async fn keys_are_done_beside_each_other_and_forgotten() {
+        let (t, keys) = (Setting::empty(), Batchers::within(Bounds { most: 4, weigh: |_| 0, heaviest: 0 }));
+        let run = |key: u8, number| keys.run(key, number, |numbers| t.doubler.double(&t.gate, numbers));
+        let mut waiting: Vec<_> = [(1, 10), (1, 11), (1, 12), (2, 20), (2, 21)]
+            .map(|(key, number)| Box::pin(run(key, number)))
+            .into();
+        for one in &mut waiting {
+            assert!(futures_util::poll!(one).is_pending());
+        }
+        assert_eq!(keys.open().len(), 2);
+        // Whoever goes away leaves the key to the others.
+        drop(waiting.pop());
+        assert_eq!(keys.open().len(), 2);
+        t.gate.add_permits(100);
+        let results = futures_util::future::join_all(waiting).await;
+        assert_eq!(results, [Ok(20), Ok(22), Ok(24), Ok(40)]);
+        assert_eq!(t.seen(), [vec![10], vec![11, 12], vec![20]]);
+        assert!(keys.open().is_empty(), "nobody waits for a key any longer");
+    }
+
+    #[tokio::test]
     async fn one_that_cannot_be_done_takes_nobody_along() {
-        let t = Setting::new();
+        let t = Setting::empty();
         let results = crowd(&t, 11..=14).await;
         let expected: Vec<Result<u32, Refused>> = vec![Ok(22), Ok(24), Err(Refused), Ok(28)];
         assert_eq!(results, expected);
@@ -228,7 +355,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_goes_away_leaves_the_work_of_others_behind() {
-        let t = Setting::new();
+        let t = Setting::empty();
         let mut first = Box::pin(t.run(1));
         assert!(futures_util::poll!(&mut first).is_pending());
         let mut second = Box::pin(t.run(2));

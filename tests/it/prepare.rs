@@ -141,6 +141,11 @@ fn lists_and_rows_are_expanded_after_the_other_values() {
         "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4)"
     );
     assert_eq!(expanded("(a, b) IN (VALUES $rows)").unwrap(), "(a, b) IN (VALUES ($1, $2), ($3, $4))");
+    let named = expanded("WITH v (a_id, seq) AS (VALUES $rows) SELECT a_id FROM v").unwrap();
+    assert_eq!(named, "WITH v (a_id, seq) AS (VALUES ($1, $2), ($3, $4)) SELECT a_id FROM v");
+    let typed =
+        "WITH v (a_id, seq) AS (VALUES (CAST($1 AS uuid), CAST($2 AS bigint)), ($3, $4)) SELECT a_id FROM v";
+    assert_eq!(literals::with_ids(&named), typed);
     assert_eq!(
         literals::with_ids("(a, b) IN (VALUES ($1, $2), ($3, $4))"),
         "(a, b) IN (VALUES (CAST($1 AS uuid), CAST($2 AS uuid)), ($3, $4))"

@@ -1,10 +1,13 @@
 //! The bare statements, on the platform's own database floor: what is measured is everything above it.
 
+use std::collections::HashMap;
+
 use capecontrol::app::real;
 use capecontrol::auth::model::Account;
 use capecontrol::auth::store::account;
 use capecontrol::base::{AccountId, OrganizationId, World};
-use capecontrol::chat::model::{Actor, Change, Message};
+use capecontrol::chat::model::{Actor, Change, Message, ThreadId};
+use capecontrol::chat::store::{events_after, heads};
 use capecontrol::db::{Conn as _, Db, Json, Options, Scope};
 
 use crate::Outcome;
@@ -47,9 +50,22 @@ impl Store {
         Ok(())
     }
 
+    /// Reads what somebody missed of a thread, with the platform's own statement; how many events it was.
+    pub async fn missed(&self, scene: &Scene, thread_id: ThreadId, after: i64) -> Outcome<usize> {
+        let mut conn = self.db.conn(Scope::Organization(scene.organization)).await?;
+        let bounds = (after, i64::MAX);
+        Ok(events_after(&mut conn, scene.organization, thread_id, bounds, 1_000).await?.len())
+    }
+
+    /// How far the scene's threads have come, in their order.
+    pub async fn heads(&self, scene: &Scene) -> Outcome<Vec<(ThreadId, i64)>> {
+        let mut conn = self.db.conn(SCOPE).await?;
+        let heads: HashMap<ThreadId, i64> = heads(&mut conn, &scene.threads).await?.into_iter().collect();
+        Ok(scene.threads.iter().map(|thread| (*thread, heads.get(thread).copied().unwrap_or(0))).collect())
+    }
+
     /// Writes a message and its event at the next position of a thread.
-    pub async fn send(&self, scene: &Scene, thread: usize) -> Outcome<()> {
-        let (thread_id, author) = scene.thread_and_author(thread);
+    pub async fn send(&self, (thread_id, author): (ThreadId, AccountId)) -> Outcome<()> {
         let now = self.world.now();
         let mut tx = self.db.begin(SCOPE).await?;
         let (organization, seq): (OrganizationId, i64) = tx

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::store::Store;
 use crate::Outcome;
-use crate::client::{ACCOUNT_HEADER, frame, message};
+use crate::client::{ACCOUNT_HEADER, frame};
 
 /// How many frames a reader may lag behind: more than a wave has.
 const LAG_MAX: usize = 256;
@@ -103,10 +103,10 @@ pub struct Channels {
 }
 
 impl Channels {
-    /// Sends a message to everybody who follows a thread.
-    pub fn deliver(&self, thread: &str) {
+    /// Sends a message to everybody who follows its thread.
+    pub fn deliver(&self, message: &chat::SendMessageRequest) {
         // Nobody may listen.
-        let _ = self.of(thread).send(Arc::new(frame(&message(thread))));
+        let _ = self.of(&message.thread_id).send(Arc::new(frame(message)));
     }
 
     fn of(&self, thread: &str) -> broadcast::Sender<Arc<chat::SubscribeResponse>> {

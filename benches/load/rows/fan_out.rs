@@ -43,7 +43,7 @@ pub async fn measure(places: &Places) -> Outcome<Vec<Row>> {
             rounds.push((ours.hear(&mut platform, &shape).await?, theirs.hear(&mut control, &shape).await?));
         }
         let name = format!("fan-out, {}", shape.name);
-        rows.push(row(places, name, "frames/s", Target::RatioAtLeast(0.8), rounds));
+        rows.push(row(places, name, "frames/s", Target::RatioAtLeast(0.85), rounds));
         drop((ours, theirs));
         platform.stop().await?;
     }

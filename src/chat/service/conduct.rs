@@ -151,14 +151,23 @@ pub(super) async fn hear_each_other(
     thread: &Thread,
     account: AccountId,
 ) -> Result<(), Error> {
+    silence(conn, thread, account).await?.map_or(Ok(()), Err)
+}
+
+/// Why somebody may say nothing in a direct thread, if that is so.
+pub(super) async fn silence(
+    conn: &mut impl Conn,
+    thread: &Thread,
+    account: AccountId,
+) -> Result<Option<Error>, Error> {
     if thread.kind != ThreadKind::Direct {
-        return Ok(());
+        return Ok(None);
     }
     let (home, thread_id) = (thread.organization_id, thread.id);
     if store::is_deaf_in_thread(conn, home, thread_id, account).await? {
-        return Err(Error::AccountBlocked);
+        return Ok(Some(Error::AccountBlocked));
     }
     // In the words for everybody who may only read: why is not said.
     let deaf = store::deaf_in_thread(conn, home, thread_id, account).await?;
-    if deaf.is_empty() { Ok(()) } else { Err(Error::ReadOnly) }
+    Ok((!deaf.is_empty()).then_some(Error::ReadOnly))
 }

@@ -1,39 +1,23 @@
-//! Writing messages, changing them, and taking them back.
-
-use uuid::Uuid;
+//! Reading messages, changing them, and taking them back.
 
 use super::{LOCATE, Service, admitted, not_held};
 use crate::auth::Caller;
-use crate::base::{AccountId, OrganizationId};
+use crate::base::OrganizationId;
 use crate::chat::error::Error;
 use crate::chat::model::member::EDITS_MAX;
 use crate::chat::model::search::found_by;
 use crate::chat::model::{
-    Actor, Change, Draft, Edit, Event, Message, MessageId, Thread, ThreadId, ThreadKind, TurnFailure,
+    Actor, Change, Edit, Message, MessageId, Thread, ThreadId, ThreadKind, TurnFailure,
 };
-use crate::chat::store::{self, ReactionCount, Turn, TurnState};
-use crate::chat::turn::AgentTurn;
+use crate::chat::store::{self, ReactionCount, TurnState};
 use crate::db::{Conn, Scope, Tx};
 use crate::idempotency::{self, Claim, RequestKey};
-use crate::jobs;
-use crate::market::ListingId;
 
 /// How many ways of reacting are told of a message.
 const REACTIONS_TOLD: i64 = 100;
 
 /// Where a message is at home.
 type Place = (OrganizationId, ThreadId);
-
-/// What became of a message.
-#[derive(Clone, Debug)]
-pub struct Sent {
-    /// The message.
-    pub message: Message,
-    /// Whether it had been written before.
-    pub duplicate: bool,
-    /// Whether an agent's answer is still to come.
-    pub awaits_answer: bool,
-}
 
 /// A message after a change.
 #[derive(Clone, Debug)]
@@ -54,58 +38,6 @@ pub struct SeenMessage {
 }
 
 impl Service {
-    /// Writes a message, once for its key. In a thread with an agent the same transaction queues the agent's turn.
-    ///
-    /// Every statement between the lock on the thread and the commit keeps others waiting, so that there are no more of
-    /// them than the write needs: the organisation is asked about before, and a key that was used is found by the
-    /// insert.
-    pub async fn send(&self, caller: &Caller, draft: Draft) -> Result<Sent, Error> {
-        let account = caller.account()?;
-        let organization_id = self.home_of_member(caller, draft.thread_id).await?;
-        let words = found_by(&draft.text);
-        let mut tx = self.db.begin(Scope::Organization(organization_id)).await?;
-        // Locks the thread: of two sendings with one key the second waits here, and then finds the first.
-        let thread = self.write_in(&mut tx, organization_id, draft.thread_id, account).await?;
-        let digest = draft.digest();
-        if !draft.attachments.is_empty() {
-            // A repetition is answered whatever has become of its files.
-            let key = draft.client_message_id;
-            if store::message_by_key(&mut tx, organization_id, thread.id, account, key).await?.is_some() {
-                return self.sent_before(tx, &thread, account, key, digest).await;
-            }
-        }
-        let attachments = self.to_attach(&mut tx, caller, &thread, &draft.attachments).await?;
-        let message = Message {
-            id: self.world.id(),
-            thread_id: thread.id,
-            seq: thread.last_seq,
-            author: Actor::Account(account),
-            client_message_id: Some(draft.client_message_id),
-            reply_to: draft.reply_to,
-            text: draft.text,
-            attachments,
-            created_at: self.world.now(),
-            edited_at: None,
-            deleted_at: None,
-        };
-        if let Some(answered) = message.reply_to {
-            let answered = store::message(&mut tx, organization_id, answered).await?;
-            answered.filter(|answered| answered.thread_id == thread.id).ok_or(Error::MessageNotFound)?;
-        }
-        if !store::insert_message(&mut tx, organization_id, &message, Some(digest)).await? {
-            // The transaction is dropped, and with it the position taken.
-            return self.sent_before(tx, &thread, account, draft.client_message_id, digest).await;
-        }
-        self.attach(&mut tx, organization_id, message.id, &draft.attachments).await?;
-        store::insert_words(&mut tx, organization_id, &message, words).await?;
-        self.record(&mut tx, organization_id, Event::created(message.clone())).await?;
-        if let Some(listing_id) = thread.listing_id {
-            self.begin_turn(&mut tx, &thread, &message, listing_id, caller.grant.is_some()).await?;
-        }
-        tx.commit().await?;
-        Ok(Sent { message, duplicate: false, awaits_answer: thread.listing_id.is_some() })
-    }
-
     /// Reads a message.
     pub async fn message(&self, caller: &Caller, message_id: MessageId) -> Result<SeenMessage, Error> {
         let account = caller.account()?;
@@ -155,7 +87,8 @@ impl Service {
         store::replace_text(&mut tx, home, message.id, &edit.text, now).await?;
         store::insert_edit(&mut tx, home, message.id, seq).await?;
         store::delete_words(&mut tx, home, message.id).await?;
-        store::insert_words(&mut tx, home, &message, found_by(&edit.text)).await?;
+        let words = found_by(&edit.text);
+        store::insert_words(&mut tx, home, &[(&message, &words)]).await?;
         let change =
             Change::MessageEdited { message_id: message.id, text: edit.text.clone(), deleted: false };
         self.note(&mut tx, &thread, Actor::Account(account), change).await?;
@@ -261,50 +194,6 @@ impl Service {
         let (_, thread_id) = place.ok_or(Error::MessageNotFound)?;
         let changed = self.change_in(tx, home, thread_id, caller.account()?).await;
         Ok(changed.map_err(unseen_message)?.0)
-    }
-
-    async fn begin_turn(
-        &self,
-        tx: &mut Tx,
-        thread: &Thread,
-        message: &Message,
-        listing_id: ListingId,
-        by_program: bool,
-    ) -> Result<(), Error> {
-        let turn = Turn {
-            message_id: message.id,
-            thread_id: thread.id,
-            organization_id: thread.organization_id,
-            listing_id,
-            answer_id: self.world.id(),
-            by_program,
-            state: TurnState::Pending,
-        };
-        store::insert_turn(tx, &turn, message.created_at).await?;
-        let job = AgentTurn { organization_id: thread.organization_id, message_id: message.id };
-        Ok(jobs::push(tx, &self.world, Some(thread.organization_id), &job).await?)
-    }
-
-    /// What became of the message that the key was used for before.
-    async fn sent_before(
-        &self,
-        mut tx: Tx,
-        thread: &Thread,
-        account: AccountId,
-        key: Uuid,
-        digest: [u8; 32],
-    ) -> Result<Sent, Error> {
-        let home = thread.organization_id;
-        let used = store::message_by_key(&mut tx, home, thread.id, account, key).await?;
-        let (message_id, used_for) = used.ok_or(Error::Broken(None))?;
-        let message = store::message(&mut tx, home, message_id).await?.ok_or(Error::MessageNotFound)?;
-        // What the key of a deleted message was used for is not known any more.
-        if used_for != digest && message.deleted_at.is_none() {
-            return Err(idempotency::Error::Reused.into());
-        }
-        let turn = store::turn(&mut tx, home, message_id).await?;
-        let awaits_answer = turn.is_some_and(|turn| turn.state == TurnState::Pending);
-        Ok(Sent { message, duplicate: true, awaits_answer })
     }
 }
 

@@ -95,7 +95,8 @@ impl Service {
             // Whoever edited it meanwhile has noted its words.
             store::delete_words(&mut tx, home, message_id).await?;
             if let Some(message) = store::message(&mut tx, home, message_id).await? {
-                store::insert_words(&mut tx, home, &message, found_by(&message.text)).await?;
+                let words = found_by(&message.text);
+                store::insert_words(&mut tx, home, &[(&message, &words)]).await?;
             }
             store::set_searchable(&mut tx, home, message_id).await?;
         }

@@ -7,24 +7,21 @@ use crate::base::{OrganizationId, Timestamp};
 use crate::chat::model::{Change, Event, MessageId, ThreadId};
 use crate::db::{self, Conn, Json, Tx};
 
-/// Writes an event at the position that [`super::advance`] gave.
-pub async fn insert_event(
+/// Writes events, at least one, at the positions that [`super::advance`] gave.
+pub async fn insert_events(
     tx: &mut Tx,
     organization_id: OrganizationId,
-    event: &Event,
+    events: &[Event],
 ) -> Result<(), db::Error> {
-    let (actor_kind, actor_id) = parts(event.actor);
     tx.sql(
         "INSERT INTO thread_events (thread_id, seq, organization_id, actor_kind, actor_id, payload, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+         VALUES $rows",
     )
-    .bind(event.thread_id)
-    .bind(event.seq)
-    .bind(organization_id)
-    .bind(actor_kind)
-    .bind(actor_id)
-    .bind(Json(event.change.clone()))
-    .bind(event.at)
+    .rows(events, |statement, event| {
+        let (actor_kind, actor_id) = parts(event.actor);
+        let statement = statement.bind(event.thread_id).bind(event.seq).bind(organization_id);
+        statement.bind(actor_kind).bind(actor_id).bind(Json(event.change.clone())).bind(event.at)
+    })
     .execute()
     .await?;
     Ok(())

@@ -1,9 +1,28 @@
 //! The rows of memberships in threads.
 
+use uuid::Uuid;
+
 use crate::base::{AccountId, OrganizationId, Timestamp};
-use crate::chat::model::ThreadId;
 use crate::chat::model::member::{PreferenceChange, ReadPosition, ThreadMember, ThreadRole};
+use crate::chat::model::{MessageId, ThreadId};
 use crate::db::{self, Conn, Tx};
+
+/// Somebody who sends, as a member of a thread and of its organisation.
+#[derive(Clone, Debug, PartialEq, Eq, db::Row)]
+pub struct Sender {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// Who.
+    pub account_id: AccountId,
+    /// As what.
+    pub role: ThreadRole,
+    /// A key that they used in the thread before.
+    pub client_message_id: Option<Uuid>,
+    /// The message that they used it for.
+    pub message_id: Option<MessageId>,
+    /// The digest of what they sent then.
+    pub body_hash: Option<Vec<u8>>,
+}
 
 /// Makes accounts members of a thread.
 pub async fn insert_members(
@@ -58,6 +77,32 @@ pub async fn member(
     .bind(thread_id)
     .bind(account_id)
     .optional()
+    .await
+}
+
+/// Those of the accounts who are members of the threads that they send to, and of the organisation. A key that was used
+/// before is told with what it was used for.
+pub async fn senders(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    sendings: &[(ThreadId, AccountId, Uuid)],
+) -> Result<Vec<Sender>, db::Error> {
+    conn.sql(
+        "WITH v (thread_id, account_id, client_message_id) AS (VALUES $rows)
+         SELECT s.thread_id, s.account_id, s.role, m.client_message_id, m.id AS message_id, m.body_hash
+         FROM v
+            CROSS JOIN thread_members AS s
+            CROSS JOIN memberships AS o
+            LEFT JOIN messages AS m ON m.organization_id IS NOT DISTINCT FROM $1 AND m.thread_id = s.thread_id
+                AND m.author_id = s.account_id AND m.client_message_id = v.client_message_id
+         WHERE s.organization_id IS NOT DISTINCT FROM $1 AND s.thread_id = v.thread_id
+            AND s.account_id = v.account_id AND o.organization_id = $1 AND o.account_id = s.account_id",
+    )
+    .bind(organization_id)
+    .rows(sendings.iter().copied(), |statement, (thread_id, account_id, key)| {
+        statement.bind(thread_id).bind(account_id).bind(key)
+    })
+    .all()
     .await
 }
 

@@ -40,37 +40,44 @@ pub async fn messages_of(
     .await
 }
 
-/// Writes a message; its words are to be noted in the same transaction ([`super::insert_words`]). `digest` is what its
-/// key was used for; none for an agent's message. False when the key was used in this thread before: then nothing is
-/// written.
-pub async fn insert_message(
+/// Writes messages, at least one; their words are to be noted in the same transaction ([`super::insert_words`]). With
+/// each goes the digest of what its key was used for; none for an agent's message. That no key was used in its thread
+/// before is asked first.
+pub async fn insert_messages(
     tx: &mut Tx,
     organization_id: OrganizationId,
-    message: &Message,
-    digest: Option<[u8; 32]>,
-) -> Result<bool, db::Error> {
-    let (author_kind, author_id) = parts(message.author);
-    let written = tx.sql(
+    messages: &[(&Message, Option<[u8; 32]>)],
+) -> Result<(), db::Error> {
+    tx.sql(
         "INSERT INTO messages (id, thread_id, organization_id, seq, author_kind, author_id, client_message_id,
-                               body_hash, reply_to, text, attachments, created_at, searchable)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, TRUE)
-         ON CONFLICT (thread_id, author_id, client_message_id) DO NOTHING",
+                               body_hash, reply_to, text, attachments, created_at, searchable) VALUES $rows",
     )
-    .bind(message.id)
-    .bind(message.thread_id)
-    .bind(organization_id)
-    .bind(message.seq)
-    .bind(author_kind)
-    .bind(author_id)
-    .bind(message.client_message_id)
-    .bind(digest.map(|digest| digest.to_vec()))
-    .bind(message.reply_to)
-    .bind(message.text.clone())
-    .bind(Json(message.attachments.clone()))
-    .bind(message.created_at)
+    .rows(messages, |statement, (message, digest)| {
+        let (author_kind, author_id) = parts(message.author);
+        let statement = statement.bind(message.id).bind(message.thread_id).bind(organization_id);
+        let statement = statement.bind(message.seq).bind(author_kind).bind(author_id);
+        let statement = statement.bind(message.client_message_id).bind(digest.map(|digest| digest.to_vec()));
+        let statement = statement.bind(message.reply_to).bind(message.text.clone());
+        statement.bind(Json(message.attachments.clone())).bind(message.created_at).bind(true)
+    })
     .execute()
     .await?;
-    Ok(written == 1)
+    Ok(())
+}
+
+/// The threads of those of the messages named that are there.
+pub async fn threads_of_messages(
+    conn: &mut impl Conn,
+    organization_id: OrganizationId,
+    messages: &[MessageId],
+) -> Result<Vec<(MessageId, ThreadId)>, db::Error> {
+    conn.sql(
+        "SELECT id, thread_id FROM messages WHERE organization_id IS NOT DISTINCT FROM $1 AND id IN $list",
+    )
+    .bind(organization_id)
+    .list(messages.iter().copied())
+    .all()
+    .await
 }
 
 /// The message that an account sent to a thread under this key, and the digest of what it sent.

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::{END_OF_TIME, ThreadRow};
 use crate::base::{AccountId, Id, OrganizationId, Timestamp};
 use crate::chat::model::member::{Preferences, Seat, SeenThread, ThreadRole, UNREAD_MAX, direct_key};
-use crate::chat::model::{Thread, ThreadId, ThreadKind};
+use crate::chat::model::{MessageId, Thread, ThreadId, ThreadKind};
 use crate::db::{self, Conn, Tx};
 use crate::market::ListingId;
 
@@ -300,18 +300,30 @@ pub async fn remove_some(
         .bind(limit)
         .execute()
         .await?;
-    let messages = tx
-        .sql(
-            "DELETE FROM messages WHERE organization_id = $1 AND id IN (
-                SELECT id FROM messages WHERE thread_id = $2 ORDER BY seq DESC LIMIT $3
-             )",
-        )
+    // Named before they are deleted: what goes along with another message is not told by a deletion.
+    let messages: Vec<(MessageId,)> = tx
+        .sql(db::lock!(
+            "SELECT id FROM messages WHERE organization_id IS NOT DISTINCT FROM $1 AND thread_id = $2
+             ORDER BY seq DESC LIMIT $3"
+        ))
         .bind(organization_id)
         .bind(thread_id)
         .bind(limit)
+        .all()
+        .await?;
+    let named = || messages.iter().map(|(message_id,)| *message_id);
+    tx.sql("DELETE FROM messages WHERE organization_id = $1 AND id IN $list")
+        .bind(organization_id)
+        .list(named())
         .execute()
         .await?;
-    Ok(events > 0 || messages > 0)
+    // Locked as the messages are, nobody notes words of them any more.
+    tx.sql("DELETE FROM message_words WHERE organization_id = $1 AND message_id IN $list")
+        .bind(organization_id)
+        .list(named())
+        .execute()
+        .await?;
+    Ok(events > 0 || !messages.is_empty())
 }
 
 #[derive(db::Row)]

@@ -44,28 +44,31 @@ pub struct Hunt {
     pub words: Vec<String>,
 }
 
-/// Notes the words that a message is found by. One text for each engine, as each has its own way to take a list apart.
+/// Notes the words that messages are found by. One text for each engine, as each has its own way to take a list apart.
 pub async fn insert_words(
     tx: &mut Tx,
     organization_id: OrganizationId,
-    message: &Message,
-    words: Vec<String>,
+    messages: &[(&Message, &[String])],
 ) -> Result<(), db::Error> {
-    if words.is_empty() {
+    let worded = || messages.iter().filter(|(_, words)| !words.is_empty());
+    if worded().next().is_none() {
         return Ok(());
     }
     tx.sql(db::Sql {
         sqlite: "INSERT INTO message_words (thread_id, seq, organization_id, message_id, created_at, word)
-                 SELECT $1, $2, $3, $4, $5, w.value FROM json_each($6) AS w",
+                 WITH m (thread_id, seq, message_id, created_at, words) AS (VALUES $rows)
+                 SELECT m.thread_id, m.seq, $1, m.message_id, m.created_at, w.value
+                 FROM m CROSS JOIN json_each(m.words) AS w",
         postgres: "INSERT INTO message_words (thread_id, seq, organization_id, message_id, created_at, word)
-                   SELECT $1, $2, $3, $4, $5, w.value FROM jsonb_array_elements_text($6) AS w (value)",
+                   WITH m (thread_id, seq, message_id, created_at, words) AS (VALUES $rows)
+                   SELECT m.thread_id, m.seq, $1, m.message_id, m.created_at, w.value
+                   FROM m CROSS JOIN jsonb_array_elements_text(m.words) AS w (value)",
     })
-    .bind(message.thread_id)
-    .bind(message.seq)
     .bind(organization_id)
-    .bind(message.id)
-    .bind(message.created_at)
-    .bind(Json(words))
+    .rows(worded(), |statement, (message, words)| {
+        let statement = statement.bind(message.thread_id).bind(message.seq).bind(message.id);
+        statement.bind(message.created_at).bind(Json(words.to_vec()))
+    })
     .execute()
     .await?;
     Ok(())

@@ -206,22 +206,43 @@ pub fn expanded(text: &str, most: usize) -> Result<String, String> {
     }
 }
 
-/// Says of the first row of an `IN (VALUES …)` that it holds ids. There PostgreSQL cannot see what the values are
-/// compared with, and takes them for text unless it is told, as the driver does when it sends them.
+/// Says of the first row of an `IN (VALUES …)` that it holds ids, and of that of a `WITH … AS (VALUES …)` what its
+/// columns' names say. There PostgreSQL cannot see what the values are compared with, and takes them for text unless it
+/// is told, as the driver does when it sends them.
 pub fn with_ids(text: &str) -> String {
-    const LIST: &str = "IN (VALUES (";
-    let Some((before, after)) = text.split_once(LIST) else { return text.to_owned() };
+    let Some((before, after)) = text.split_once("(VALUES (") else { return text.to_owned() };
     let Some((row, after)) = after.split_once(')') else { return text.to_owned() };
-    let ids: Vec<String> = row.split(", ").map(|value| format!("CAST({value} AS uuid)")).collect();
-    format!("{before}{LIST}{}){after}", ids.join(", "))
+    let names = before.trim_end().strip_suffix("AS").and_then(list_before);
+    let kinds = names.map(|names| names.split(',').map(|name| kind(name.trim())).collect::<Vec<_>>());
+    let cast = |(at, value): (usize, &str)| {
+        let kind = kinds.as_ref().and_then(|kinds| kinds.get(at)).unwrap_or(&"uuid");
+        format!("CAST({value} AS {kind})")
+    };
+    let values: Vec<String> = row.split(", ").enumerate().map(cast).collect();
+    format!("{before}(VALUES ({}){after}", values.join(", "))
 }
 
-/// How many columns stand in the parentheses before `VALUES $rows`, or before `IN (VALUES $rows)`.
+/// What PostgreSQL calls the values of a column of this name.
+fn kind(name: &str) -> &'static str {
+    match name {
+        "seq" => "bigint",
+        "created_at" => "timestamptz",
+        "words" => "jsonb",
+        name if name.ends_with("_id") => "uuid",
+        name => panic!("no kind is known of a column that is named {name}"),
+    }
+}
+
+/// How many columns stand in the parentheses before `VALUES $rows`, `IN (VALUES $rows)` or `AS (VALUES $rows)`.
 fn columns(text: &str) -> Option<usize> {
     let before = text.split_once("$rows")?.0.trim_end().strip_suffix("VALUES")?.trim_end();
-    let before = before.strip_suffix("IN (").map_or(before, str::trim_end);
-    let (_, list) = before.strip_suffix(')')?.rsplit_once('(')?;
-    Some(list.split(',').count())
+    let within = before.strip_suffix("IN (").or_else(|| before.strip_suffix("AS ("));
+    Some(list_before(within.unwrap_or(before))?.split(',').count())
+}
+
+/// What stands in the parentheses that a text ends with.
+fn list_before(text: &str) -> Option<&str> {
+    Some(text.trim_end().strip_suffix(')')?.rsplit_once('(')?.1)
 }
 
 /// The numbers of all placeholders in a text.

@@ -11,6 +11,7 @@ mod people;
 mod policy;
 mod receipts;
 mod search;
+mod sending;
 mod streams;
 mod tools;
 mod turns;

@@ -93,12 +93,13 @@ async fn waits_for(tx: &mut Tx) {
     waited.await.unwrap();
 }
 
-/// How many events and messages are stored of a thread.
-async fn left_of(t: &Fixture, thread_id: ThreadId) -> (i64, i64) {
+/// How many events and messages are stored of a thread, and words of these.
+async fn left_of(t: &Fixture, thread_id: ThreadId) -> (i64, i64, i64) {
     let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
     let count = conn.sql(
         "SELECT (SELECT count(*) FROM thread_events WHERE thread_id = $1),
-                (SELECT count(*) FROM messages WHERE thread_id = $1)",
+                (SELECT count(*) FROM messages WHERE thread_id = $1),
+                (SELECT count(*) FROM message_words WHERE thread_id = $1)",
     );
     count.bind(thread_id).one().await.unwrap()
 }
@@ -226,7 +227,7 @@ on_both! {
         }
         s.remove(&s.ada, thread.id, &s.ada).await.unwrap();
         s.node.worker(&t).run_due().await.unwrap();
-        assert_eq!(left_of(&t, thread.id).await, (0, 0));
+        assert_eq!(left_of(&t, thread.id).await, (0, 0, 0));
     }
 
     async fn nobody_writes_behind_the_end_of_their_membership(t: Fixture) {
@@ -255,7 +256,7 @@ on_both! {
             at: t.world.now(),
             change: Change::MemberRemoved { account_id: account(&s.ben) },
         };
-        store::insert_event(&mut tx, home, &event).await.unwrap();
+        store::insert_events(&mut tx, home, &[event]).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(reason(sending.await), fault::NOT_FOUND.name);
         assert_eq!(s.changes(&s.ada, thread.id).await.len(), 1);
@@ -322,6 +323,6 @@ on_both! {
         assert_eq!(next, None, "not even the platform writes in it");
         drop(tx);
         s.node.worker(&t).run_due().await.unwrap();
-        assert_eq!(left_of(&t, thread.id).await, (0, 0));
+        assert_eq!(left_of(&t, thread.id).await, (0, 0, 0));
     }
 }

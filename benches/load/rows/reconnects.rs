@@ -1,0 +1,127 @@
+//! Everybody comes back at once: 10,000 clients over 50 connections, each of which missed ten events of its thread,
+//! until all of them have these and are live.
+//!
+//! The control makes the bare reads of the same events, as many at once, in its own process and through as many
+//! database connections: nobody calls, nobody is asked who they are, and nothing is sent.
+
+use std::time::{Duration, Instant};
+
+use capecontrol::app::real;
+use capecontrol::chat::model::{Actor, Event, Message, ThreadId};
+use capecontrol::chat::store;
+use capecontrol::db::{Db, Options, Scope};
+use capecontrol::proto::capecontrol::chat::v1 as chat;
+use capecontrol::proto::capecontrol::chat::v1::server_frame::Frame;
+use tokio::task::JoinSet;
+
+use super::{MESSAGE, row};
+use crate::Outcome;
+use crate::client::{Crowd, kind, unique};
+use crate::figures::{ROUNDS, Round, Row, Target};
+use crate::process::{Place, Program};
+use crate::scene::{MEMBERS, Places, Scene, THREADS, member};
+
+const CLIENTS: usize = 10_000;
+const CONNECTIONS: usize = 50;
+/// How many events each missed.
+const MISSED: i64 = 10;
+/// How long the platform has to note that everybody left.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// The time until all are live, against the time of the bare reads.
+pub async fn measure(places: &Places) -> Outcome<Vec<Row>> {
+    let heads = written(&places.platform, &places.scene).await?;
+    written(&places.control, &places.scene).await?;
+    let platform = Program::platform(&places.platform).await?;
+    let mut control = Program::control(&places.control).await?;
+    let crowd = Crowd::sign_in(&platform.url, &places.scene, 1).await?;
+    let mut rounds = Vec::new();
+    // The first round warms up.
+    for round in 0..=ROUNDS {
+        let ours = all_live(&platform, &crowd, &heads).await?;
+        tokio::time::sleep(SETTLE).await;
+        let order = format!("missed {CLIENTS} {MISSED}");
+        let answer = control.ask(&order).await?;
+        let (count, micros) = answer.split_once(' ').ok_or_else(|| format!("what is {answer:?}?"))?;
+        if count.parse() != Ok(CLIENTS as i64 * MISSED) {
+            return Err(format!("the control read {count} events").into());
+        }
+        let theirs = Round::plain(micros.parse::<f64>()? / 1e6);
+        rounds.extend((round > 0).then_some((ours, theirs)));
+    }
+    platform.stop().await?;
+    let name = format!("reconnects, {CLIENTS} clients until all are live");
+    Ok(vec![row(places, name, "s", Target::RatioAtMost(3.0), rounds)])
+}
+
+/// Has everybody come back, and waits until each has what it missed and is live.
+async fn all_live(program: &Program, crowd: &Crowd, heads: &[(ThreadId, i64)]) -> Outcome<Round> {
+    let crowd = crowd.elsewhere(&program.url, CONNECTIONS).await?;
+    let (from, mut coming, mut live) = (Instant::now(), JoinSet::new(), Vec::with_capacity(CLIENTS));
+    for client in 0..CLIENTS {
+        let (thread, seat) = ((client / MEMBERS) % THREADS, client % MEMBERS);
+        let mut chat = crowd.chat(client, member(thread, seat));
+        let (thread_id, head) = heads[thread];
+        let cursor = chat::ThreadCursor {
+            thread_id: thread_id.to_string(),
+            after_seq: head - MISSED,
+            ..chat::ThreadCursor::default()
+        };
+        coming.spawn(async move {
+            let request = chat::SubscribeRequest { threads: vec![cursor], ..Default::default() };
+            let mut frames = chat.subscribe(request).await?.into_inner();
+            let mut events = 0;
+            while let Some(answer) = frames.message().await? {
+                match kind(&answer) {
+                    Some(Frame::Event(_)) => events += 1,
+                    Some(Frame::Live(_)) if events == MISSED => return Outcome::Ok(frames),
+                    Some(Frame::Live(_)) => return Err(format!("{events} events were told").into()),
+                    _ => {}
+                }
+            }
+            Err("a stream ended before it was live".into())
+        });
+    }
+    while let Some(stream) = coming.join_next().await {
+        live.push(stream??);
+    }
+    Ok(Round::plain(from.elapsed().as_secs_f64()))
+}
+
+/// Has every thread of the scene go on by what is going to be missed; how far they are then.
+async fn written(place: &Place, scene: &Scene) -> Outcome<Vec<(ThreadId, i64)>> {
+    let (db, world) = (Db::open(&Options::new(&place.database_url)).await?, real::world());
+    let home = scene.organization;
+    let mut heads = Vec::with_capacity(THREADS);
+    for part in (0..THREADS).collect::<Vec<_>>().chunks(100) {
+        let mut tx = db.begin(Scope::Organization(home)).await?;
+        for thread in part {
+            let (thread_id, author) = scene.thread_and_author(*thread);
+            let now = world.now();
+            let thread = store::advance_by(&mut tx, home, thread_id, MISSED, now).await?;
+            let head = thread.ok_or("a thread is gone")?.last_seq;
+            let message = |seq| Message {
+                id: world.id(),
+                thread_id,
+                seq,
+                author: Actor::Account(author),
+                client_message_id: Some(unique()),
+                reply_to: None,
+                text: MESSAGE.to_owned(),
+                attachments: Vec::new(),
+                created_at: now,
+                edited_at: None,
+                deleted_at: None,
+            };
+            let messages: Vec<Message> = (head - MISSED + 1..=head).map(message).collect();
+            let rows: Vec<_> = messages.iter().map(|message| (message, Some([0; 32]))).collect();
+            store::insert_messages(&mut tx, home, &rows).await?;
+            let events: Vec<Event> = messages.into_iter().map(Event::created).collect();
+            store::insert_events(&mut tx, home, &events).await?;
+            heads.push((thread_id, head));
+        }
+        tx.commit().await?;
+    }
+    db.close().await;
+    Ok(heads)
+}
