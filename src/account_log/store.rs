@@ -74,20 +74,22 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Removes what is no longer kept now that these positions were given out: of each log one entry at most.
+/// Removes what is no longer kept of these logs.
 pub(super) async fn cut(tx: &mut Tx, positions: &[(AccountId, i64)]) -> Result<(), db::Error> {
-    let old: Vec<(AccountId, i64)> = positions
-        .iter()
-        .map(|(account, seq)| (*account, seq.saturating_sub(KEPT)))
-        .filter(|(_, seq)| *seq > 0)
-        .collect();
-    if old.is_empty() {
+    let full = positions.iter().filter(|(_, seq)| *seq > KEPT).map(|(account, _)| *account);
+    let full: Vec<AccountId> = full.collect();
+    if full.is_empty() {
         return Ok(());
     }
-    tx.shared_sql("DELETE FROM account_events WHERE (account_id, seq) IN (VALUES $rows)")
-        .rows(old, |statement, (account, seq)| statement.bind(account).bind(seq))
-        .execute()
-        .await?;
+    tx.shared_sql(
+        "DELETE FROM account_events WHERE seq <= (
+            SELECT l.last_seq FROM account_logs AS l WHERE l.account_id = account_events.account_id
+         ) - $1 AND account_id IN $list",
+    )
+    .bind(KEPT)
+    .list(full)
+    .execute()
+    .await?;
     Ok(())
 }
 

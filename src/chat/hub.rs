@@ -20,13 +20,14 @@ use super::model::{ConnectionId, Event, ThreadId};
 use super::presence::Board;
 use super::store;
 use super::unread::Listeners;
+use crate::account_log;
 use crate::auth::model::key::KeyUse;
 use crate::base::{AccountId, OrganizationId, SessionId, Timestamp};
 use crate::bus::{self, Bus, Heard, Hint, Passing, Signal};
 use crate::db::{self, Db, Scope};
 
-/// How many threads one statement of the backstop asks for.
-const BACKSTOP_THREADS: usize = 500;
+/// How many threads, or logs of accounts, one statement of the backstop asks for.
+const BACKSTOP_HEADS: usize = 500;
 
 /// How long after word of a loss everything is looked at: such words come in swarms, and one look is enough for one.
 const MISSED_PAUSE: Duration = Duration::from_millis(50);
@@ -491,10 +492,11 @@ impl Hub {
         }
     }
 
-    /// Reads how far the followed threads have come, and leaves it with those who follow them.
+    /// Reads how far the followed threads and the logs that are told have come, and leaves it with those who follow
+    /// them.
     async fn look(&self, db: &Db) -> Result<(), db::Error> {
         let threads: Vec<ThreadId> = locked(&self.desk).followers.keys().copied().collect();
-        for part in threads.chunks(BACKSTOP_THREADS) {
+        for part in threads.chunks(BACKSTOP_HEADS) {
             let mut conn = db.conn(Scope::System("chat.backstop")).await?;
             let heads = store::heads(&mut conn, part).await?;
             drop(conn);
@@ -502,6 +504,14 @@ impl Hub {
                 for inbox in self.followers(thread_id) {
                     inbox.leave_head(thread_id, seq);
                 }
+            }
+        }
+        for part in self.listeners.accounts().chunks(BACKSTOP_HEADS) {
+            let mut conn = db.conn(Scope::System("chat.backstop")).await?;
+            let heads = account_log::heads(&mut conn, part).await?;
+            drop(conn);
+            for (account, seq) in heads {
+                self.listeners.hear(account.uuid(), seq);
             }
         }
         Ok(())

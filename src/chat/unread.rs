@@ -26,12 +26,8 @@ use crate::db::Scope;
 
 /// For how many accounts one transaction counts.
 const ACCOUNTS_MAX: usize = 50;
-/// Of how many logs one statement asks the position.
-const HEADS_MAX: usize = 500;
 /// The members of how many threads one statement asks for: each has up to a thousand.
 const THREADS_MAX: usize = 20;
-/// At every which look the positions of all logs are looked at.
-const HEADS_EVERY: u32 = 2;
 /// At every which look everybody is counted for.
 const ALL_EVERY: u32 = 30;
 
@@ -108,7 +104,8 @@ impl Listeners {
         doubted.map(|(account, listening)| (std::mem::take(&mut listening.doubted), *account).1).collect()
     }
 
-    fn accounts(&self) -> Vec<AccountId> {
+    /// Whose logs are told here.
+    pub fn accounts(&self) -> Vec<AccountId> {
         self.state().accounts.keys().copied().collect()
     }
 
@@ -146,31 +143,12 @@ impl Service {
                 loop {
                     tokio::time::sleep(self.options().unread_every).await;
                     look = look.wrapping_add(1);
-                    if look.is_multiple_of(HEADS_EVERY)
-                        && let Err(error) = self.look_at_logs().await
-                    {
-                        tracing::warn!(%error, "the positions of accounts' logs cannot be read");
-                    }
                     if let Err(error) = self.tell_unread(look.is_multiple_of(ALL_EVERY)).await {
                         tracing::debug!(%error, "what is unread cannot be told");
                     }
                 }
             })
             .await;
-    }
-
-    /// Reads how far the logs that are told here have come: the hint of that may be lost.
-    async fn look_at_logs(&self) -> Result<(), Error> {
-        let listeners = self.hub().listeners();
-        for part in listeners.accounts().chunks(HEADS_MAX) {
-            let mut conn = self.db().conn(SCOPE).await?;
-            let heads = account_log::heads(&mut conn, part).await?;
-            drop(conn);
-            for (account, seq) in heads {
-                listeners.hear(account.uuid(), seq);
-            }
-        }
-        Ok(())
     }
 
     /// Counts for those for whom something may have changed, or for everybody who listens here, and writes it to their

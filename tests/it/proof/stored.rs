@@ -44,7 +44,10 @@ pub fn kind(event: &wire::Event) -> &'static str {
         Change::MemberRemoved(_) => 7,
         Change::ThreadUpdated(_) => 8,
         Change::ReceiptsMoved(_) => 9,
-        Change::AgentTurnFailed(_) | Change::AgentToolCalled(_) | Change::AttachmentSettled(_) => {
+        Change::AgentTurnFailed(_)
+        | Change::AgentToolCalled(_)
+        | Change::AttachmentSettled(_)
+        | Change::SupportChanged(_) => {
             panic!("nobody did this: {event:?}")
         }
     };
@@ -215,7 +218,10 @@ impl Sum {
                     );
                 }
             }
-            Change::AgentTurnFailed(_) | Change::AgentToolCalled(_) | Change::AttachmentSettled(_) => {
+            Change::AgentTurnFailed(_)
+            | Change::AgentToolCalled(_)
+            | Change::AttachmentSettled(_)
+            | Change::SupportChanged(_) => {
                 panic!("nobody did this: {event:?}")
             }
         }

@@ -189,7 +189,11 @@ on_both! {
         assert!(refused.iter().all(|status| reason(status) == "NOT_FOUND"), "{refused:?}");
         let account_ids = vec![ada.account_id.to_string()];
         let watch_presence = Some(wire::PresenceWatch { account_ids });
-        let watch = wire::SubscribeRequest { threads: vec![from(&taken.id, 0)], watch_presence };
+        let watch = wire::SubscribeRequest {
+            threads: vec![from(&taken.id, 0)],
+            watch_presence,
+            ..Default::default()
+        };
         assert_eq!(reason(&chat.subscribe(watch).await.unwrap_err()), "NOT_FOUND");
 
         // In their own they write, with files, and manage nothing.
