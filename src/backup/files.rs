@@ -67,7 +67,7 @@ impl Copied {
             let known = folder::digest(&mut file, |part| copy.write_all(part))?;
             copy.sync_all()?;
             folder::sync_folder(&folder::parent(&to))?;
-            Ok(known)
+            Ok::<_, io::Error>(known)
         };
         let (bytes, sha256) = match copied() {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !from.exists() => return Ok(()),
