@@ -94,8 +94,8 @@ pub enum Error {
     BadRootKey(crate::keyring::NotAKey),
     /// The files of the backup have no folder to go to.
     #[error(
-        "the backup has files of conversations, and these settings keep them elsewhere: restore with STORAGE__URL set to \
-         a folder (file://…), then copy what is in it to where they are kept, under the same names"
+        "the backup has files of conversations, and these settings keep them elsewhere: restore with STORAGE__URL set \
+         to a folder (file://…), then copy what is in it to where they are kept, under the same names"
     )]
     FilesElsewhere,
     /// Something is where the data is to go.

@@ -347,8 +347,8 @@ impl Scene {
         heads
     }
 
-    /// Waits until everybody was told everything and has done what follows from it, and what they have read is told too.
-    /// Returns how often events were told.
+    /// Waits until everybody was told everything and has done what follows from it, and what they have read is told
+    /// too. Returns how often events were told.
     async fn told_to_its_end(&self, board: &Board, db: &Db) -> u64 {
         loop {
             let heads = self.heads(db).await;

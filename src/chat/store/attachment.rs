@@ -213,8 +213,8 @@ pub async fn attach(
     Ok(usize::try_from(attached).unwrap_or(usize::MAX))
 }
 
-/// Notes what a scan came to, and tells which message the attachment went with, if it was sent; nothing when it does not
-/// wait for that any more.
+/// Notes what a scan came to, and tells which message the attachment went with, if it was sent; nothing when it does
+/// not wait for that any more.
 pub async fn settle(
     tx: &mut Tx,
     organization_id: OrganizationId,

@@ -528,8 +528,14 @@ async fn a_file_is_had_by_others_once_it_was_looked_into(engine: Engine) {
     let Some(Change::MessageCreated(heard)) = client.event().await.change else { panic!("another event") };
     assert_eq!(heard.id, sent.id);
     assert!(link(&ben, &third.id).await.is_ok());
+    harm_is_written_down(&t, &ada, [bad.id, unsent.id]).await;
+    let bytes = 4 + 2 * harm.len() + 5;
+    are_counted(&t, [("completed", 4), ("spoilt", 0), ("clean", 2), ("harmful", 2), ("unscanned", 3)], bytes)
+        .await;
+}
 
-    // What does harm is in the log of the organisation, and the counters tell of all.
+/// What does harm is in the log of the organisation.
+async fn harm_is_written_down(t: &App, ada: &Person, files: [String; 2]) {
     let mut conn = t.db.conn(Scope::System("test")).await.unwrap();
     let entries: Vec<(String, String, String, Uuid)> = conn
         .sql(
@@ -541,19 +547,21 @@ async fn a_file_is_had_by_others_once_it_was_looked_into(engine: Engine) {
         .await
         .unwrap();
     let ids: BTreeSet<_> = entries.iter().map(|(_, _, _, id)| id.to_string()).collect();
-    assert_eq!(ids, BTreeSet::from([bad.id, unsent.id]));
+    assert_eq!(ids, BTreeSet::from(files));
     let about = |(actor, risk, kind, _): &(String, String, String, Uuid)| {
         (actor.as_str(), risk.as_str(), kind.as_str()) == ("platform", "high", "attachment")
     };
     assert!(entries.iter().all(about), "{entries:?}");
+}
+
+/// The counters tell of all files.
+async fn are_counted(t: &App, outcomes: [(&str, u64); 5], bytes: usize) {
     let page =
         t.http.get(format!("{}/metrics", t.operations_url)).send().await.unwrap().text().await.unwrap();
-    for (outcome, count) in [("completed", 4), ("spoilt", 0), ("clean", 2), ("harmful", 2), ("unscanned", 3)]
-    {
+    for (outcome, count) in outcomes {
         let line = format!("capecontrol_attachments_total{{outcome=\"{outcome}\"}} {count}\n");
         assert!(page.contains(&line), "{line} is not in {page}");
     }
-    let bytes = 4 + 2 * harm.len() + 5;
     let line = format!("capecontrol_attachment_bytes_total {bytes}\n");
     assert!(page.contains(&line), "{line} is not in {page}");
 }
