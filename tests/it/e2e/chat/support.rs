@@ -112,8 +112,24 @@ on_both! {
         send(&sam, &thread.id, "which card is it?").await;
         assert_eq!(state(&ada, &thread.id).await, State::Waiting);
         assert_eq!(ids(&listed(&sam, State::Waiting, Priority::Unspecified).await), [&thread.id]);
-        let said = send(&ben, &thread.id, "the blue one").await;
+        send(&ben, &thread.id, "the blue one").await;
         assert_eq!(state(&sam, &thread.id).await, State::Open);
+
+        // A deleted thread waits for nobody.
+        let delete = wire::DeleteThreadRequest { thread_id: other.id, ..Default::default() };
+        ben.chat().delete_thread(delete).await.unwrap();
+        assert_eq!(ids(&listed(&sam, State::Open, Priority::Unspecified).await), [&thread.id]);
+    }
+
+    async fn a_closed_support_thread_is_opened_by_what_its_people_write(t: App) {
+        let [ada, ben] = [t.register("ada@example.com").await, t.register("ben@example.com").await];
+        t.join(&ben, &ada).await;
+        let sam = staff(&t, "sam@example.org").await;
+        let thread = ask_for(&ada, "My card is refused", &[&ben]).await.unwrap();
+        let said = send(&ben, &thread.id, "the blue one").await;
+        take(&sam, &thread.id).await.unwrap();
+        let mut stream = Client::open(&t, &ada, KINDS[0], vec![from(&thread.id, 0)]).await.unwrap();
+        stream.live().await;
 
         let refused = update(&ada, &thread.id, State::Unspecified, Priority::Urgent).await.unwrap_err();
         assert_eq!(reason(&refused), "SUPPORT_STAFF_ONLY");
@@ -150,11 +166,6 @@ on_both! {
         update(&ada, &thread.id, State::Closed, Priority::Unspecified).await.unwrap();
         assert!(ada.chat().send_message(request).await.unwrap().into_inner().duplicate);
         assert_eq!(state(&ada, &thread.id).await, State::Closed);
-
-        // A deleted thread waits for nobody.
-        let delete = wire::DeleteThreadRequest { thread_id: other.id, ..Default::default() };
-        ben.chat().delete_thread(delete).await.unwrap();
-        assert!(listed(&sam, State::Open, Priority::Unspecified).await.is_empty());
     }
 
     async fn staff_see_what_they_took_up_and_nothing_else_of_an_organisation(t: App) {
@@ -195,8 +206,13 @@ on_both! {
             ..Default::default()
         };
         assert_eq!(reason(&chat.subscribe(watch).await.unwrap_err()), "NOT_FOUND");
+    }
 
-        // In their own they write, with files, and manage nothing.
+    async fn staff_write_in_what_they_took_up_and_manage_nothing(t: App) {
+        let ada = t.register("ada@example.com").await;
+        let (sam, private) = (staff(&t, "sam@example.org").await, open_thread(&ada, "").await);
+        let (mut chat, taken) = (sam.chat(), ask_for(&ada, "Help", &[]).await.unwrap());
+        take(&sam, &taken.id).await.unwrap();
         let file = wire::CreateAttachmentRequest {
             thread_id: taken.id.clone(),
             file_name: "how.txt".to_owned(),
@@ -325,12 +341,40 @@ on_both! {
 
 /// What is answered to every way into a thread and a message of it, each of which must end in the same words.
 async fn ways_in(who: &Person, thread_id: &str, message_id: &str) -> Vec<(Code, String, Vec<u8>)> {
-    let (mut chat, thread_id, message_id) = (who.chat(), thread_id.to_owned(), message_id.to_owned());
-    let cursor = vec![from(&thread_id, 0)];
-    let (account_id, emoji) = (who.account_id.to_string(), "👍".to_owned());
+    let told = [
+        ways_to_look(who, thread_id).await,
+        ways_to_change(who, thread_id).await,
+        ways_to_a_message(who, message_id).await,
+    ];
+    let told = told.concat();
+    for status in &told {
+        assert_eq!((status.code(), reason(status).as_str()), (Code::NotFound, "NOT_FOUND"));
+    }
+    told.iter().map(|it| (it.code(), it.message().to_owned(), it.details().to_vec())).collect()
+}
+
+async fn ways_to_look(who: &Person, thread_id: &str) -> Vec<Status> {
+    let (mut chat, thread_id) = (who.chat(), thread_id.to_owned());
+    let threads = vec![from(&thread_id, 0)];
     let get = wire::GetThreadRequest { thread_id: thread_id.clone() };
     let events = wire::ListEventsRequest { thread_id: thread_id.clone(), ..Default::default() };
     let members = wire::ListThreadMembersRequest { thread_id: thread_id.clone(), ..Default::default() };
+    let export = wire::ExportThreadRequest { thread_id: thread_id.clone() };
+    let read = wire::MarkReadRequest { thread_id: thread_id.clone(), up_to_seq: 0 };
+    let typing = wire::SetTypingRequest { thread_id, typing: true };
+    vec![
+        chat.get_thread(get).await.unwrap_err(),
+        chat.list_events(events).await.unwrap_err(),
+        chat.list_thread_members(members).await.unwrap_err(),
+        chat.export_thread(export).await.unwrap_err(),
+        chat.mark_read(read).await.unwrap_err(),
+        chat.set_typing(typing).await.unwrap_err(),
+        chat.subscribe(wire::SubscribeRequest { threads, ..Default::default() }).await.unwrap_err(),
+    ]
+}
+
+async fn ways_to_change(who: &Person, thread_id: &str) -> Vec<Status> {
+    let (mut chat, thread_id) = (who.chat(), thread_id.to_owned());
     let muted = Some(wire::ThreadMembership { muted: true, ..Default::default() });
     let muting = wire::UpdateThreadRequest {
         thread_id: thread_id.clone(),
@@ -338,14 +382,10 @@ async fn ways_in(who: &Person, thread_id: &str, message_id: &str) -> Vec<(Code, 
         update_mask: Some(prost_types::FieldMask { paths: vec!["membership.muted".to_owned()] }),
         ..Default::default()
     };
-    let add = wire::AddThreadMemberRequest {
-        thread_id: thread_id.clone(),
-        account_id: account_id.clone(),
-        ..Default::default()
-    };
+    let (id, account_id) = (thread_id.clone(), who.account_id.to_string());
+    let add = wire::AddThreadMemberRequest { thread_id: id, account_id, ..Default::default() };
     let leave = wire::RemoveThreadMemberRequest { thread_id: thread_id.clone(), ..Default::default() };
     let delete = wire::DeleteThreadRequest { thread_id: thread_id.clone(), ..Default::default() };
-    let export = wire::ExportThreadRequest { thread_id: thread_id.clone() };
     let file = wire::CreateAttachmentRequest {
         thread_id: thread_id.clone(),
         file_name: "a.txt".to_owned(),
@@ -353,48 +393,34 @@ async fn ways_in(who: &Person, thread_id: &str, message_id: &str) -> Vec<(Code, 
         sha256: vec![0; 32],
         ..Default::default()
     };
-    let react = wire::AddReactionRequest { message_id: message_id.clone(), emoji, ..Default::default() };
-    let edit = wire::EditMessageRequest {
-        message_id: message_id.clone(),
-        text: "x".to_owned(),
-        ..Default::default()
-    };
-    let unsay = wire::DeleteMessageRequest { message_id: message_id.clone(), ..Default::default() };
-    let report = wire::ReportMessageRequest {
-        message_id: message_id.clone(),
-        reason: wire::ReportReason::Spam.into(),
-        ..Default::default()
-    };
-    let read = wire::MarkReadRequest { thread_id: thread_id.clone(), up_to_seq: 0 };
-    let typing = wire::SetTypingRequest { thread_id: thread_id.clone(), typing: true };
-    let close = wire::UpdateSupportThreadRequest {
-        thread_id: thread_id.clone(),
-        state: State::Closed.into(),
-        ..Default::default()
-    };
-    let told = [
-        chat.get_thread(get).await.unwrap_err(),
-        chat.list_events(events).await.unwrap_err(),
-        chat.list_thread_members(members).await.unwrap_err(),
+    let (id, state) = (thread_id.clone(), State::Closed.into());
+    let close = wire::UpdateSupportThreadRequest { thread_id: id, state, ..Default::default() };
+    vec![
         chat.update_thread(muting).await.unwrap_err(),
         chat.add_thread_member(add).await.unwrap_err(),
         chat.remove_thread_member(leave).await.unwrap_err(),
         chat.delete_thread(delete).await.unwrap_err(),
-        chat.export_thread(export).await.unwrap_err(),
         chat.create_attachment(file).await.unwrap_err(),
         chat.send_message(message(&thread_id, "hi")).await.unwrap_err(),
-        chat.mark_read(read).await.unwrap_err(),
-        chat.set_typing(typing).await.unwrap_err(),
-        chat.subscribe(wire::SubscribeRequest { threads: cursor, ..Default::default() }).await.unwrap_err(),
         chat.update_support_thread(close).await.unwrap_err(),
-        chat.get_message(wire::GetMessageRequest { message_id }).await.unwrap_err(),
+    ]
+}
+
+async fn ways_to_a_message(who: &Person, message_id: &str) -> Vec<Status> {
+    let (mut chat, message_id) = (who.chat(), message_id.to_owned());
+    let get = wire::GetMessageRequest { message_id: message_id.clone() };
+    let (id, text) = (message_id.clone(), "x".to_owned());
+    let edit = wire::EditMessageRequest { message_id: id, text, ..Default::default() };
+    let delete = wire::DeleteMessageRequest { message_id: message_id.clone(), ..Default::default() };
+    let (id, emoji) = (message_id.clone(), "👍".to_owned());
+    let react = wire::AddReactionRequest { message_id: id, emoji, ..Default::default() };
+    let reason = wire::ReportReason::Spam.into();
+    let report = wire::ReportMessageRequest { message_id, reason, ..Default::default() };
+    vec![
+        chat.get_message(get).await.unwrap_err(),
         chat.edit_message(edit).await.unwrap_err(),
-        chat.delete_message(unsay).await.unwrap_err(),
+        chat.delete_message(delete).await.unwrap_err(),
         chat.add_reaction(react).await.unwrap_err(),
         chat.report_message(report).await.unwrap_err(),
-    ];
-    for status in &told {
-        assert_eq!((status.code(), reason(status).as_str()), (Code::NotFound, "NOT_FOUND"));
-    }
-    told.iter().map(|it| (it.code(), it.message().to_owned(), it.details().to_vec())).collect()
+    ]
 }
