@@ -405,13 +405,13 @@ impl Machine {
 
     /// On a stream that is welcomed: whether it still has a purpose, and whether all of it is live.
     fn look(&mut self, turn: &mut Turn) {
-        if !self.has_purpose() {
-            self.close(turn);
-            self.proceed(turn);
-        } else {
+        if self.has_purpose() {
             let live = self.cursors.are_live() && self.account.is_none_or(|account| account.is_live());
             let next = if live { State::Live } else { State::CatchingUp };
             self.enter(turn.now, next);
+        } else {
+            self.close(turn);
+            self.proceed(turn);
         }
     }
 
