@@ -96,6 +96,15 @@ pub struct Service {
     outside: Outside,
 }
 
+/// A message that is to be written.
+struct Fresh<'m> {
+    message: &'m Message,
+    /// What its key is used for; none for an agent's message.
+    digest: Option<[u8; 32]>,
+    /// The words that it is found by.
+    words: &'m [String],
+}
+
 /// Which events of a thread are wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct ListEvents {
@@ -221,21 +230,21 @@ impl Service {
         digest: Option<[u8; 32]>,
     ) -> Result<(), Error> {
         let words = found_by(&message.text);
-        self.write_all(tx, organization_id, &[(message, digest, words.as_slice())]).await
+        self.write_all(tx, organization_id, &[Fresh { message, digest, words: &words }]).await
     }
 
-    /// Writes messages with the digests and words of each, and the events of them, and hints at them after the commit.
+    /// Writes messages and the events of them, and hints at them after the commit.
     async fn write_all(
         &self,
         tx: &mut Tx,
         organization_id: OrganizationId,
-        messages: &[(&Message, Option<[u8; 32]>, &[String])],
+        messages: &[Fresh<'_>],
     ) -> Result<(), Error> {
-        let rows: Vec<_> = messages.iter().map(|(message, digest, _)| (*message, *digest)).collect();
+        let rows: Vec<_> = messages.iter().map(|fresh| (fresh.message, fresh.digest)).collect();
         store::insert_messages(tx, organization_id, &rows).await?;
-        let words: Vec<_> = messages.iter().map(|(message, _, words)| (*message, *words)).collect();
+        let words: Vec<_> = messages.iter().map(|fresh| (fresh.message, fresh.words)).collect();
         store::insert_words(tx, organization_id, &words).await?;
-        let events = messages.iter().map(|(message, ..)| Event::created((*message).clone())).collect();
+        let events = messages.iter().map(|fresh| Event::created(fresh.message.clone())).collect();
         self.record_all(tx, organization_id, events).await
     }
 

@@ -166,9 +166,9 @@ impl Service {
         let doubted = listeners.take_doubted(all);
         for part in doubted.chunks(ACCOUNTS_MAX) {
             if let Err(error) = self.count_unread(part).await {
-                doubted.into_iter().for_each(|account| {
-                    listeners.doubt(account);
-                });
+                for account in &doubted {
+                    listeners.doubt(*account);
+                }
                 return Err(error);
             }
         }

@@ -115,6 +115,7 @@ impl Hall {
                     ..chat::ThreadCursor::default()
                 }],
                 watch_presence: Some(chat::PresenceWatch { account_ids: watched.collect() }),
+                ..chat::SubscribeRequest::default()
             };
             let mut frames = crowd.chat(person, person).subscribe(request).await?.into_inner();
             let first = frames.message().await?.ok_or("a stream ended at once")?;

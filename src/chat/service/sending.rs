@@ -10,7 +10,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::conduct::silence;
-use super::{Service, admitted, unseen};
+use super::{Fresh, Service, admitted, unseen};
 use crate::auth::{Caller, access};
 use crate::base::{AccountId, OrganizationId};
 use crate::chat::error::Error;
@@ -156,11 +156,8 @@ impl Service {
             written.push((self.message_of(sending, locked.next), locked.thread.listing_id));
             locked.next = locked.next.saturating_add(1);
         }
-        let rows: Vec<_> = firsts
-            .iter()
-            .zip(&written)
-            .map(|(sending, (message, _))| (message, Some(sending.digest), sending.words.as_slice()))
-            .collect();
+        let rows: Vec<_> =
+            firsts.iter().zip(&written).map(|(sending, (message, _))| fresh(message, sending)).collect();
         self.write_all(&mut tx, home, &rows).await?;
         for locked in threads.values() {
             // Staff write by themselves: these are the people who wait for them.
@@ -270,7 +267,7 @@ impl Service {
             found.into_iter().find(|(_, thread_id)| *thread_id == thread.id).ok_or(Error::MessageNotFound)?;
         }
         let message = Message { attachments, ..self.message_of(&sending, thread.last_seq) };
-        self.write_all(&mut tx, home, &[(&message, Some(sending.digest), &sending.words)]).await?;
+        self.write_all(&mut tx, home, &[fresh(&message, &sending)]).await?;
         self.attach(&mut tx, home, message.id, files).await?;
         if let Some(listing_id) = thread.listing_id {
             self.begin_turn(&mut tx, home, &message, listing_id, sending.by_program).await?;
@@ -337,4 +334,8 @@ impl Service {
         }
         Ok(Ok(Sent { message, duplicate, awaits_answer }))
     }
+}
+
+fn fresh<'m>(message: &'m Message, sending: &'m Sending) -> Fresh<'m> {
+    Fresh { message, digest: Some(sending.digest), words: &sending.words }
 }

@@ -206,11 +206,10 @@ impl Client {
             }
             Command::Deliver { .. } => self.take(event.unwrap()),
             Command::DeliverAccount { .. } => drop(self.board.entries.fetch_add(1, Ordering::Relaxed)),
-            // How things stand for a client that has nothing yet. That it comes to no other, the promise says.
-            Command::ResetAccount { .. } => {}
             Command::Confirmed(_) => drop(self.board.confirmed.fetch_add(1, Ordering::Relaxed)),
             Command::State(state) => self.board.note(self.plan.name, state),
-            Command::Quality(_) => {}
+            // How things stand comes to a client that has nothing yet: the promise holds that it comes to no other.
+            Command::Quality(_) | Command::ResetAccount { .. } => {}
             Command::Reset { .. }
             | Command::Detached { .. }
             | Command::Failed { .. }

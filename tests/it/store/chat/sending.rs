@@ -1,7 +1,6 @@
 //! What many send at the same time: written together, and no different from what is sent one after the other.
 
 use std::collections::BTreeSet;
-use std::future::Future as _;
 use std::pin::Pin;
 use std::task::Poll;
 
