@@ -168,7 +168,8 @@ impl Hall {
         });
         let (before, from) = (self.heard.frames.load(Ordering::Relaxed), Instant::now());
         let (written, stirred) = tokio::join!(written, stirred);
-        (written?, stirred?);
+        written?;
+        stirred?;
         let seconds = from.elapsed().as_secs_f64();
         let frames = self.heard.frames.load(Ordering::Relaxed) - before;
         let told = frames as f64 / PEOPLE_IN_THE_HALL as f64 / seconds;
