@@ -32,6 +32,12 @@ const EXCUSED: &[(&str, &str, &str, &str)] = &[
         "SET ended_at = $1, end_reason = $2 WHERE ended_at IS NULL",
         "ends every session, at an operator's word",
     ),
+    (
+        "src/account_log/store.rs",
+        "account_logs",
+        "SET epoch = epoch + 1",
+        "a restore begins every log's next life",
+    ),
     ("src/chat/store.rs", "threads", "SET epoch = epoch + 1", "a restore begins every thread's next life"),
     (
         "src/jobs/store.rs",

@@ -5,7 +5,8 @@
 //! transitions, clients/contract/chat what it answers to scripted inputs. It must not know how a stream is opened, what
 //! time it is, where randomness comes from, or how a message looks that somebody else wrote.
 //!
-//! Each part decides one thing: [`cursors`] what of a thread is applied and [`account`] what of the account's log, [`outbox`] what is sent and when again,
+//! Each part decides one thing: [`cursors`] what of a thread is applied and [`account`] what of the account's log,
+//! [`outbox`] what is sent and when again,
 //! [`backoff`] how long to wait, [`quality`] how good the connection is, [`verdict`] what follows from the end of a
 //! stream, [`acks`] when positions are acknowledged. The machine joins them.
 

@@ -43,7 +43,8 @@ impl Service {
     }
 
     /// Writes to the logs of these accounts, each of which is named once, what has become of their place in a thread.
-    /// All that a transaction writes to logs it writes at once: who locked them one by one would wait for others who do.
+    /// All that a transaction writes to logs it writes at once: two that locked them one by one could wait for each
+    /// other.
     pub(super) async fn log_seats(
         &self,
         tx: &mut Tx,
