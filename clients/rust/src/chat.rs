@@ -6,9 +6,8 @@
 //! time it is, where randomness comes from, or how a message looks that somebody else wrote.
 //!
 //! Each part decides one thing: [`cursors`] what of a thread is applied and [`account`] what of the account's log,
-//! [`outbox`] what is sent and when again,
-//! [`backoff`] how long to wait, [`quality`] how good the connection is, [`verdict`] what follows from the end of a
-//! stream, [`acks`] when positions are acknowledged. The machine joins them.
+//! [`outbox`] what is sent and when again, [`backoff`] how long to wait, [`quality`] how good the connection is,
+//! [`verdict`] what follows from the end of a stream, [`acks`] when positions are acknowledged. The machine joins them.
 
 pub mod account;
 pub mod acks;

@@ -86,14 +86,16 @@ on_both! {
 
     /// Only what a hint was of is counted, until everybody's turn comes.
     async fn a_hint_says_whom_to_count_for(t: Fixture) {
-        let node = Node::start(&t, counted_by_hand()).await;
+        // Nothing is looked at by itself, and nothing is heard of, not even that he is in the thread.
+        let options = Options { backstop: Duration::from_secs(3_600), ..counted_by_hand() };
+        let node = Node::start(&t, options).await;
         let (ada, bob) = (node.somebody("ada@example.com").await, node.somebody("bob@example.com").await);
         join(&t, &bob, &ada).await;
+        node.bus.loses.store(true, Ordering::Relaxed);
         let command = CreateThread { members: vec![bob.account().unwrap()], ..CreateThread::default() };
         let thread = node.chat.create_thread(&ada, command, None).await.unwrap().thread;
         let _stream = listen(&node, &bob).await;
         node.chat.tell_unread(false).await.unwrap();
-        node.bus.loses.store(true, Ordering::Relaxed);
         node.send(&ada, thread.id, "unheard of").await;
         node.chat.tell_unread(false).await.unwrap();
         assert_eq!(told(&t, &bob).await, [0_i64; 0], "the hint was lost");
