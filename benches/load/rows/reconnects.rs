@@ -11,12 +11,14 @@ use capecontrol::chat::model::{Actor, Event, Message, ThreadId};
 use capecontrol::chat::store;
 use capecontrol::db::{Db, Options, Scope};
 use capecontrol::proto::capecontrol::chat::v1 as chat;
+use capecontrol::proto::capecontrol::chat::v1::chat_service_client::ChatServiceClient;
 use capecontrol::proto::capecontrol::chat::v1::server_frame::Frame;
 use tokio::task::JoinSet;
+use tonic::{Code, Status, Streaming};
 
 use super::{MESSAGE, row};
 use crate::Outcome;
-use crate::client::{Crowd, kind, unique};
+use crate::client::{Crowd, Signed, kind, unique};
 use crate::figures::{ROUNDS, Round, Row, Target};
 use crate::process::{Place, Program};
 use crate::scene::{MEMBERS, Places, Scene, THREADS, member};
@@ -25,6 +27,8 @@ const CLIENTS: usize = 10_000;
 const CONNECTIONS: usize = 50;
 /// How many events each missed.
 const MISSED: i64 = 10;
+/// How long whoever is told to come again waits.
+const AGAIN: Duration = Duration::from_millis(100);
 /// How long the platform has to note that everybody left.
 const SETTLE: Duration = Duration::from_secs(3);
 
@@ -68,24 +72,38 @@ async fn all_live(program: &Program, crowd: &Crowd, heads: &[(ThreadId, i64)]) -
             ..chat::ThreadCursor::default()
         };
         coming.spawn(async move {
-            let request = chat::SubscribeRequest { threads: vec![cursor], ..Default::default() };
-            let mut frames = chat.subscribe(request).await?.into_inner();
-            let mut events = 0;
-            while let Some(answer) = frames.message().await? {
-                match kind(&answer) {
-                    Some(Frame::Event(_)) => events += 1,
-                    Some(Frame::Live(_)) if events == MISSED => return Outcome::Ok(frames),
-                    Some(Frame::Live(_)) => return Err(format!("{events} events were told").into()),
-                    _ => {}
+            loop {
+                let request = chat::SubscribeRequest { threads: vec![cursor.clone()], ..Default::default() };
+                match come_back(&mut chat, request).await {
+                    // Whoever is told to come again does, as every client has to.
+                    Err(status) if status.code() == Code::Unavailable => tokio::time::sleep(AGAIN).await,
+                    came => return came,
                 }
             }
-            Err("a stream ended before it was live".into())
         });
     }
     while let Some(stream) = coming.join_next().await {
         live.push(stream??);
     }
     Ok(Round::plain(from.elapsed().as_secs_f64()))
+}
+
+/// Opens a stream that tells what was missed, until it is live.
+async fn come_back(
+    chat: &mut ChatServiceClient<Signed>,
+    request: chat::SubscribeRequest,
+) -> Result<Streaming<chat::SubscribeResponse>, Status> {
+    let mut frames = chat.subscribe(request).await?.into_inner();
+    let mut events = 0;
+    while let Some(answer) = frames.message().await? {
+        match kind(&answer) {
+            Some(Frame::Event(_)) => events += 1,
+            Some(Frame::Live(_)) if events == MISSED => return Ok(frames),
+            Some(Frame::Live(_)) => return Err(Status::data_loss(format!("{events} events were told"))),
+            _ => {}
+        }
+    }
+    Err(Status::data_loss("a stream ended before it was live"))
 }
 
 /// Has every thread of the scene go on by what is going to be missed; how far they are then.
