@@ -23,6 +23,7 @@ mod receipts;
 mod removal;
 pub mod rpc;
 pub mod service;
+mod sight;
 pub mod store;
 pub mod stream;
 pub mod turn;

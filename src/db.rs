@@ -7,6 +7,7 @@
 
 mod backup;
 mod batch;
+mod column;
 mod conn;
 pub mod deadline;
 mod error;

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::error::Error;
 use super::model::backlog::{Backlog, Limits, News};
 use super::model::frame::{Fleeting, TypingNotice};
-use super::model::presence::Presence;
+use super::model::presence::{Sighting, Watch};
 use super::model::{ConnectionId, Event, ThreadId};
 use super::presence::Board;
 use super::store;
@@ -238,12 +238,9 @@ impl Registration {
         self.hub.listeners.listen(&self.inbox);
     }
 
-    /// Those of the people told of whose presence is another now than what was told.
-    pub fn presence_changes(
-        &self,
-        told: &BTreeMap<AccountId, Option<Presence>>,
-    ) -> Vec<(AccountId, Presence)> {
-        self.hub.board.changed(told)
+    /// Those of the people watched whose presence is another now than what was told.
+    pub fn presence_changes(&self, watches: &BTreeMap<AccountId, Watch>) -> Vec<Sighting> {
+        self.hub.board.changed(watches)
     }
 
     /// Has no more news of a thread left.

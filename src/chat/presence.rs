@@ -2,9 +2,9 @@
 //!
 //! What is known is in the database: which devices are there and what people want. A hint says whom to look at again;
 //! everybody is looked at from time to time, for hints get lost and leases end without a word. Once a second at most a
-//! stream is told that something changed. Who may see it is asked when it is told.
+//! stream is told that something changed. Who may see it is asked when it is told ([`super::sight`]).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -12,10 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::error::Error;
 use super::hub::Inbox;
 use super::model::ConnectionId;
-use super::model::presence::{Devices, Presence, PresenceMode};
+use super::model::presence::{Devices, Presence, PresenceMode, Sighting, Watch};
 use super::service::Service;
 use super::store;
-use crate::auth::Caller;
 use crate::base::AccountId;
 use crate::db::Scope;
 
@@ -83,13 +82,14 @@ impl Board {
         }
     }
 
-    /// Those of the people told of whose presence is another now than what was told.
-    pub fn changed(&self, told: &BTreeMap<AccountId, Option<Presence>>) -> Vec<(AccountId, Presence)> {
+    /// Those of the people watched whose presence is another now than what was told.
+    pub fn changed(&self, watches: &BTreeMap<AccountId, Watch>) -> Vec<Sighting> {
         let watched = self.watched();
-        let now = |account: &AccountId| watched.people.get(account).and_then(|person| person.presence);
-        told.iter()
-            .filter_map(|(account, told)| Some((*account, now(account).filter(|now| Some(*now) != *told)?)))
-            .collect()
+        let changed = |(account, watch): (&AccountId, &Watch)| {
+            let presence = watched.people.get(account)?.presence.filter(|now| Some(*now) != watch.told)?;
+            Some(Sighting { account: *account, presence, through: watch.through })
+        };
+        watches.iter().filter_map(changed).collect()
     }
 
     /// Whom to look at: those in doubt, or everybody. They are in doubt no longer.
@@ -167,48 +167,5 @@ impl Service {
             self.hub().board().find(&found.collect::<Vec<_>>());
         }
         Ok(())
-    }
-
-    /// Refuses to have people watched whose presence the caller may not see.
-    pub(super) async fn check_watched(
-        &self,
-        caller: &Caller,
-        accounts: &BTreeSet<AccountId>,
-    ) -> Result<(), Error> {
-        if accounts.is_empty() {
-            return Ok(());
-        }
-        let seen = self.seen_by(caller, accounts.iter().copied()).await?;
-        if accounts.iter().all(|account| seen.contains(account)) {
-            Ok(())
-        } else {
-            Err(Error::MemberNotFound)
-        }
-    }
-
-    /// Those of the changes that the caller may see at this moment.
-    pub(super) async fn seen_changes(
-        &self,
-        caller: &Caller,
-        mut changes: Vec<(AccountId, Presence)>,
-    ) -> Result<Vec<(AccountId, Presence)>, Error> {
-        let seen = self.seen_by(caller, changes.iter().map(|(account, _)| *account)).await?;
-        changes.retain(|(account, _)| seen.contains(account));
-        Ok(changes)
-    }
-
-    /// Those whose presence the caller may see: whoever shares a thread with them and has not blocked them, and
-    /// themselves.
-    async fn seen_by(
-        &self,
-        caller: &Caller,
-        accounts: impl Iterator<Item = AccountId>,
-    ) -> Result<HashSet<AccountId>, Error> {
-        let own = caller.account()?;
-        let within = caller.grant.as_ref().map(|grant| grant.organization);
-        let others: Vec<AccountId> = accounts.collect();
-        let mut conn = self.db().conn(SCOPE).await?;
-        let seen = store::acquainted(&mut conn, own, within, &others).await?;
-        Ok(seen.into_iter().chain([own]).collect())
     }
 }

@@ -38,6 +38,7 @@ use super::model::member::ThreadRole;
 use super::model::plan::Allowed;
 use super::model::search::found_by;
 use super::model::{Actor, Change, Event, Message, Thread, ThreadId};
+use super::sight::{self, Looks};
 use super::stream::{self, Frames, Words};
 use super::{receipts, store};
 use crate::ai::{Provider, Toolbox};
@@ -93,6 +94,7 @@ pub struct Service {
     connections: Connections,
     receipts: receipts::Place,
     sendings: Sendings,
+    pub(super) looks: Looks,
     outside: Outside,
 }
 
@@ -134,6 +136,7 @@ impl Service {
             homes: Homes::default(),
             receipts: receipts::Place::default(),
             sendings: sending::batches(),
+            looks: sight::looks(),
             outside,
         }
     }

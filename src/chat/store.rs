@@ -1,6 +1,7 @@
 //! The rows of conversations.
 //!
-//! Positions are given out by [`advance`] alone, whose row lock holds until the transaction ends.
+//! Positions are given out by [`advance`], and by whoever asked [`lock_threads`], under row locks that hold until the
+//! transaction ends.
 //!
 //! What is named by its id is found by its id, however many an organisation has: `organization_id IS NOT DISTINCT FROM`
 //! keeps PostgreSQL from reading all that the organisation has by another index, which it holds for as cheap.
@@ -37,15 +38,15 @@ pub use connection::{
 };
 pub use event::{events_after, events_before, insert_events, rewrite_edits, rewrite_event};
 pub use member::{
-    Sender, count_members, delete_member, insert_members, longest_member, mark_read, member, members,
-    senders, set_preferences, set_role, take_receipts, untold_receipts,
+    MessageKey, Sender, count_members, delete_member, insert_members, longest_member, mark_read, member,
+    members, senders, set_preferences, set_role, take_receipts, untold_receipts,
 };
 pub use message::{
     count_edits, delete_text, home_of_message, insert_edit, insert_messages, message, message_by_key,
     messages_of, newest_messages, replace_text, threads_of_messages,
 };
 pub use policy::{forgetful, lock_policy, outdated_messages, policy, set_policy};
-pub use presence::{acquainted, devices, presence_modes, set_presence_mode};
+pub use presence::{acquainted, deaf_to, devices, presence_modes, present_among, set_presence_mode};
 pub use reaction::{
     ReactionCount, count_reactions, delete_reaction, delete_reactions, insert_reaction, reactions,
 };
@@ -63,6 +64,8 @@ pub use tool::{empty_rounds, end_call, insert_round, rounds, rounds_entered};
 pub use turn::{Turn, TurnState, answered, end_turn, insert_turn, lock_turn, turn};
 pub use unread::{members_of, unread};
 pub use word::{FoundBefore, Hunt, delete_words, hunt, insert_words, set_searchable, unsearchable};
+
+use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
@@ -134,21 +137,9 @@ pub async fn advance(
     thread_id: ThreadId,
     at: Timestamp,
 ) -> Result<Option<Thread>, db::Error> {
-    advance_by(tx, organization_id, thread_id, 1, at).await
-}
-
-/// Gives out so many positions of a thread, the last of which is where the thread stands then, as [`advance`] gives out
-/// one.
-pub async fn advance_by(
-    tx: &mut Tx,
-    organization_id: OrganizationId,
-    thread_id: ThreadId,
-    positions: i64,
-    at: Timestamp,
-) -> Result<Option<Thread>, db::Error> {
     let row: Option<ThreadRow> = tx
         .sql(
-            "UPDATE threads SET last_seq = last_seq + $4, updated_at = $3
+            "UPDATE threads SET last_seq = last_seq + 1, updated_at = $3
              WHERE id = $2 AND organization_id IS NOT DISTINCT FROM $1 AND deleted_at IS NULL
              RETURNING id, organization_id, created_by, kind, title, listing_id, last_seq, epoch, version, created_at,
                 updated_at",
@@ -156,10 +147,56 @@ pub async fn advance_by(
         .bind(organization_id)
         .bind(thread_id)
         .bind(at)
-        .bind(positions)
         .optional()
         .await?;
     Ok(row.map(Thread::from))
+}
+
+/// Locks those of the threads named that are there and that the account named with them is a member of, in the order of
+/// their ids: positions may be taken in them, and are to be written with [`set_heads`]. A thread comes for each of its
+/// members.
+pub async fn lock_threads(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    senders: &BTreeSet<(ThreadId, AccountId)>,
+) -> Result<Vec<Thread>, db::Error> {
+    let rows: Vec<ThreadRow> = tx
+        .sql(db::lock!(
+            "WITH v (thread_id, account_id) AS (VALUES $rows)
+             SELECT t.id, t.organization_id, t.created_by, t.kind, t.title, t.listing_id, t.last_seq, t.epoch,
+                t.version, t.created_at, t.updated_at
+             FROM v CROSS JOIN threads AS t
+             WHERE t.id = v.thread_id AND t.organization_id IS NOT DISTINCT FROM $1 AND t.deleted_at IS NULL AND (
+                SELECT count(*) FROM thread_members AS m
+                WHERE m.organization_id IS NOT DISTINCT FROM $1 AND m.thread_id = v.thread_id
+                    AND m.account_id = v.account_id
+             ) = 1 ORDER BY t.id"
+        ))
+        .bind(organization_id)
+        .rows(senders, |statement, (thread_id, account_id)| statement.bind(*thread_id).bind(*account_id))
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(Thread::from).collect())
+}
+
+/// Writes where threads stand after positions were taken in them, at least one. They are locked.
+pub async fn set_heads(
+    tx: &mut Tx,
+    organization_id: OrganizationId,
+    threads: &[&Thread],
+    at: Timestamp,
+) -> Result<(), db::Error> {
+    tx.sql(
+        "WITH v (thread_id, seq) AS (VALUES $rows)
+         UPDATE threads SET last_seq = v.seq, updated_at = $2 FROM v
+         WHERE threads.id = v.thread_id AND threads.organization_id IS NOT DISTINCT FROM $1",
+    )
+    .bind(organization_id)
+    .bind(at)
+    .rows(threads, |statement, thread| statement.bind(thread.id).bind(thread.last_seq))
+    .execute()
+    .await?;
+    Ok(())
 }
 
 /// Gives out the next position of a thread as [`advance`] does, but leaves the thread where it stands among the threads

@@ -2,15 +2,18 @@
 
 use std::fmt::Write as _;
 
+use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments as _, AssertSqlSafe, Encode, FromRow, Postgres, SqlSafeStr as _, SqlStr, Sqlite, Type};
 
+use super::column::Column;
 use super::lease::{Lease, Transaction, Wire};
 use super::{Error, Scope, deadline};
 
-/// Values that a statement with `$rows` or `$list` may take and still be kept prepared. Each number of them is another
-/// text: batches of all sizes would fill every connection's memory, and the server's, with texts of some kilobytes.
+/// Values that a statement with `$rows` or `$list` may take on SQLite and still be kept prepared. Each number of them
+/// is another text: batches of all sizes would fill every connection's memory with texts of some kilobytes. PostgreSQL
+/// takes them as arrays, and has one text for all numbers of them.
 const KEPT_VALUES_MAX: usize = 32;
 
 /// The text of a statement: the same for both engines, but for the few forks that have a name (`lock!`, `claim!`).
@@ -50,7 +53,7 @@ enum Values {
 /// Runs a statement on whichever engine it is for. A macro, not a function: the two arms have different types.
 macro_rules! run {
     ($statement:expr, |$conn:ident, $text:ident, $values:ident, $kept:ident| $work:expr) => {{
-        let Statement { lease, failed, text, scope, expansion, values, bound, fault } = $statement;
+        let Statement { lease, failed, text, scope, expansion, values, bound, fault, .. } = $statement;
         if let Some(fault) = fault {
             return Err(fault);
         }
@@ -71,7 +74,7 @@ macro_rules! run {
                 deadline::bound($work).await
             }
             (Wire::Postgres(lent), Values::Postgres($values)) => {
-                let ($conn, $text, $kept) = (&mut lent.link().conn, expand(text.postgres, expansion), kept);
+                let ($conn, $text, $kept) = (&mut lent.link().conn, expand(text.postgres, expansion), true);
                 deadline::bound($work).await
             }
             _ => Err(Error::Unavailable(sqlx::Error::PoolClosed)),
@@ -88,9 +91,11 @@ pub struct Statement<'c> {
     text: Sql,
     /// The scope that it must run in; none when it touches nobody's table.
     scope: Option<Scope>,
-    /// Placeholders written for `$rows` or `$list`.
+    /// What stands for `VALUES $rows` or `IN $list`.
     expansion: Option<(&'static str, String)>,
     values: Values,
+    /// On PostgreSQL, while rows are bound: their columns, and in which of them the next value belongs.
+    columns: Option<(Vec<Column>, usize)>,
     bound: usize,
     fault: Option<Error>,
 }
@@ -107,36 +112,68 @@ impl<'c> Statement<'c> {
             Ok(Wire::Postgres(_)) => (Values::Postgres(PgArguments::default()), None),
             Err(error) => (Values::Sqlite(SqliteArguments::default()), Some(error)),
         };
-        Self { lease, failed, text, scope, expansion: None, values, bound: 0, fault }
+        Self { lease, failed, text, scope, expansion: None, values, columns: None, bound: 0, fault }
     }
 
     /// Binds the next value.
     #[must_use]
-    pub fn bind(mut self, value: impl Param) -> Self {
-        self.bound += 1;
-        let added = match &mut self.values {
-            Values::Sqlite(values) => values.add(value),
-            Values::Postgres(values) => values.add(value),
+    pub fn bind<P: Param>(mut self, value: P) -> Self {
+        let added = match (&mut self.values, &mut self.columns) {
+            (_, Some((columns, next))) => push(columns, next, &value),
+            (Values::Sqlite(values), None) => values.add(value),
+            (Values::Postgres(values), None) => values.add(value),
         };
-        if let Err(error) = added {
-            self.fault.get_or_insert(Error::Driver(sqlx::Error::Encode(error)));
-        }
-        self
+        self.bound += usize::from(self.columns.is_none());
+        self.note(added)
     }
 
     /// Binds the rows of an `INSERT INTO t (a, b) VALUES $rows`, one statement for all of them. `bind` binds the values
-    /// of one row. There must be at least one row, and at most some thousands (PostgreSQL takes 65,535 values).
+    /// of one row, and as many of each. There must be at least one row, and at most some thousands (SQLite takes 32,766
+    /// values).
     #[must_use]
-    pub fn rows<T>(mut self, rows: impl IntoIterator<Item = T>, bind: impl Fn(Self, T) -> Self) -> Self {
+    pub fn rows<T>(self, rows: impl IntoIterator<Item = T>, bind: impl Fn(Self, T) -> Self) -> Self {
+        match self.values {
+            Values::Sqlite(_) => self.rows_one_by_one(rows, bind),
+            Values::Postgres(_) => self.rows_in_columns(rows, bind),
+        }
+    }
+
+    fn rows_one_by_one<T>(
+        mut self,
+        rows: impl IntoIterator<Item = T>,
+        bind: impl Fn(Self, T) -> Self,
+    ) -> Self {
         let mut placeholders = String::new();
         for row in rows {
             let first = self.bound + 1;
             self = bind(self, row);
-            let separator = if placeholders.is_empty() { "" } else { ", " };
-            placeholders.push_str(separator);
+            placeholders.push_str(if placeholders.is_empty() { "VALUES " } else { ", " });
             push_group(&mut placeholders, first, self.bound);
         }
-        self.expansion = Some(("$rows", placeholders));
+        self.expansion = Some(("VALUES $rows", placeholders));
+        self
+    }
+
+    fn rows_in_columns<T>(
+        mut self,
+        rows: impl IntoIterator<Item = T>,
+        bind: impl Fn(Self, T) -> Self,
+    ) -> Self {
+        let first = self.bound + 1;
+        self.columns = Some((Vec::new(), 0));
+        for row in rows {
+            self = bind(self, row);
+            let (columns, taken) = self.columns.take().unwrap_or_default();
+            // PostgreSQL would take a missing value for NULL.
+            let whole = if columns.len() == taken { Ok(()) } else { Err("rows of different lengths".into()) };
+            self.columns = Some((columns, 0));
+            self = self.note(whole);
+        }
+        let (columns, _) = self.columns.take().unwrap_or_default();
+        self = columns.into_iter().fold(self, Self::bind_column);
+        let mut arrays = String::from("SELECT * FROM unnest");
+        push_group(&mut arrays, first, self.bound);
+        self.expansion = Some(("VALUES $rows", arrays));
         self
     }
 
@@ -144,16 +181,44 @@ impl<'c> Statement<'c> {
     #[must_use]
     pub fn list<P: Param>(mut self, values: impl IntoIterator<Item = P>) -> Self {
         let first = self.bound + 1;
-        for value in values {
-            self = self.bind(value);
-        }
         let mut placeholders = String::new();
+        if let Values::Postgres(_) = self.values {
+            let column = Column::of(&<P as Type<Postgres>>::type_info()).and_then(|mut column| {
+                values.into_iter().try_for_each(|value| column.push(&value))?;
+                Ok(column)
+            });
+            self = match column {
+                Ok(column) => self.bind_column(column),
+                Err(error) => self.note(Err(error)),
+            };
+            placeholders.push_str("= ANY");
+        } else {
+            self = values.into_iter().fold(self, Self::bind);
+            placeholders.push_str("IN ");
+        }
         if self.bound < first {
             placeholders.push_str("(NULL)");
         } else {
             push_group(&mut placeholders, first, self.bound);
         }
-        self.expansion = Some(("$list", placeholders));
+        self.expansion = Some(("IN $list", placeholders));
+        self
+    }
+
+    fn bind_column(mut self, column: Column) -> Self {
+        let added = match &mut self.values {
+            Values::Sqlite(_) => Err("an array is bound on SQLite".into()),
+            Values::Postgres(values) => values.add(column),
+        };
+        self.bound += 1;
+        self.note(added)
+    }
+
+    /// Keeps the first value that could not be bound, which is told when the statement is to run.
+    fn note(mut self, bound: Result<(), BoxDynError>) -> Self {
+        if let Err(error) = bound {
+            self.fault.get_or_insert(Error::Driver(sqlx::Error::Encode(error)));
+        }
         self
     }
 
@@ -217,6 +282,16 @@ fn expand(text: &'static str, expansion: Option<(&'static str, String)>) -> SqlS
         // Only placeholders are put in, never a value.
         Some((mark, placeholders)) => AssertSqlSafe(text.replacen(mark, &placeholders, 1)).into_sql_str(),
     }
+}
+
+/// Puts a value into the column that is next.
+fn push<P: Param>(columns: &mut Vec<Column>, next: &mut usize, value: &P) -> Result<(), BoxDynError> {
+    if columns.len() == *next {
+        columns.push(Column::of(&<P as Type<Postgres>>::type_info())?);
+    }
+    let column = columns.get_mut(*next).ok_or("a row with more values than the first")?;
+    *next += 1;
+    column.push(value)
 }
 
 /// Writes `($first, …, $last)`.

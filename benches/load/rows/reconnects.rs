@@ -4,6 +4,7 @@
 //! The control makes the bare reads of the same events, as many at once, in its own process and through as many
 //! database connections: nobody calls, nobody is asked who they are, and nothing is sent.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use capecontrol::app::real;
@@ -110,14 +111,17 @@ async fn come_back(
 async fn written(place: &Place, scene: &Scene) -> Outcome<Vec<(ThreadId, i64)>> {
     let (db, world) = (Db::open(&Options::new(&place.database_url)).await?, real::world());
     let home = scene.organization;
-    let mut heads = Vec::with_capacity(THREADS);
+    let mut heads = BTreeMap::new();
     for part in (0..THREADS).collect::<Vec<_>>().chunks(100) {
         let mut tx = db.begin(Scope::Organization(home)).await?;
-        for thread in part {
-            let (thread_id, author) = scene.thread_and_author(*thread);
-            let now = world.now();
-            let thread = store::advance_by(&mut tx, home, thread_id, MISSED, now).await?;
-            let head = thread.ok_or("a thread is gone")?.last_seq;
+        let now = world.now();
+        let authors: BTreeMap<_, _> = part.iter().map(|thread| scene.thread_and_author(*thread)).collect();
+        let members: BTreeSet<_> = authors.iter().map(|(thread_id, author)| (*thread_id, *author)).collect();
+        let mut threads = store::lock_threads(&mut tx, home, &members).await?;
+        threads.iter_mut().for_each(|thread| thread.last_seq += MISSED);
+        store::set_heads(&mut tx, home, &threads.iter().collect::<Vec<_>>(), now).await?;
+        for thread in threads {
+            let (thread_id, head, author) = (thread.id, thread.last_seq, authors[&thread.id]);
             let message = |seq| Message {
                 id: world.id(),
                 thread_id,
@@ -136,10 +140,10 @@ async fn written(place: &Place, scene: &Scene) -> Outcome<Vec<(ThreadId, i64)>> 
             store::insert_messages(&mut tx, home, &rows).await?;
             let events: Vec<Event> = messages.into_iter().map(Event::created).collect();
             store::insert_events(&mut tx, home, &events).await?;
-            heads.push((thread_id, head));
+            heads.insert(thread_id, head);
         }
         tx.commit().await?;
     }
     db.close().await;
-    Ok(heads)
+    scene.threads.iter().map(|id| Ok((*id, *heads.get(id).ok_or("a thread is gone")?))).collect()
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::account_feed::{AccountCursor, AccountNotice};
 use super::feed::{Cursor, Notice};
-use super::presence::{Presence, PresenceMode};
+use super::presence::{PresenceMode, Sighting};
 use super::quality::Grade;
 use super::{ConnectionId, Draft, Edit, MessageId, Reaction, ThreadId};
 use crate::base::{AccountId, Secret, Timestamp, Violations, text};
@@ -173,7 +173,7 @@ pub enum Frame {
     /// Somebody is writing.
     Typing(Typing),
     /// How present people are now.
-    Presence(Vec<(AccountId, Presence)>),
+    Presence(Vec<Sighting>),
     /// A client's frame was carried out.
     Ack(Ack),
     /// A client's frame was refused.

@@ -66,6 +66,26 @@ impl Presence {
     }
 }
 
+/// What a stream knows of somebody whom it watches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watch {
+    /// What was told of them; none before.
+    pub told: Option<Presence>,
+    /// The thread through which they were seen then.
+    pub through: Option<ThreadId>,
+}
+
+/// That somebody is present in another way than before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// Who it is.
+    pub account: AccountId,
+    /// How present they are.
+    pub presence: Presence,
+    /// A thread that joins them and whoever is told, as far as is known.
+    pub through: Option<ThreadId>,
+}
+
 /// What a person says of their presence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PresenceSaid {

@@ -157,7 +157,8 @@ impl Sequence {
     }
 }
 
-/// The different words of a message that it is found by.
+/// The different words of a message that it is found by. They are forgotten by asking its text again: whoever changes
+/// which words a text has empties `message_words` and has every message noted anew (`messages.searchable`).
 #[must_use]
 pub fn found_by(text: &str) -> Vec<String> {
     let mut seen = BTreeSet::new();

@@ -9,7 +9,7 @@ use crate::base::{AccountId, Code};
 use crate::chat::model::feed::Notice;
 use crate::chat::model::frame::{Ack, Delta, Frame, GoAway, Nack, THREADS_MAX, TYPING_SHOWN, Typing};
 use crate::chat::model::member::{ReadPosition, SeenThread, ThreadMember, ThreadRole};
-use crate::chat::model::presence::Presence;
+use crate::chat::model::presence::{Presence, Sighting};
 use crate::chat::model::quality::Grade;
 use crate::chat::model::tools::{Outcome, Problem, ToolUse};
 use crate::chat::model::{Actor, Change, Event, Message, TEXT_CHARS_MAX, ThreadKind, TurnFailure};
@@ -251,14 +251,14 @@ const fn grade(grade: Option<Grade>) -> wire::ConnectionQuality {
     }
 }
 
-fn person((account_id, presence): (AccountId, Presence)) -> wire::PersonPresence {
-    let presence = match presence {
+fn person(sighting: Sighting) -> wire::PersonPresence {
+    let presence = match sighting.presence {
         Presence::Online => wire::Presence::Online,
         Presence::Idle => wire::Presence::Idle,
         Presence::DoNotDisturb => wire::Presence::DoNotDisturb,
         Presence::Offline => wire::Presence::Offline,
     };
-    wire::PersonPresence { account_id: account_id.to_string(), presence: presence.into() }
+    wire::PersonPresence { account_id: sighting.account.to_string(), presence: presence.into() }
 }
 
 fn notice(notice: Notice) -> wire::server_frame::Frame {

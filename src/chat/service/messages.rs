@@ -86,7 +86,7 @@ impl Service {
         let (seq, now) = (thread.last_seq, self.world.now());
         store::replace_text(&mut tx, home, message.id, &edit.text, now).await?;
         store::insert_edit(&mut tx, home, message.id, seq).await?;
-        store::delete_words(&mut tx, home, message.id).await?;
+        store::delete_words(&mut tx, home, &message, found_by(&message.text)).await?;
         let words = found_by(&edit.text);
         store::insert_words(&mut tx, home, &[(&message, &words)]).await?;
         let change =
@@ -144,6 +144,7 @@ impl Service {
     ) -> Result<(), Error> {
         let (message_id, thread_id, seq, now) =
             (message.id, message.thread_id, message.seq, self.world.now());
+        store::delete_words(tx, home, &message, found_by(&message.text)).await?;
         let change = Change::MessageEdited { message_id, text: String::new(), deleted: true };
         store::rewrite_edits(tx, home, (thread_id, message_id), &change).await?;
         let emptied = Message {
@@ -155,7 +156,6 @@ impl Service {
         };
         store::rewrite_event(tx, home, thread_id, seq, &Change::MessageCreated(emptied)).await?;
         store::delete_reactions(tx, home, message_id).await?;
-        store::delete_words(tx, home, message_id).await?;
         store::empty_rounds(tx, home, message_id).await?;
         let taken = store::take_from_message(tx, home, message_id).await?;
         self.remove_after(tx, home, taken).await?;

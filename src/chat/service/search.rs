@@ -92,10 +92,10 @@ impl Service {
         let mut count: u64 = 0;
         for (home, message_id) in store::unsearchable(&mut tx, limit).await? {
             count = count.saturating_add(1);
-            // Whoever edited it meanwhile has noted its words.
-            store::delete_words(&mut tx, home, message_id).await?;
             if let Some(message) = store::message(&mut tx, home, message_id).await? {
                 let words = found_by(&message.text);
+                // Whoever edited it meanwhile has noted its words.
+                store::delete_words(&mut tx, home, &message, words.clone()).await?;
                 store::insert_words(&mut tx, home, &[(&message, &words)]).await?;
             }
             store::set_searchable(&mut tx, home, message_id).await?;

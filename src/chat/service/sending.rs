@@ -1,13 +1,10 @@
 //! Writing what people send. What is sent at the same time is written together.
 //!
-//! The disk is waited for once for all that waits, and n messages take few statements more than one does. Each message
-//! is judged by itself under the lock on its thread, and one that is refused takes no position: the others are written
-//! again without it.
+//! The disk is waited for once for all that waits, and n messages take no statement more than one does. Each message is
+//! judged by itself under the lock on its thread, and takes a position only when it is to be written.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-
-use uuid::Uuid;
 
 use super::conduct::silence;
 use super::{Fresh, Service, admitted, unseen};
@@ -17,7 +14,7 @@ use crate::chat::error::Error;
 use crate::chat::model::member::ThreadRole;
 use crate::chat::model::search::found_by;
 use crate::chat::model::{Actor, Draft, Message, MessageId, Thread, ThreadId};
-use crate::chat::store::{self, Sender, Turn, TurnState};
+use crate::chat::store::{self, MessageKey, Sender, Turn, TurnState};
 use crate::chat::turn::AgentTurn;
 use crate::db::{Batchers, Bounds, Conn, Scope, Tx};
 use crate::idempotency;
@@ -30,7 +27,7 @@ const TOGETHER_MAX: usize = 64;
 const TOGETHER_BYTES_MAX: usize = 1 << 20;
 /// How many transactions of one organisation write messages beside each other, on one node. A thread is in one lane
 /// always; what is sent in one lane at the same time is written together.
-const LANES: u128 = 16;
+const LANES: u128 = 4;
 
 /// Messages that wait to be written, by organisation and lane.
 pub(super) type Sendings = Batchers<(OrganizationId, u128), Arc<Sending>, Answer>;
@@ -60,23 +57,23 @@ pub(super) struct Sending {
     words: Vec<String>,
 }
 
-/// What makes two sendings the same one: the thread, the sender, and the sender's key.
-type Key = (ThreadId, AccountId, Uuid);
-
 impl Sending {
-    const fn key(&self) -> Key {
+    const fn key(&self) -> MessageKey {
         (self.draft.thread_id, self.account, self.draft.client_message_id)
-    }
-
-    fn is_of(&self, sender: &Sender) -> bool {
-        (sender.thread_id, sender.account_id) == (self.draft.thread_id, self.account)
     }
 }
 
-/// A thread that is locked, and the first position in it that is not yet filled.
-struct Locked {
-    thread: Thread,
-    next: i64,
+/// A message that takes its position, what sent it, and the agent that is to answer.
+struct Written<'s> {
+    sending: &'s Sending,
+    message: Message,
+    listing_id: Option<ListingId>,
+}
+
+impl Written<'_> {
+    fn sent(&self, duplicate: bool) -> Sent {
+        Sent { message: self.message.clone(), duplicate, awaits_answer: self.listing_id.is_some() }
+    }
 }
 
 /// Nothing waits yet.
@@ -108,98 +105,68 @@ impl Service {
         self.sendings.run((home, lane), Arc::new(sending), write).await?
     }
 
-    /// Writes messages of one organisation, and tells of each what became of it, in their order.
+    /// Writes messages of one organisation in one transaction, and tells of each what became of it, in their order.
     async fn write_sendings(
         &self,
         home: OrganizationId,
         sendings: Vec<Arc<Sending>>,
     ) -> Result<Vec<Answer>, Error> {
-        let mut answers: BTreeMap<usize, Answer> = BTreeMap::new();
-        let mut left: Vec<(usize, Arc<Sending>)> = sendings.into_iter().enumerate().collect();
-        while !left.is_empty() {
-            let together: Vec<&Sending> = left.iter().map(|(_, sending)| &**sending).collect();
-            let answered = self.write_together(home, &together).await?;
-            let mut again = Vec::new();
-            for (waiting, answer) in left.into_iter().zip(answered) {
-                match answer {
-                    Some(answer) => drop(answers.insert(waiting.0, answer)),
-                    None => again.push(waiting),
-                }
-            }
-            left = again;
-        }
-        Ok(answers.into_values().collect())
-    }
-
-    /// Writes messages in one transaction: of those with one key the first. Where one of them is not to be written,
-    /// nothing is: then those that are not are answered. At least one is answered; the others are to come again.
-    async fn write_together(
-        &self,
-        home: OrganizationId,
-        sendings: &[&Sending],
-    ) -> Result<Vec<Option<Answer>>, Error> {
-        let mut keys = HashSet::new();
-        let firsts: Vec<&Sending> =
-            sendings.iter().copied().filter(|sending| keys.insert(sending.key())).collect();
+        let sendings: Vec<&Sending> = sendings.iter().map(|sending| &**sending).collect();
         let mut tx = self.db.begin(Scope::Organization(home)).await?;
         // Of two sendings with one key, from two nodes or one after the other, the second waits here, and then finds
         // the first.
-        let mut threads = self.lock_threads(&mut tx, home, &firsts).await?;
-        let answers = self.judge(&mut tx, home, &threads, sendings).await?;
-        if answers.iter().any(Option::is_some) {
-            // The transaction is dropped, and with it the positions taken.
-            return Ok(answers);
-        }
-        let mut written = Vec::with_capacity(firsts.len());
-        for sending in &firsts {
-            let locked = threads.get_mut(&sending.draft.thread_id).ok_or(Error::Broken(None))?;
-            written.push((self.message_of(sending, locked.next), locked.thread.listing_id));
-            locked.next = locked.next.saturating_add(1);
-        }
-        let rows: Vec<_> =
-            firsts.iter().zip(&written).map(|(sending, (message, _))| fresh(message, sending)).collect();
-        self.write_all(&mut tx, home, &rows).await?;
-        for locked in threads.values() {
-            // Staff write by themselves: these are the people who wait for them.
-            self.note_turn(&mut tx, &locked.thread, ThreadRole::Member).await?;
-        }
-        for (sending, (message, listing_id)) in firsts.iter().zip(&written) {
-            if let Some(listing_id) = listing_id {
-                self.begin_turn(&mut tx, home, message, *listing_id, sending.by_program).await?;
+        let mut threads = lock_threads(&mut tx, home, &sendings).await?;
+        let judged = self.judge(&mut tx, home, &threads, &sendings).await?;
+        let (mut answers, mut written) = (Vec::with_capacity(sendings.len()), Vec::new());
+        let mut firsts: HashMap<MessageKey, usize> = HashMap::new();
+        for (sending, judged) in sendings.into_iter().zip(judged) {
+            if let Some(answer) = judged {
+                answers.push(answer);
+                continue;
             }
+            if let Some(first) = firsts.get(&sending.key()).and_then(|at| written.get(*at)) {
+                answers.push(again(sending, first));
+                continue;
+            }
+            let thread = threads.get_mut(&sending.draft.thread_id).ok_or(Error::Broken(None))?;
+            thread.last_seq = thread.last_seq.saturating_add(1);
+            let message = self.message_of(sending, thread.last_seq);
+            let fresh = Written { sending, message, listing_id: thread.listing_id };
+            answers.push(Ok(fresh.sent(false)));
+            firsts.insert(sending.key(), written.len());
+            written.push(fresh);
         }
+        self.write_messages(&mut tx, home, &threads, &written).await?;
         tx.commit().await?;
-        let mut sent: HashMap<MessageId, Sent> = written
-            .into_iter()
-            .map(|(message, listing_id)| {
-                let awaits_answer = listing_id.is_some();
-                (message.id, Sent { message, duplicate: false, awaits_answer })
-            })
-            .collect();
-        Ok(sendings.iter().map(|sending| sent.remove(&sending.id).map(Ok)).collect())
+        Ok(answers)
     }
 
-    /// Locks the threads that are written to and takes a position in each for each message. In the order of their ids,
-    /// as on every node: of two that lock several, neither can wait for the other.
-    async fn lock_threads(
+    /// Writes messages at the positions that they took, and whatever follows from them.
+    async fn write_messages(
         &self,
         tx: &mut Tx,
         home: OrganizationId,
-        sendings: &[&Sending],
-    ) -> Result<BTreeMap<ThreadId, Locked>, Error> {
-        let mut counts: BTreeMap<ThreadId, i64> = BTreeMap::new();
-        for sending in sendings {
-            let count = counts.entry(sending.draft.thread_id).or_default();
-            *count = count.saturating_add(1);
+        threads: &BTreeMap<ThreadId, Thread>,
+        written: &[Written<'_>],
+    ) -> Result<(), Error> {
+        let of: BTreeSet<ThreadId> = written.iter().map(|it| it.message.thread_id).collect();
+        let threads: Vec<&Thread> = of.iter().filter_map(|thread_id| threads.get(thread_id)).collect();
+        if threads.is_empty() {
+            return Ok(());
         }
-        let (mut locked, now) = (BTreeMap::new(), self.world.now());
-        for (thread_id, count) in counts {
-            if let Some(thread) = store::advance_by(tx, home, thread_id, count, now).await? {
-                let next = thread.last_seq.saturating_sub(count).saturating_add(1);
-                locked.insert(thread_id, Locked { thread, next });
+        store::set_heads(tx, home, &threads, self.world.now()).await?;
+        let rows: Vec<_> = written.iter().map(|it| fresh(&it.message, it.sending)).collect();
+        self.write_all(tx, home, &rows).await?;
+        for thread in threads {
+            // Staff write by themselves: these are the people who wait for them.
+            self.note_turn(tx, thread, ThreadRole::Member).await?;
+        }
+        for Written { sending, message, listing_id } in written {
+            if let Some(listing_id) = listing_id {
+                self.begin_turn(tx, home, message, *listing_id, sending.by_program).await?;
             }
         }
-        Ok(locked)
+        Ok(())
     }
 
     /// Tells of each message why it is not to be written, if it is not. Asked under the lock: whoever ends a
@@ -208,11 +175,12 @@ impl Service {
         &self,
         tx: &mut Tx,
         home: OrganizationId,
-        threads: &BTreeMap<ThreadId, Locked>,
+        threads: &BTreeMap<ThreadId, Thread>,
         sendings: &[&Sending],
     ) -> Result<Vec<Option<Answer>>, Error> {
-        let keys: Vec<Key> = sendings.iter().map(|sending| sending.key()).collect();
+        let keys: BTreeSet<MessageKey> = sendings.iter().map(|sending| sending.key()).collect();
         let senders = store::senders(tx, home, &keys).await?;
+        let senders: HashMap<MessageKey, Sender> = senders.into_iter().map(|it| (it.key(), it)).collect();
         let replied: Vec<MessageId> = sendings.iter().filter_map(|sending| sending.draft.reply_to).collect();
         let replied: HashMap<MessageId, ThreadId> = if replied.is_empty() {
             HashMap::new()
@@ -221,27 +189,22 @@ impl Service {
         };
         let mut answers = Vec::with_capacity(sendings.len());
         for sending in sendings {
-            let of = || senders.iter().filter(|sender| sending.is_of(sender));
-            let thread = threads.get(&sending.draft.thread_id).map(|locked| &locked.thread);
-            answers.push(match (thread, of().next()) {
-                (None, _) | (_, None) => Some(Err(Error::ThreadNotFound)),
-                (_, Some(sender)) if sender.role == ThreadRole::Reader => Some(Err(Error::ReadOnly)),
-                (Some(thread), Some(_)) => {
-                    let replied = sending.draft.reply_to.map(|answered| replied.get(&answered));
-                    let key = Some(sending.draft.client_message_id);
-                    let before = of().find(|sender| sender.client_message_id == key);
-                    if let Some(silence) = silence(tx, thread, sending.account).await? {
-                        Some(Err(silence))
-                    } else if replied.is_some_and(|thread_id| thread_id != Some(&thread.id)) {
-                        Some(Err(Error::MessageNotFound))
-                    } else if let Some((id, hash)) =
-                        before.and_then(|it| it.message_id.zip(it.body_hash.as_ref()))
-                    {
-                        Some(self.sent_before(tx, home, sending, id, hash).await?)
-                    } else {
-                        None
-                    }
-                }
+            let found = threads.get(&sending.draft.thread_id).zip(senders.get(&sending.key()));
+            let Some((thread, sender)) = found else {
+                answers.push(Some(Err(Error::ThreadNotFound)));
+                continue;
+            };
+            let replied = sending.draft.reply_to.map(|answered| replied.get(&answered));
+            answers.push(if sender.role == ThreadRole::Reader {
+                Some(Err(Error::ReadOnly))
+            } else if let Some(silence) = silence(tx, thread, sending.account).await? {
+                Some(Err(silence))
+            } else if replied.is_some_and(|thread_id| thread_id != Some(&thread.id)) {
+                Some(Err(Error::MessageNotFound))
+            } else if sender.message_id.is_some() {
+                self.sent_before(tx, home, sending).await?
+            } else {
+                None
             });
         }
         Ok(answers)
@@ -255,10 +218,8 @@ impl Service {
         admitted(&mut tx, caller, place, Error::ThreadNotFound).await?;
         let thread = self.write_in(&mut tx, home, sending.draft.thread_id, account).await?;
         // A repetition is answered whatever has become of its files.
-        let key = sending.draft.client_message_id;
-        let used = store::message_by_key(&mut tx, home, thread.id, account, key).await?;
-        if let Some((message_id, used_for)) = used {
-            return self.sent_before(&mut tx, home, &sending, message_id, &used_for).await?;
+        if let Some(answer) = self.sent_before(&mut tx, home, &sending).await? {
+            return answer;
         }
         let files = &sending.draft.attachments;
         let attachments = self.to_attach(&mut tx, caller, &thread, files).await?;
@@ -314,15 +275,16 @@ impl Service {
         Ok(jobs::push(tx, &self.world, Some(home), &job).await?)
     }
 
-    /// What became of the message that the key was used for before.
+    /// What became of the message that the key was used for before, if it was.
     async fn sent_before(
         &self,
         conn: &mut impl Conn,
         home: OrganizationId,
         sending: &Sending,
-        message_id: MessageId,
-        used_for: &[u8],
-    ) -> Result<Answer, Error> {
+    ) -> Result<Option<Answer>, Error> {
+        let (thread_id, account, key) = sending.key();
+        let used = store::message_by_key(conn, home, thread_id, account, key).await?;
+        let Some((message_id, used_for)) = used else { return Ok(None) };
         let message = store::message(conn, home, message_id).await?.ok_or(Error::MessageNotFound)?;
         let turn = store::turn(conn, home, message_id).await?;
         let awaits_answer = turn.is_some_and(|turn| turn.state == TurnState::Pending);
@@ -330,9 +292,30 @@ impl Service {
         let duplicate = message_id != sending.id;
         // What the key of a deleted message was used for is not known any more.
         if used_for != sending.digest && message.deleted_at.is_none() {
-            return Ok(Err(idempotency::Error::Reused.into()));
+            return Ok(Some(Err(idempotency::Error::Reused.into())));
         }
-        Ok(Ok(Sent { message, duplicate, awaits_answer }))
+        Ok(Some(Ok(Sent { message, duplicate, awaits_answer })))
+    }
+}
+
+/// Locks the threads that somebody sends to who is a member of them: nobody else can make others wait. In the order of
+/// their ids, as on every node: of two that lock several, neither can wait for the other.
+async fn lock_threads(
+    tx: &mut Tx,
+    home: OrganizationId,
+    sendings: &[&Sending],
+) -> Result<BTreeMap<ThreadId, Thread>, Error> {
+    let senders: BTreeSet<_> = sendings.iter().map(|it| (it.draft.thread_id, it.account)).collect();
+    let threads = store::lock_threads(tx, home, &senders).await?;
+    Ok(threads.into_iter().map(|thread| (thread.id, thread)).collect())
+}
+
+/// What becomes of a message whose key another one uses that is just being written.
+fn again(sending: &Sending, first: &Written<'_>) -> Answer {
+    if sending.digest == first.sending.digest {
+        Ok(first.sent(true))
+    } else {
+        Err(idempotency::Error::Reused.into())
     }
 }
 

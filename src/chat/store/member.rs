@@ -1,11 +1,16 @@
 //! The rows of memberships in threads.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use crate::base::{AccountId, OrganizationId, Timestamp};
 use crate::chat::model::member::{PreferenceChange, ReadPosition, ThreadMember, ThreadRole};
 use crate::chat::model::{MessageId, ThreadId};
 use crate::db::{self, Conn, Tx};
+
+/// What makes two messages the same one: the thread, the sender, and the sender's key.
+pub type MessageKey = (ThreadId, AccountId, Uuid);
 
 /// Somebody who sends, as a member of a thread and of its organisation.
 #[derive(Clone, Debug, PartialEq, Eq, db::Row)]
@@ -16,12 +21,18 @@ pub struct Sender {
     pub account_id: AccountId,
     /// As what.
     pub role: ThreadRole,
-    /// A key that they used in the thread before.
-    pub client_message_id: Option<Uuid>,
-    /// The message that they used it for.
+    /// The key that they send with.
+    pub client_message_id: Uuid,
+    /// The message that they used it for before.
     pub message_id: Option<MessageId>,
-    /// The digest of what they sent then.
-    pub body_hash: Option<Vec<u8>>,
+}
+
+impl Sender {
+    /// What they send with.
+    #[must_use]
+    pub const fn key(&self) -> MessageKey {
+        (self.thread_id, self.account_id, self.client_message_id)
+    }
 }
 
 /// Makes accounts members of a thread.
@@ -81,25 +92,29 @@ pub async fn member(
 }
 
 /// Those of the accounts who are members of the threads that they send to, and of the organisation. A key that was used
-/// before is told with what it was used for.
+/// before is told with the message that it was used for. Each is looked up by itself: PostgreSQL, which does not know
+/// how much one author wrote in one thread, would go through all of it for the key.
 pub async fn senders(
     conn: &mut impl Conn,
     organization_id: OrganizationId,
-    sendings: &[(ThreadId, AccountId, Uuid)],
+    keys: &BTreeSet<MessageKey>,
 ) -> Result<Vec<Sender>, db::Error> {
     conn.sql(
         "WITH v (thread_id, account_id, client_message_id) AS (VALUES $rows)
-         SELECT s.thread_id, s.account_id, s.role, m.client_message_id, m.id AS message_id, m.body_hash
-         FROM v
-            CROSS JOIN thread_members AS s
-            CROSS JOIN memberships AS o
-            LEFT JOIN messages AS m ON m.organization_id IS NOT DISTINCT FROM $1 AND m.thread_id = s.thread_id
-                AND m.author_id = s.account_id AND m.client_message_id = v.client_message_id
+         SELECT s.thread_id, s.account_id, s.role, v.client_message_id, (
+                SELECT m.id FROM messages AS m
+                WHERE m.organization_id IS NOT DISTINCT FROM $1 AND m.thread_id = v.thread_id
+                    AND m.author_id = v.account_id AND m.client_message_id = v.client_message_id
+            ) AS message_id
+         FROM v CROSS JOIN thread_members AS s
          WHERE s.organization_id IS NOT DISTINCT FROM $1 AND s.thread_id = v.thread_id
-            AND s.account_id = v.account_id AND o.organization_id = $1 AND o.account_id = s.account_id",
+            AND s.account_id = v.account_id AND (
+                SELECT count(*) FROM memberships AS o
+                WHERE o.organization_id = $1 AND o.account_id = v.account_id
+            ) = 1",
     )
     .bind(organization_id)
-    .rows(sendings.iter().copied(), |statement, (thread_id, account_id, key)| {
+    .rows(keys.iter().copied(), |statement, (thread_id, account_id, key)| {
         statement.bind(thread_id).bind(account_id).bind(key)
     })
     .all()

@@ -1,7 +1,10 @@
 //! The rows of presence, and who may see whose. Asked in the platform's own scope: people of several tenants are asked
 //! about at once.
 
+use std::collections::BTreeSet;
+
 use crate::base::{AccountId, OrganizationId, Timestamp};
+use crate::chat::model::ThreadId;
 use crate::chat::model::presence::{Devices, PresenceMode};
 use crate::db::{self, Conn, Tx};
 
@@ -58,31 +61,67 @@ pub async fn devices(
         .collect())
 }
 
+/// Those of the pairs that are memberships of threads that are there, of somebody who is a member of the organisation
+/// too. At most some thousands.
+pub async fn present_among(
+    conn: &mut impl Conn,
+    pairs: &BTreeSet<(ThreadId, AccountId)>,
+) -> Result<Vec<(ThreadId, AccountId)>, db::Error> {
+    conn.sql(
+        "WITH v (thread_id, account_id) AS (VALUES $rows)
+         SELECT s.thread_id, s.account_id
+         FROM v
+            CROSS JOIN thread_members AS s
+            CROSS JOIN threads AS t
+            CROSS JOIN memberships AS o
+         WHERE s.thread_id = v.thread_id AND s.account_id = v.account_id
+            AND t.id = s.thread_id AND t.deleted_at IS NULL
+            AND o.organization_id = s.organization_id AND o.account_id = s.account_id",
+    )
+    .rows(pairs, |statement, (thread_id, account)| statement.bind(*thread_id).bind(*account))
+    .all()
+    .await
+}
+
+/// Who has blocked whom of the accounts named.
+pub async fn deaf_to(
+    conn: &mut impl Conn,
+    accounts: &BTreeSet<AccountId>,
+) -> Result<Vec<(AccountId, AccountId)>, db::Error> {
+    conn.shared_sql("SELECT account_id, blocked_id FROM account_blocks WHERE blocked_id IN $list")
+        .list(accounts.iter().copied())
+        .all()
+        .await
+}
+
 /// Those of the people named who share a thread with the account, in the organisation named or in any, and have not
-/// blocked it.
+/// blocked it: each with one such thread.
 pub async fn acquainted(
     conn: &mut impl Conn,
     account: AccountId,
     within: Option<OrganizationId>,
     others: &[AccountId],
-) -> Result<Vec<AccountId>, db::Error> {
-    let rows: Vec<(AccountId,)> = conn
-        .sql(
-            "SELECT DISTINCT theirs.account_id
-             FROM thread_members AS own
-             JOIN threads AS t ON t.id = own.thread_id AND t.deleted_at IS NULL
-             JOIN memberships AS s ON s.organization_id = own.organization_id AND s.account_id = own.account_id
-             JOIN thread_members AS theirs ON theirs.thread_id = own.thread_id
-             JOIN memberships AS o ON o.organization_id = own.organization_id AND o.account_id = theirs.account_id
-             WHERE own.account_id = $1 AND own.organization_id = coalesce($2, own.organization_id)
+) -> Result<Vec<(AccountId, ThreadId)>, db::Error> {
+    conn.sql(
+        "SELECT j.account_id, j.thread_id FROM (
+            SELECT theirs.account_id, own.thread_id,
+                row_number() OVER (PARTITION BY theirs.account_id ORDER BY own.thread_id) AS place
+            FROM thread_members AS own
+                JOIN threads AS t ON t.id = own.thread_id AND t.deleted_at IS NULL
+                JOIN memberships AS s
+                    ON s.organization_id = own.organization_id AND s.account_id = own.account_id
+                JOIN thread_members AS theirs ON theirs.thread_id = own.thread_id
+                JOIN memberships AS o
+                    ON o.organization_id = own.organization_id AND o.account_id = theirs.account_id
+            WHERE own.account_id = $1 AND own.organization_id = coalesce($2, own.organization_id)
                 AND NOT EXISTS (SELECT 1 FROM account_blocks AS b
                     WHERE b.account_id = theirs.account_id AND b.blocked_id = own.account_id)
-                AND theirs.account_id IN $list",
-        )
-        .bind(account)
-        .bind(within)
-        .list(others.iter().copied())
-        .all()
-        .await?;
-    Ok(rows.into_iter().map(|(account,)| account).collect())
+                AND theirs.account_id IN $list
+         ) AS j WHERE j.place = 1",
+    )
+    .bind(account)
+    .bind(within)
+    .list(others.iter().copied())
+    .all()
+    .await
 }

@@ -280,6 +280,9 @@ pub async fn close_thread(
     Ok(gone.into_iter().map(|(account_id,)| account_id).collect())
 }
 
+/// How many words go with a message when it is removed: most have fewer.
+const WORDS_EACH: i64 = 20;
+
 /// Removes some of what was said in a thread that was deleted: events, messages and what hangs on them. Whether there
 /// was something. The newest go first: a message takes its answers with it, which come after it, and a stream that is
 /// still reading finds an end rather than a hole.
@@ -311,19 +314,24 @@ pub async fn remove_some(
         .bind(limit)
         .all()
         .await?;
-    let named = || messages.iter().map(|(message_id,)| *message_id);
     tx.sql("DELETE FROM messages WHERE organization_id = $1 AND id IN $list")
         .bind(organization_id)
-        .list(named())
+        .list(messages.iter().map(|(message_id,)| *message_id))
         .execute()
         .await?;
-    // Locked as the messages are, nobody notes words of them any more.
-    tx.sql("DELETE FROM message_words WHERE organization_id = $1 AND message_id IN $list")
+    // When no message is left, nobody notes words any more.
+    let words = tx
+        .sql(
+            "DELETE FROM message_words WHERE organization_id = $1 AND thread_id = $2 AND (word, seq) IN (
+                SELECT word, seq FROM message_words WHERE thread_id = $2 LIMIT $3
+             )",
+        )
         .bind(organization_id)
-        .list(named())
+        .bind(thread_id)
+        .bind(limit.saturating_mul(WORDS_EACH))
         .execute()
         .await?;
-    Ok(events > 0 || !messages.is_empty())
+    Ok(events > 0 || words > 0 || !messages.is_empty())
 }
 
 #[derive(db::Row)]

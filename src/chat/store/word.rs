@@ -55,36 +55,40 @@ pub async fn insert_words(
         return Ok(());
     }
     tx.sql(db::Sql {
-        sqlite: "INSERT INTO message_words (thread_id, seq, organization_id, message_id, created_at, word)
-                 WITH m (thread_id, seq, message_id, created_at, words) AS (VALUES $rows)
-                 SELECT m.thread_id, m.seq, $1, m.message_id, m.created_at, w.value
-                 FROM m CROSS JOIN json_each(m.words) AS w",
-        postgres: "INSERT INTO message_words (thread_id, seq, organization_id, message_id, created_at, word)
-                   WITH m (thread_id, seq, message_id, created_at, words) AS (VALUES $rows)
-                   SELECT m.thread_id, m.seq, $1, m.message_id, m.created_at, w.value
+        sqlite: "INSERT INTO message_words (thread_id, seq, organization_id, word)
+                 WITH m (thread_id, seq, words) AS (VALUES $rows)
+                 SELECT m.thread_id, m.seq, $1, w.value FROM m CROSS JOIN json_each(m.words) AS w",
+        postgres: "INSERT INTO message_words (thread_id, seq, organization_id, word)
+                   WITH m (thread_id, seq, words) AS (VALUES $rows)
+                   SELECT m.thread_id, m.seq, $1, w.value
                    FROM m CROSS JOIN jsonb_array_elements_text(m.words) AS w (value)",
     })
     .bind(organization_id)
     .rows(worded(), |statement, (message, words)| {
-        let statement = statement.bind(message.thread_id).bind(message.seq).bind(message.id);
-        statement.bind(message.created_at).bind(Json(words.to_vec()))
+        statement.bind(message.thread_id).bind(message.seq).bind(Json(words.to_vec()))
     })
     .execute()
     .await?;
     Ok(())
 }
 
-/// Forgets the words that a message is found by.
+/// Forgets the words that a message is found by: those that [`insert_words`] was told.
 pub async fn delete_words(
     tx: &mut Tx,
     organization_id: OrganizationId,
-    message_id: MessageId,
+    message: &Message,
+    words: Vec<String>,
 ) -> Result<(), db::Error> {
-    tx.sql("DELETE FROM message_words WHERE organization_id = $1 AND message_id = $2")
-        .bind(organization_id)
-        .bind(message_id)
-        .execute()
-        .await?;
+    tx.sql(
+        "DELETE FROM message_words
+         WHERE organization_id IS NOT DISTINCT FROM $1 AND thread_id = $2 AND seq = $3 AND word IN $list",
+    )
+    .bind(organization_id)
+    .bind(message.thread_id)
+    .bind(message.seq)
+    .list(words)
+    .execute()
+    .await?;
     Ok(())
 }
 
@@ -111,8 +115,8 @@ pub async fn hunt(
                 CROSS JOIN messages AS m
              WHERE s.account_id = $2 AND s.organization_id = $1 AND s.thread_id >= $3 AND s.thread_id <= $4
                 AND w.thread_id = s.thread_id AND w.word >= $5 AND w.word < $6
-                AND w.created_at >= $7 AND w.created_at < $8 AND (w.created_at, w.message_id) < ($9, $10)
-                AND m.id = w.message_id AND m.author_id >= $11 AND m.author_id <= $12
+                AND m.thread_id = w.thread_id AND m.seq = w.seq AND m.author_id >= $11 AND m.author_id <= $12
+                AND m.created_at >= $7 AND m.created_at < $8 AND (m.created_at, m.id) < ($9, $10)
                 AND NOT EXISTS (
                     SELECT 1 FROM account_blocks AS b WHERE b.account_id = $2 AND b.blocked_id = m.author_id
                 )

@@ -18,7 +18,7 @@ use crate::chat::model::account_feed::{AccountCursor, AccountFeed, AccountStep};
 use crate::chat::model::backlog::News;
 use crate::chat::model::feed::{Feed, Notice, Read, Step};
 use crate::chat::model::frame::{Ack, ClientBody, ClientFrame, Frame, Nack, THREADS_MAX, Wish};
-use crate::chat::model::presence::{Presence, PresenceSaid};
+use crate::chat::model::presence::{PresenceSaid, Sighting, Watch};
 use crate::chat::model::quality::Quality;
 use crate::chat::model::{Actor, Change, Draft, MessageId, ThreadId};
 use crate::chat::service::Service;
@@ -40,7 +40,7 @@ pub(super) struct Teller {
     /// Answers to the client's frames, and what may be lost. A few at most: it is emptied before anything else is done.
     ready: VecDeque<Frame>,
     /// Whose presence to tell, and what was told of it.
-    watched: BTreeMap<AccountId, Option<Presence>>,
+    watched: BTreeMap<AccountId, Watch>,
     /// Messages of this stream that an agent is to answer.
     awaited: HashMap<MessageId, ThreadId>,
     /// When something was last said.
@@ -302,8 +302,8 @@ impl Teller {
 
     /// Has it told whether these people are there, and nobody else.
     fn watch(&mut self, accounts: BTreeSet<AccountId>) {
-        let told = |account| (account, self.watched.get(&account).copied().flatten());
-        self.watched = accounts.into_iter().map(told).collect();
+        let known = |account| (account, self.watched.get(&account).copied().unwrap_or_default());
+        self.watched = accounts.into_iter().map(known).collect();
         self.registration.watch(self.watched.keys());
     }
 
@@ -312,9 +312,9 @@ impl Teller {
         if changes.is_empty() {
             return Ok(());
         }
-        let changes = self.service.seen_changes(&self.caller, changes).await?;
-        for (account, presence) in &changes {
-            self.watched.insert(*account, Some(*presence));
+        let changes = self.service.seen(&self.caller, changes).await?;
+        for Sighting { account, presence, through } in &changes {
+            self.watched.insert(*account, Watch { told: Some(*presence), through: *through });
         }
         if !changes.is_empty() {
             self.ready.push_back(Frame::Presence(changes));

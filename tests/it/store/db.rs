@@ -114,6 +114,35 @@ on_both! {
         assert!(none.is_empty());
     }
 
+    async fn rows_of_different_lengths_are_not_filled_up(t: Fixture) {
+        scratch(&t).await;
+        let mut tx = t.db.begin(SCOPE).await.unwrap();
+        let rows = [(1, Some(7)), (2, None)];
+        let statement = tx.shared_sql("INSERT INTO scratch (id, word, at, number) VALUES $rows");
+        let statement = statement.rows(rows, |statement, (number, value)| {
+            let statement = statement.bind(id(number)).bind("word").bind(Timestamp::from_micros(0));
+            if value.is_some() { statement.bind(value) } else { statement }
+        });
+        statement.execute().await.unwrap_err();
+    }
+
+    async fn missing_values_of_a_batch_stay_missing(t: Fixture) {
+        scratch(&t).await;
+        let mut tx = t.db.begin(SCOPE).await.unwrap();
+        let rows = [(1, "", None), (2, "é€😀", Some(7_i64)), (3, "NULL", None)];
+        tx.shared_sql("INSERT INTO scratch (id, word, at, number) VALUES $rows")
+            .rows(rows, |statement, (number, word, value)| {
+                statement.bind(id(number)).bind(word).bind(Timestamp::from_micros(5)).bind(value)
+            })
+            .execute().await.unwrap();
+        let stored: Vec<(Id<()>, String, Timestamp, Option<i64>)> =
+            tx.shared_sql("SELECT id, word, at, number FROM scratch ORDER BY id").all().await.unwrap();
+        let expected = rows.map(|(number, word, value)| {
+            (id(number), word.to_owned(), Timestamp::from_micros(5), value)
+        });
+        assert_eq!(stored, expected);
+    }
+
     async fn actions_after_the_commit_do_not_run_without_one(t: Fixture) {
         let (sender, receiver) = std::sync::mpsc::channel();
         let mut tx = t.db.begin(SCOPE).await.unwrap();

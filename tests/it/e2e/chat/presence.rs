@@ -134,6 +134,70 @@ on_both! {
         assert_eq!(told(&mut of_himself, &bob).await, Presence::DoNotDisturb, "and nothing of the other");
     }
 
+    async fn people_are_seen_through_any_thread_that_joins_them(t: App) {
+        let ada = t.register("ada@example.com").await;
+        let (bob, first) = friend(&t, &ada, "bob@example.com").await;
+        let own = open_thread(&ada, "").await;
+        let both = wire::CreateThreadRequest {
+            member_account_ids: vec![bob.account_id.to_string()],
+            ..Default::default()
+        };
+        let second = ada.chat().create_thread(both).await.unwrap().into_inner().thread.unwrap();
+        let (mut client, connection_id) = watching(&t, &ada, Kind::Subscribe, &own, &bob).await;
+        assert_eq!(told(&mut client, &bob).await, Presence::Offline);
+        let mut his = Client::open(&t, &bob, Kind::Subscribe, vec![from(&second.id, 0)]).await.unwrap();
+        welcome(&mut his).await;
+        assert_eq!(told(&mut client, &bob).await, Presence::Online);
+        let leave = async |thread: &wire::Thread| {
+            let request = wire::RemoveThreadMemberRequest { thread_id: thread.id.clone(), ..Default::default() };
+            bob.chat().remove_thread_member(request).await.unwrap();
+        };
+        leave(&first).await;
+        set(&bob, PresenceMode::DoNotDisturb, "", false).await;
+        assert_eq!(told(&mut client, &bob).await, Presence::DoNotDisturb, "through the other thread");
+        let herself = wire::UpdateSubscriptionRequest {
+            connection_id,
+            watch_presence: Some(wire::PresenceWatch {
+                account_ids: vec![ada.account_id.to_string(), bob.account_id.to_string()],
+            }),
+            ..Default::default()
+        };
+        update(&ada, herself).await.unwrap();
+        assert_eq!(told(&mut client, &ada).await, Presence::Online);
+        leave(&second).await;
+        set(&bob, PresenceMode::Automatic, "", false).await;
+        // Whatever were told of the other would be told before this.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        set(&ada, PresenceMode::DoNotDisturb, "", false).await;
+        assert_eq!(told(&mut client, &ada).await, Presence::DoNotDisturb, "and nothing of the other");
+    }
+
+    async fn whoever_is_blocked_hears_nothing_more(t: App) {
+        let ada = t.register("ada@example.com").await;
+        let (bob, thread) = friend(&t, &ada, "bob@example.com").await;
+        let (mut client, connection_id) = watching(&t, &ada, Kind::Subscribe, &thread, &bob).await;
+        assert_eq!(told(&mut client, &bob).await, Presence::Offline);
+        let mut his = Client::open(&t, &bob, Kind::Subscribe, vec![from(&thread.id, 0)]).await.unwrap();
+        welcome(&mut his).await;
+        assert_eq!(told(&mut client, &bob).await, Presence::Online);
+        let block = |account_id: String| wire::BlockAccountRequest { account_id, ..Default::default() };
+        bob.chat().block_account(block(ada.account_id.to_string())).await.unwrap();
+        set(&bob, PresenceMode::DoNotDisturb, "", false).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let herself = wire::UpdateSubscriptionRequest {
+            connection_id,
+            watch_presence: Some(watch(&ada)),
+            ..Default::default()
+        };
+        update(&ada, herself).await.unwrap();
+        assert_eq!(told(&mut client, &ada).await, Presence::Online, "and nothing of the other");
+        // Whoever blocked somebody goes on hearing of them.
+        let (mut his, _) = watching(&t, &bob, Kind::Subscribe, &thread, &ada).await;
+        assert_eq!(told(&mut his, &ada).await, Presence::Online);
+        set(&ada, PresenceMode::DoNotDisturb, "", false).await;
+        assert_eq!(told(&mut his, &ada).await, Presence::DoNotDisturb);
+    }
+
     async fn a_conversation_says_and_watches_all_of_it(t: App) {
         let ada = t.register("ada@example.com").await;
         let (bob, thread) = friend(&t, &ada, "bob@example.com").await;
