@@ -19,6 +19,7 @@ pub mod link;
 pub mod model;
 pub mod operator;
 pub mod presence;
+mod reading;
 mod receipts;
 mod removal;
 pub mod rpc;

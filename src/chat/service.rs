@@ -32,12 +32,13 @@ use super::error::Error;
 use super::files::Files;
 use super::homes::Homes;
 use super::hub::{Holder, Hub, Registration};
-use super::model::feed::{Feed, Read};
-use super::model::frame::{Opening, Wish};
+use super::model::feed::Feed;
+use super::model::frame::Opening;
 use super::model::member::ThreadRole;
 use super::model::plan::Allowed;
 use super::model::search::found_by;
 use super::model::{Actor, Change, Event, Message, Thread, ThreadId};
+use super::reading::Reading;
 use super::sight::{self, Looks};
 use super::stream::{self, Frames, Words};
 use super::{receipts, store};
@@ -95,6 +96,7 @@ pub struct Service {
     receipts: receipts::Place,
     sendings: Sendings,
     pub(super) looks: Looks,
+    pub(super) reading: Reading,
     outside: Outside,
 }
 
@@ -126,7 +128,7 @@ impl Service {
     /// The domain over these.
     pub fn new(db: Db, world: World, options: Options, outside: Outside) -> Self {
         let hub = Hub::new(Arc::clone(&outside.bus), options.backlog, options.streams_per_account_max);
-        let connections = Connections::of(world.id());
+        let (connections, reading) = (Connections::of(world.id()), Reading::of(&db));
         Self {
             db,
             world,
@@ -137,6 +139,7 @@ impl Service {
             receipts: receipts::Place::default(),
             sendings: sending::batches(),
             looks: sight::looks(),
+            reading,
             outside,
         }
     }
@@ -201,27 +204,6 @@ impl Service {
             expires_at: caller.expires_at,
         };
         self.hub.register(holder, self.world.id())
-    }
-
-    pub(super) async fn follow(
-        &self,
-        caller: &Caller,
-        registration: &Registration,
-        feed: &mut Feed,
-        wish: &Wish,
-    ) -> Result<(), Error> {
-        let thread = self.open(caller, wish.thread_id).await?.1;
-        registration.follow(thread.id, thread.organization_id);
-        let known = feed.follow(wish, thread.last_seq, thread.epoch);
-        registration.told(thread.id, known);
-        Ok(())
-    }
-
-    /// A page of events for a stream that follows the thread.
-    pub(super) async fn page(&self, home: OrganizationId, read: Read) -> Result<Vec<Event>, Error> {
-        let mut conn = self.db.conn(Scope::Organization(home)).await?;
-        let limit = i64::try_from(read.limit).unwrap_or(i64::MAX);
-        Ok(store::events_after(&mut conn, home, read.thread_id, (read.after, i64::MAX), limit).await?)
     }
 
     /// Writes a message and the event of it, and hints at it after the commit.
@@ -346,7 +328,11 @@ impl Service {
     }
 
     /// A thread that the caller may see, and a session in its organisation.
-    async fn open(&self, caller: &Caller, thread_id: ThreadId) -> Result<(Session, Thread), Error> {
+    pub(super) async fn open(
+        &self,
+        caller: &Caller,
+        thread_id: ThreadId,
+    ) -> Result<(Session, Thread), Error> {
         let (mut conn, home) = self.session_of(caller, thread_id).await?;
         let thread = store::thread_of_member(&mut conn, home, thread_id, caller.account()?).await?;
         Ok((conn, thread.ok_or(Error::ThreadNotFound)?))

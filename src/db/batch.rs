@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use super::Error;
+use crate::base::{Fault, fault};
 
 /// Work of one kind that may be done together.
 pub struct Batcher<W, R> {
@@ -49,6 +50,9 @@ enum Told<R> {
     Done(R),
     /// What it was to be done with failed. Whose fault that was is not known: each is tried by itself.
     Alone,
+    /// The database could not be reached, which is nobody's fault. Were each tried by itself now, a database that has
+    /// too much to do would get as much again at once.
+    Unavailable,
 }
 
 impl<W: Clone, R> Batcher<W, R> {
@@ -70,10 +74,11 @@ impl<W: Clone, R> Batcher<W, R> {
     /// A caller that goes away while it does the work of others leaves it to the next of them.
     ///
     /// # Errors
-    /// What `all` answers when this very work is done by itself.
+    /// What `all` answers when this very work is done by itself; [`Error::Unavailable`] when the database could not be
+    /// reached for all of it.
     pub async fn run<E, F>(&self, work: W, all: impl Fn(Vec<W>) -> F) -> Result<R, E>
     where
-        E: From<Error>,
+        E: From<Error> + Fault,
         F: Future<Output = Result<Vec<R>, E>>,
     {
         let (tell, mut told) = oneshot::channel();
@@ -83,6 +88,7 @@ impl<W: Clone, R> Batcher<W, R> {
                 biased;
                 told = &mut told => match told {
                     Ok(Told::Done(result)) => return Ok(result),
+                    Ok(Told::Unavailable) => return Err(Error::Unavailable(sqlx::Error::PoolTimedOut).into()),
                     // A sender that is gone was never heard of, and is treated like a failure of the others.
                     Ok(Told::Alone) | Err(_) => {
                         let result = all(vec![work]).await?.pop();
@@ -103,7 +109,10 @@ impl<W: Clone, R> Batcher<W, R> {
                             batch.entries.clear();
                             return Err(error);
                         }
-                        Err(_) => batch.alone(),
+                        Err(error) if error.reason().name == fault::DATABASE_UNAVAILABLE.name => {
+                            batch.fail(|| Told::Unavailable);
+                        }
+                        Err(_) => batch.fail(|| Told::Alone),
                     }
                 }
             }
@@ -158,9 +167,9 @@ impl<W: Clone, R> Batch<'_, W, R> {
         }
     }
 
-    fn alone(&mut self) {
+    fn fail(&mut self, told: impl Fn() -> Told<R>) {
         for waiting in self.entries.drain(..) {
-            let _ = waiting.tell.send(Told::Alone);
+            let _ = waiting.tell.send(told());
         }
     }
 }
@@ -198,10 +207,11 @@ impl<K: Eq + Hash + Copy, W: Clone, R> Batchers<K, W, R> {
     /// Has `work` done for `key`, as [`Batcher::run`] does.
     ///
     /// # Errors
-    /// What `all` answers when this very work is done by itself.
+    /// What `all` answers when this very work is done by itself; [`Error::Unavailable`] when the database could not be
+    /// reached for all of it.
     pub async fn run<E, F>(&self, key: K, work: W, all: impl Fn(Vec<W>) -> F) -> Result<R, E>
     where
-        E: From<Error>,
+        E: From<Error> + Fault,
         F: Future<Output = Result<Vec<R>, E>>,
     {
         let seat = self.sit(key);
@@ -247,16 +257,31 @@ mod tests {
     use super::*;
     use tokio::sync::Semaphore;
 
-    #[derive(Debug, PartialEq, Eq)]
-    struct Refused;
+    #[derive(Debug, PartialEq, Eq, thiserror::Error)]
+    enum Refused {
+        #[error("a thirteen is not doubled")]
+        Thirteen,
+        #[error("nothing is doubled")]
+        Away,
+    }
 
-    impl From<Error> for Refused {
-        fn from(_: Error) -> Self {
-            Self
+    impl Fault for Refused {
+        fn reason(&self) -> &'static crate::base::Reason {
+            match self {
+                Self::Thirteen => &fault::INTERNAL,
+                Self::Away => &fault::DATABASE_UNAVAILABLE,
+            }
         }
     }
 
-    /// Doubles numbers, refuses batches with a 13, and writes down what it was given. It begins when it is let.
+    impl From<Error> for Refused {
+        fn from(error: Error) -> Self {
+            if matches!(error, Error::Unavailable(_)) { Self::Away } else { Self::Thirteen }
+        }
+    }
+
+    /// Doubles numbers, refuses batches with a 13, is away when there is a 40 among them, and writes down what it was
+    /// given. It begins when it is let.
     #[derive(Default)]
     struct Doubler {
         seen: Mutex<Vec<Vec<u32>>>,
@@ -267,7 +292,10 @@ mod tests {
             gate.acquire().await.unwrap().forget();
             self.seen.lock().unwrap().push(numbers.clone());
             if numbers.contains(&13) {
-                return Err(Refused);
+                return Err(Refused::Thirteen);
+            }
+            if numbers.contains(&40) {
+                return Err(Refused::Away);
             }
             Ok(numbers.into_iter().map(|number| number * 2).collect())
         }
@@ -348,9 +376,18 @@ mod tests {
     async fn one_that_cannot_be_done_takes_nobody_along() {
         let t = Setting::empty();
         let results = crowd(&t, 11..=14).await;
-        let expected: Vec<Result<u32, Refused>> = vec![Ok(22), Ok(24), Err(Refused), Ok(28)];
+        let expected: Vec<Result<u32, Refused>> = vec![Ok(22), Ok(24), Err(Refused::Thirteen), Ok(28)];
         assert_eq!(results, expected);
         assert_eq!(t.seen().len(), 5, "together, then each by itself");
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_away_is_not_asked_for_each_by_itself() {
+        let t = Setting::empty();
+        let results = crowd(&t, 38..=42).await;
+        let away = || Err(Refused::Away);
+        assert_eq!(results, [Ok(76), away(), away(), away(), away()]);
+        assert_eq!(t.seen(), [vec![38], vec![39, 40, 41, 42]]);
     }
 
     #[tokio::test]

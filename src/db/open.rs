@@ -130,6 +130,15 @@ impl Db {
         }
     }
 
+    /// How many connections there are to read with.
+    #[must_use]
+    pub fn connections_max(&self) -> usize {
+        match &*self.pools {
+            Pools::Sqlite { readers, .. } => readers.size(),
+            Pools::Postgres(pool) => pool.size(),
+        }
+    }
+
     /// A connection to read with.
     ///
     /// # Errors

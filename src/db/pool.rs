@@ -87,6 +87,11 @@ impl<L: Link> Pool<L> {
         })
     }
 
+    /// How many connections there are at most.
+    pub(super) fn size(&self) -> usize {
+        usize::try_from(self.size).unwrap_or(usize::MAX)
+    }
+
     /// What connections are opened with, for one that is not of the pool.
     pub(super) const fn options(&self) -> &L::Options {
         &self.options

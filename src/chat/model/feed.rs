@@ -74,7 +74,7 @@ pub enum Notice {
 }
 
 /// A page of stored events that is wanted: those after `after`, in order, at most `limit`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Read {
     /// The thread.
     pub thread_id: ThreadId,
