@@ -125,6 +125,9 @@ async fn converse(
     pace(senders, rate, time, send).await
 }
 
+/// How many of them wait for a database connection at once: more are not let wait.
+const WAITING: usize = 1_000;
+
 /// Reads what each of so many clients missed, ten of them on each thread, all at once; how many events it was.
 async fn missed(
     clients: usize,
@@ -133,11 +136,16 @@ async fn missed(
     scene: &Arc<Scene>,
 ) -> Outcome<(u64, Duration)> {
     let heads = store.heads(scene).await?;
+    let waiting = Arc::new(tokio::sync::Semaphore::new(WAITING));
     let (from, mut reading) = (Instant::now(), tokio::task::JoinSet::new());
     for client in 0..clients {
         let (thread, head) = heads[(client / MEMBERS) % heads.len()];
         let (store, scene) = (Arc::clone(store), Arc::clone(scene));
-        reading.spawn(async move { store.missed(&scene, thread, head - events).await });
+        let waiting = Arc::clone(&waiting);
+        reading.spawn(async move {
+            let _place = waiting.acquire().await?;
+            store.missed(&scene, thread, head - events).await
+        });
     }
     let mut all = 0;
     while let Some(count) = reading.join_next().await {

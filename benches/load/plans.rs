@@ -52,7 +52,9 @@ const HOT: &[Hot] = hot! {
     }
     "chat/store.rs" {
         "organization_of_thread": "whose a thread is",
-        "advance_by": "the next positions of a thread",
+        "advance": "the next position of a thread",
+        "lock_threads": "the threads that are sent to",
+        "set_heads": "where threads stand after that",
         "heads": "how far threads have come",
         "members_among": "the members behind streams",
     }

@@ -74,7 +74,7 @@ impl Service {
         let mut conn = self.db().conn(Scope::Organization(home)).await?;
         let limit = i64::try_from(read.limit).unwrap_or(i64::MAX);
         let bounds = (read.after, i64::MAX);
-        let page = store::events_after(&mut conn, home, read.thread_id, bounds, limit).await?;
-        Ok(vec![Arc::new(page); readers])
+        let page = Arc::new(store::events_after(&mut conn, home, read.thread_id, bounds, limit).await?);
+        Ok(vec![page; readers])
     }
 }

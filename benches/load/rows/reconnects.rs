@@ -118,7 +118,9 @@ async fn written(place: &Place, scene: &Scene) -> Outcome<Vec<(ThreadId, i64)>> 
         let authors: BTreeMap<_, _> = part.iter().map(|thread| scene.thread_and_author(*thread)).collect();
         let members: BTreeSet<_> = authors.iter().map(|(thread_id, author)| (*thread_id, *author)).collect();
         let mut threads = store::lock_threads(&mut tx, home, &members).await?;
-        threads.iter_mut().for_each(|thread| thread.last_seq += MISSED);
+        for thread in &mut threads {
+            thread.last_seq += MISSED;
+        }
         store::set_heads(&mut tx, home, &threads.iter().collect::<Vec<_>>(), now).await?;
         for thread in threads {
             let (thread_id, head, author) = (thread.id, thread.last_seq, authors[&thread.id]);

@@ -263,7 +263,7 @@ on_both! {
             held = None;
         }
         let refused = tokio::time::timeout(PATIENCE, s.node.chat.send(&zoe, draft(s.thread, "let me in"))).await;
-        let refused = refused.expect("a stranger waits for the lock on a thread").unwrap_err();
+        let refused = refused.unwrap().unwrap_err();
         assert!(matches!(refused, Error::ThreadNotFound), "{refused}");
         drop(held);
         assert_eq!(texts(&s.node, &s.ada, s.thread).await, [(1, "first".to_owned())]);
