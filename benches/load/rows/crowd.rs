@@ -42,8 +42,8 @@ const MOST: f64 = 2.0 + 2.0 / TURN.as_secs() as f64;
 /// Frames a second for each listener.
 pub async fn measure(places: &Places) -> Outcome<Vec<Row>> {
     let place = places.fresh("crowd").await?;
-    let (accounts, tokens) = gathered(&place, &places.scene).await?;
     let platform = Program::platform(&place).await?;
+    let (accounts, tokens) = gathered(&platform, &place, &places.scene).await?;
     let mut crowd = Crowd::sign_in(&platform.url, &places.scene, CONNECTIONS).await?;
     crowd.joined_by(tokens)?;
     let hall = Hall::open(&crowd, &places.scene, &accounts).await?;
@@ -58,8 +58,11 @@ pub async fn measure(places: &Places) -> Outcome<Vec<Row>> {
 }
 
 /// Makes more people members of the hall; everybody's account, and the tokens of those who came.
-async fn gathered(place: &Place, scene: &Scene) -> Outcome<(Vec<AccountId>, Vec<String>)> {
-    let program = Program::platform(place).await?;
+async fn gathered(
+    program: &Program,
+    place: &Place,
+    scene: &Scene,
+) -> Outcome<(Vec<AccountId>, Vec<String>)> {
     let channel = connect(&program.url, 1).await?.pop().ok_or("no connection")?;
     let mut client = AuthServiceClient::new(channel.clone());
     let (mut accounts, mut tokens) = (scene.accounts.clone(), Vec::new());
@@ -68,7 +71,6 @@ async fn gathered(place: &Place, scene: &Scene) -> Outcome<(Vec<AccountId>, Vec<
         accounts.push(account);
         tokens.push(token);
     }
-    program.stop().await?;
     let (db, now) = (Db::open(&Options::new(&place.database_url)).await?, real::world().now());
     let mut tx = db.begin(Scope::System("bench")).await?;
     for part in accounts[PEOPLE..].chunks(100) {
