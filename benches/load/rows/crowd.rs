@@ -58,11 +58,7 @@ pub async fn measure(places: &Places) -> Outcome<Vec<Row>> {
 }
 
 /// Makes more people members of the hall; everybody's account, and the tokens of those who came.
-async fn gathered(
-    program: &Program,
-    place: &Place,
-    scene: &Scene,
-) -> Outcome<(Vec<AccountId>, Vec<String>)> {
+async fn gathered(program: &Program, place: &Place, scene: &Scene) -> Outcome<(Vec<AccountId>, Vec<String>)> {
     let channel = connect(&program.url, 1).await?.pop().ok_or("no connection")?;
     let mut client = AuthServiceClient::new(channel.clone());
     let (mut accounts, mut tokens) = (scene.accounts.clone(), Vec::new());
