@@ -284,9 +284,12 @@ on_both! {
         drop(held);
         let (before, late, patient) = tokio::join!(before, late, patient);
         assert!(matches!(late, Err(Error::Db(db::Error::Timeout))), "{late:?}");
-        assert_eq!((before.unwrap().message.seq, patient.unwrap().message.seq), (2, 3));
-        let expected = [(1, "first"), (2, "before"), (3, "patient")].map(|(seq, text)| (seq, text.to_owned()));
-        assert_eq!(texts(&s.node, &s.ada, s.thread).await, expected);
+        assert!(!before.unwrap().duplicate && !patient.unwrap().duplicate);
+        // What was told that its time is over may have been written all the same.
+        let written = texts(&s.node, &s.ada, s.thread).await;
+        let in_order = |texts: &[&str]| (1..).zip(texts.iter().map(|text| (*text).to_owned())).collect::<Vec<_>>();
+        let (without, with) = (["first", "before", "patient"], ["first", "before", "late", "patient"]);
+        assert!(written == in_order(&without) || written == in_order(&with), "{written:?}");
     }
 
     async fn whoever_goes_away_at_any_moment_takes_nothing_from_the_others(t: Fixture) {
