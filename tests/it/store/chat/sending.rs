@@ -321,7 +321,8 @@ on_both! {
             assert_eq!(positions, (1..=written).collect::<Vec<_>>(), "{polls}");
             let distinct: BTreeSet<&String> = stored.iter().map(|(_, text)| text).collect();
             assert_eq!(distinct.len(), stored.len(), "{polls}");
-            if second_ended.is_some() {
+            // How far one poll comes is not always the same: some few are made whatever happens.
+            if second_ended.is_some() && polls > 3 {
                 break;
             }
         }
