@@ -1,4 +1,4 @@
-//! Reading for streams: whether they may follow a thread, and what they missed of it.
+//! Reading for streams: whether they may follow a thread, what they missed of it, and with what else they begin.
 //!
 //! When a node goes away all of its clients come back at once, and most of them missed the same. So only some of the
 //! database's connections are ever used for this, and the others are left to calls; and those who want the same page
@@ -35,7 +35,7 @@ impl Reading {
     }
 
     /// Waits for a place, in the order of asking, for as long as its caller does.
-    async fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
+    pub(super) async fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
         self.places.acquire().await.map_err(|_| Error::Broken(None))
     }
 }

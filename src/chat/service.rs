@@ -181,8 +181,8 @@ impl Service {
         for wish in &opening.follow {
             self.follow(&caller, &registration, &mut feed, wish).await?;
         }
-        self.check_watched(&caller, &opening.watch).await?;
-        Ok(stream::subscribe(self, caller, registration, feed, opening))
+        let through = self.check_watched(&caller, &opening.watch).await?;
+        Ok(stream::subscribe(self, caller, registration, feed, opening, &through))
     }
 
     /// Follows threads and takes requests over one stream.

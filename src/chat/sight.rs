@@ -23,6 +23,9 @@ const PEOPLE_MAX: usize = 4_000;
 
 const SCOPE: Scope = Scope::System("chat.presence");
 
+/// The thread through which each of some people is seen.
+pub(super) type Through = HashMap<AccountId, ThreadId>;
+
 /// Looks that wait to be had.
 pub(super) type Looks = Batcher<Arc<Look>, HashSet<AccountId>>;
 
@@ -40,17 +43,18 @@ pub(super) fn looks() -> Looks {
 }
 
 impl Service {
-    /// Refuses to have people watched whose presence the caller may not see.
+    /// Refuses to have people watched whose presence the caller may not see. Tells through which thread each is seen;
+    /// themselves through none.
     pub(super) async fn check_watched(
         &self,
         caller: &Caller,
         accounts: &BTreeSet<AccountId>,
-    ) -> Result<(), Error> {
+    ) -> Result<Through, Error> {
         let own = caller.account()?;
         let others: Vec<AccountId> = accounts.iter().copied().filter(|account| *account != own).collect();
         let acquainted = self.acquainted(caller, &others).await?;
         if others.iter().all(|account| acquainted.contains_key(account)) {
-            Ok(())
+            Ok(acquainted)
         } else {
             Err(Error::MemberNotFound)
         }
@@ -103,16 +107,13 @@ impl Service {
     }
 
     /// Those of the people whom the caller may see, each with a thread that joins the two.
-    async fn acquainted(
-        &self,
-        caller: &Caller,
-        others: &[AccountId],
-    ) -> Result<HashMap<AccountId, ThreadId>, Error> {
+    async fn acquainted(&self, caller: &Caller, others: &[AccountId]) -> Result<Through, Error> {
         if others.is_empty() {
             return Ok(HashMap::new());
         }
         let own = caller.account()?;
         let within = caller.grant.as_ref().map(|grant| grant.organization);
+        let _place = self.reading.place().await?;
         let mut conn = self.db().conn(SCOPE).await?;
         Ok(store::acquainted(&mut conn, own, within, others).await?.into_iter().collect())
     }

@@ -23,6 +23,7 @@ use super::hub::{Ended, Registration};
 use super::model::feed::Feed;
 use super::model::frame::{ClientFrame, Frame, GoAway, Opening};
 use super::service::Service;
+use super::sight::Through;
 use crate::auth::{self, Caller};
 use crate::base::{Code, Fault as _};
 use teller::Teller;
@@ -130,9 +131,10 @@ pub(super) fn subscribe(
     registration: Registration,
     feed: Feed,
     opening: Opening,
+    through: &Through,
 ) -> Frames {
     let teller = Teller::new(Arc::clone(service), caller, registration, feed, None);
-    start(service, teller.watching(opening.watch).listening(opening.account))
+    start(service, teller.watching(opening.watch, through).listening(opening.account))
 }
 
 /// Starts the task of a conversation.

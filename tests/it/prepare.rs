@@ -1,5 +1,6 @@
 //! Every statement of the stores and of the bench is prepared on both engines, against the tables that the migrations
-//! make.
+//! make. `$rows` and `$list` are written as lists of placeholders on both; that PostgreSQL is given arrays instead is
+//! the database floor's, and tested with it.
 //!
 //! A misspelt column or a word that one engine does not know is found here, also when no test runs the statement.
 

@@ -17,6 +17,7 @@ const SCOPE: Scope = Scope::System("chat.account_log");
 impl Service {
     /// How the log of the caller's account stands. A program is told what concerns its organisation.
     pub(in crate::chat) async fn account_head(&self, caller: &Caller) -> Result<Head, Error> {
+        let _place = self.reading.place().await?;
         let mut conn = self.db.conn(SCOPE).await?;
         let mut head = account_log::head(&mut conn, caller.account()?).await?;
         if let Some(grant) = &caller.grant {
@@ -32,6 +33,7 @@ impl Service {
         after: i64,
     ) -> Result<Vec<Entry>, Error> {
         let limit = i64::try_from(PAGE_ENTRIES).unwrap_or(i64::MAX);
+        let _place = self.reading.place().await?;
         let mut conn = self.db.conn(SCOPE).await?;
         let mut entries = account_log::entries_after(&mut conn, caller.account()?, after, limit).await?;
         if let Some(grant) = &caller.grant {

@@ -22,6 +22,7 @@ use crate::chat::model::presence::{PresenceSaid, Sighting, Watch};
 use crate::chat::model::quality::Quality;
 use crate::chat::model::{Actor, Change, Draft, MessageId, ThreadId};
 use crate::chat::service::Service;
+use crate::chat::sight::Through;
 
 /// Decides what a stream says next. Most streams are idle most of the time: what waits for the database is in boxes, so
 /// that an idle stream keeps no room for it.
@@ -91,9 +92,9 @@ impl Teller {
     }
 
     /// Has this stream tell from its start whether these people are there.
-    pub(super) fn watching(mut self, accounts: BTreeSet<AccountId>) -> Self {
+    pub(super) fn watching(mut self, accounts: BTreeSet<AccountId>, through: &Through) -> Self {
         if !accounts.is_empty() {
-            self.watch(accounts);
+            self.watch(accounts, through);
         }
         self
     }
@@ -140,8 +141,8 @@ impl Teller {
                 for wish in opening.follow {
                     self.follow(&wish).await?;
                 }
-                self.service.check_watched(&self.caller, &opening.watch).await?;
-                self.watch(opening.watch);
+                let through = self.service.check_watched(&self.caller, &opening.watch).await?;
+                self.watch(opening.watch, &through);
                 self.listen(opening.account);
                 Ok(())
             }
@@ -294,15 +295,19 @@ impl Teller {
                 }
             }
             if let Some(accounts) = change.watch {
-                self.watch(accounts);
+                // Through which threads was found on the node that took the call; it is asked when they are told of.
+                self.watch(accounts, &Through::new());
             }
         }
         Ok(())
     }
 
     /// Has it told whether these people are there, and nobody else.
-    fn watch(&mut self, accounts: BTreeSet<AccountId>) {
-        let known = |account| (account, self.watched.get(&account).copied().unwrap_or_default());
+    fn watch(&mut self, accounts: BTreeSet<AccountId>, through: &Through) {
+        let known = |account| {
+            let before = self.watched.get(&account).copied().unwrap_or_default();
+            (account, Watch { through: through.get(&account).copied().or(before.through), ..before })
+        };
         self.watched = accounts.into_iter().map(known).collect();
         self.registration.watch(self.watched.keys());
     }
@@ -435,8 +440,8 @@ impl Teller {
                 Ok(None)
             }
             ClientBody::Watch(accounts) => {
-                self.service.check_watched(&self.caller, &accounts).await?;
-                self.watch(accounts);
+                let through = self.service.check_watched(&self.caller, &accounts).await?;
+                self.watch(accounts, &through);
                 Ok(Some(Ack::default()))
             }
             ClientBody::Presence(mode, idle) => {
