@@ -21,7 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // One file with a module for each package, so that a new package needs no list to be kept.
     let mutations = mutations(&typed);
     // Ordered maps: a request is hashed as it is encoded, and a hash map would encode the same one in another order.
-    tonic_prost_build::configure().btree_map(".").include_file("packages.rs").compile_fds(typed)?;
+    let configured = tonic_prost_build::configure().btree_map(".").codec_path("crate::rpc::codec::Frugal");
+    configured.include_file("packages.rs").compile_fds(typed)?;
 
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("mutations.rs"), mutations)?;

@@ -87,6 +87,8 @@ pub struct Options {
     pub receipts_every: Duration,
     /// How long what is written and read is collected before it is counted what is unread.
     pub unread_every: Duration,
+    /// How many messages one transaction writes at most; with 1 each is written by itself.
+    pub messages_together_max: usize,
     /// How many streams an account may have open on one node.
     pub streams_per_account_max: usize,
     /// An agent's turn.
@@ -124,6 +126,7 @@ impl Default for Options {
             presence_every: Duration::from_secs(1),
             receipts_every: Duration::from_secs(1),
             unread_every: Duration::from_secs(1),
+            messages_together_max: 64,
             streams_per_account_max: 64,
             turn: TurnOptions::default(),
         }

@@ -18,6 +18,7 @@ pub mod notify;
 mod open;
 mod pool;
 mod postgres;
+mod queue;
 mod role;
 mod scope;
 mod sqlite;
@@ -26,7 +27,7 @@ mod types;
 
 pub use backup::{Server, environment};
 pub use batch::{Batcher, Batchers, Bounds};
-pub use conn::{Conn, Session, Tx};
+pub use conn::{Conn, Later, Session, Tx};
 pub use error::Error;
 pub use migrate::{Level, newest_migration};
 pub use notify::Notifications;

@@ -5,6 +5,7 @@
 //! no domain's rules; of the domains it knows only who calls ([`crate::auth`]).
 
 mod body;
+pub mod codec;
 pub mod cors;
 pub mod decode;
 pub mod encode;

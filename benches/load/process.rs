@@ -68,6 +68,13 @@ impl Program {
         Self::start(settled(command, place), place).await
     }
 
+    /// As [`Self::platform_without_jobs`], and each message is written by itself.
+    pub async fn platform_one_by_one(place: &Place) -> Outcome<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args([quiet::ROLE, quiet::ONE_BY_ONE]);
+        Self::start(settled(command, place), place).await
+    }
+
     /// The control: this program in its other role.
     pub async fn control(place: &Place) -> Outcome<Self> {
         let mut command = Command::new(std::env::current_exe()?);

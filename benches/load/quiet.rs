@@ -1,5 +1,6 @@
 //! The platform with no workers: what comes in is stored and answered, and its jobs stay queued. On an order it puts
-//! events before its hub as if they had just been committed, so that delivery can be measured by itself.
+//! events before its hub as if they had just been committed, so that delivery can be measured by itself. It can be told
+//! to write each message by itself.
 
 use std::collections::HashMap;
 
@@ -20,11 +21,16 @@ use crate::scene::Scene;
 
 /// The argument that makes this program the platform.
 pub const ROLE: &str = "platform";
+/// The argument after that, with which it writes each message by itself.
+pub const ONE_BY_ONE: &str = "one-by-one";
 
 /// Serves, and does what standard input says, until that ends or SIGTERM comes.
 pub async fn run() -> Outcome<()> {
     let (mut config, _) = Config::read(Sources::of_process(None, Vec::new())?)?;
     config.bounds.jobs.concurrency = 0;
+    if std::env::args().any(|argument| argument == ONE_BY_ONE) {
+        config.bounds.chat.messages_together_max = 1;
+    }
     let listeners = Listeners::bind(&mut config).await?;
     let listen = config.server.listen;
     let app = App::build(config, real::world()).await?;

@@ -69,7 +69,7 @@ impl Service {
         not_held(&mut tx, home, self.world().now()).await?;
         self.withdraw(&mut tx, home, message).await?;
         let change = Change::MessageDeleted { message_id };
-        self.note(&mut tx, &thread, Actor::Account(author), change).await?;
+        self.note(&mut tx, &thread, Actor::Account(author), change)?;
         self.end_turn_of(&mut tx, &thread, message_id).await?;
         Ok(tx.commit().await?)
     }

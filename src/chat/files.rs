@@ -329,7 +329,7 @@ impl Service {
         {
             let change = Change::AttachmentSettled { message_id, attachment_id: file.id, refused };
             let (actor, at) = (Actor::Account(file.account_id), self.world().now());
-            self.record(&mut tx, home, Event { thread_id, seq, actor, at, change }).await?;
+            self.record(&mut tx, home, Event { thread_id, seq, actor, at, change })?;
         }
         if refused && settled.is_some() {
             let entry = Caller::system("chat.scan").entry("chat.refuse_attachment").of(home);

@@ -1,27 +1,34 @@
 //! Reading for streams: whether they may follow a thread, what they missed of it, and with what else they begin.
 //!
 //! When a node goes away all of its clients come back at once, and most of them missed the same. So only some of the
-//! database's connections are ever used for this, and the others are left to calls; and those who want the same page
-//! while it is being read are given one and the same.
+//! database's connections are ever used for this, and the others are left to calls; whether they may is asked for many
+//! at once; and those who want the same page while it is being read are given one and the same.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::error::Error;
 use super::hub::Registration;
-use super::model::Event;
 use super::model::feed::{Feed, Read};
 use super::model::frame::Wish;
+use super::model::{Event, ThreadId};
 use super::service::Service;
-use super::store;
-use crate::auth::Caller;
-use crate::base::OrganizationId;
-use crate::db::{Batchers, Bounds, Db, Scope};
+use super::store::{self, Seat};
+use crate::auth::{Caller, access};
+use crate::base::{AccountId, OrganizationId};
+use crate::db::{Batcher, Batchers, Bounds, Db, Scope};
+
+/// For how many it is asked at once whether they may follow a thread.
+const SEATS_MAX: usize = 500;
+
+const FOLLOW: Scope = Scope::System("chat.follow");
 
 /// What streams read with.
 pub(super) struct Reading {
     places: Semaphore,
+    seats: Batcher<(ThreadId, AccountId), Option<Seat>>,
     pages: Batchers<Read, (), Arc<Vec<Event>>>,
 }
 
@@ -30,7 +37,8 @@ impl Reading {
     pub(super) fn of(db: &Db) -> Self {
         Self {
             places: Semaphore::new(db.connections_max().div_ceil(2)),
-            pages: Batchers::within(Bounds { most: usize::MAX, weigh: |()| 0, heaviest: 0 }),
+            seats: Batcher::new(SEATS_MAX),
+            pages: Batchers::within(Bounds::at_most(usize::MAX)),
         }
     }
 
@@ -49,13 +57,39 @@ impl Service {
         feed: &mut Feed,
         wish: &Wish,
     ) -> Result<(), Error> {
-        let place = self.reading.place().await?;
-        let thread = self.open(caller, wish.thread_id).await?.1;
-        drop(place);
-        registration.follow(thread.id, thread.organization_id);
-        let known = feed.follow(wish, thread.last_seq, thread.epoch);
-        registration.told(thread.id, known);
+        let seat = self.seat(caller, wish.thread_id).await?;
+        registration.follow(seat.thread_id, seat.organization_id);
+        let known = feed.follow(wish, seat.last_seq, seat.epoch);
+        registration.told(seat.thread_id, known);
         Ok(())
+    }
+
+    /// Where the caller sits in a thread.
+    async fn seat(&self, caller: &Caller, thread_id: ThreadId) -> Result<Seat, Error> {
+        let account_id = caller.account()?;
+        let found = self.reading.seats.run((thread_id, account_id), |asked| self.find_seats(asked)).await?;
+        if let Some(seat) = found {
+            access::reaching(caller, seat.organization_id).map_err(|_| Error::ThreadNotFound)?;
+            return Ok(seat);
+        }
+        // Staff may be in a thread without belonging to its organisation.
+        if !caller.is_admin() {
+            return Err(Error::ThreadNotFound);
+        }
+        let _place = self.reading.place().await?;
+        let (_, thread) = self.open(caller, thread_id).await?;
+        let (organization_id, last_seq, epoch) = (thread.organization_id, thread.last_seq, thread.epoch);
+        Ok(Seat { thread_id, account_id, organization_id, last_seq, epoch })
+    }
+
+    async fn find_seats(&self, asked: Vec<(ThreadId, AccountId)>) -> Result<Vec<Option<Seat>>, Error> {
+        let _place = self.reading.place().await?;
+        let mut conn = self.db().conn(FOLLOW).await?;
+        let pairs: BTreeSet<_> = asked.iter().copied().collect();
+        let seats = store::seats(&mut conn, &pairs).await?;
+        let seats: HashMap<_, _> =
+            seats.into_iter().map(|seat| ((seat.thread_id, seat.account_id), seat)).collect();
+        Ok(asked.iter().map(|pair| seats.get(pair).copied()).collect())
     }
 
     /// A page of events for a stream that follows the thread: as it is after it was asked for.

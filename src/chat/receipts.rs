@@ -101,7 +101,7 @@ impl Service {
             at: self.world().now(),
             change: Change::ReceiptsMoved { positions },
         };
-        self.record(&mut tx, home, event).await?;
+        self.record(&mut tx, home, event)?;
         Ok(tx.commit().await?)
     }
 }

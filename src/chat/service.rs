@@ -129,6 +129,7 @@ impl Service {
     pub fn new(db: Db, world: World, options: Options, outside: Outside) -> Self {
         let hub = Hub::new(Arc::clone(&outside.bus), options.backlog, options.streams_per_account_max);
         let (connections, reading) = (Connections::of(world.id()), Reading::of(&db));
+        let sendings = sending::batches(options.messages_together_max);
         Self {
             db,
             world,
@@ -137,7 +138,7 @@ impl Service {
             connections,
             homes: Homes::default(),
             receipts: receipts::Place::default(),
-            sendings: sending::batches(),
+            sendings,
             looks: sight::looks(),
             reading,
             outside,
@@ -207,7 +208,7 @@ impl Service {
     }
 
     /// Writes a message and the event of it, and hints at it after the commit.
-    pub(super) async fn write(
+    pub(super) fn write(
         &self,
         tx: &mut Tx,
         organization_id: OrganizationId,
@@ -215,42 +216,42 @@ impl Service {
         digest: Option<[u8; 32]>,
     ) -> Result<(), Error> {
         let words = found_by(&message.text);
-        self.write_all(tx, organization_id, &[Fresh { message, digest, words: &words }]).await
+        self.write_all(tx, organization_id, &[Fresh { message, digest, words: &words }])
     }
 
     /// Writes messages and the events of them, and hints at them after the commit.
-    async fn write_all(
+    fn write_all(
         &self,
         tx: &mut Tx,
         organization_id: OrganizationId,
         messages: &[Fresh<'_>],
     ) -> Result<(), Error> {
         let rows: Vec<_> = messages.iter().map(|fresh| (fresh.message, fresh.digest)).collect();
-        store::insert_messages(tx, organization_id, &rows).await?;
+        store::insert_messages(tx, organization_id, &rows)?;
         let words: Vec<_> = messages.iter().map(|fresh| (fresh.message, fresh.words)).collect();
-        store::insert_words(tx, organization_id, &words).await?;
+        store::insert_words(tx, organization_id, &words)?;
         let events = messages.iter().map(|fresh| Event::created(fresh.message.clone())).collect();
-        self.record_all(tx, organization_id, events).await
+        self.record_all(tx, organization_id, events)
     }
 
     /// Writes an event, and hints at it after the commit.
-    pub(super) async fn record(
+    pub(super) fn record(
         &self,
         tx: &mut Tx,
         organization_id: OrganizationId,
         event: Event,
     ) -> Result<(), Error> {
-        self.record_all(tx, organization_id, vec![event]).await
+        self.record_all(tx, organization_id, vec![event])
     }
 
     /// Writes events, and hints at them in their order after the commit.
-    async fn record_all(
+    fn record_all(
         &self,
         tx: &mut Tx,
         organization_id: OrganizationId,
         events: Vec<Event>,
     ) -> Result<(), Error> {
-        store::insert_events(tx, organization_id, &events).await?;
+        store::insert_events(tx, organization_id, &events)?;
         let bus = Arc::clone(&self.outside.bus);
         tx.after_commit(move || events.iter().for_each(|event| bus.publish(Hub::hint(event))));
         Ok(())
@@ -385,7 +386,7 @@ impl Service {
     }
 
     /// Writes that `actor` changed a thread, at the position that was just given out.
-    pub(super) async fn note(
+    pub(super) fn note(
         &self,
         tx: &mut Tx,
         thread: &Thread,
@@ -393,7 +394,7 @@ impl Service {
         change: Change,
     ) -> Result<(), Error> {
         let (thread_id, seq, at) = (thread.id, thread.last_seq, self.world.now());
-        self.record(tx, thread.organization_id, Event { thread_id, seq, actor, at, change }).await
+        self.record(tx, thread.organization_id, Event { thread_id, seq, actor, at, change })
     }
 
     /// Writes a further change of a thread that is locked, at a position of its own.
@@ -405,7 +406,7 @@ impl Service {
         change: Change,
     ) -> Result<(), Error> {
         let next = store::advance(tx, thread.organization_id, thread.id, self.world.now()).await?;
-        self.note(tx, &next.ok_or(Error::ThreadNotFound)?, actor, change).await
+        self.note(tx, &next.ok_or(Error::ThreadNotFound)?, actor, change)
     }
 
     pub(super) const fn connections(&self) -> &Connections {

@@ -39,7 +39,7 @@ pub(super) struct Look {
 /// Nobody looks yet.
 pub(super) fn looks() -> Looks {
     let weigh = |look: &Arc<Look>| look.at.len();
-    Batcher::within(Bounds { most: TOGETHER_MAX, weigh, heaviest: PEOPLE_MAX })
+    Batcher::within(Bounds { weigh, heaviest: PEOPLE_MAX, ..Bounds::at_most(TOGETHER_MAX) })
 }
 
 impl Service {
@@ -93,7 +93,8 @@ impl Service {
         let pairs: BTreeSet<(ThreadId, AccountId)> = pairs.collect();
         let watchers: BTreeSet<AccountId> = looks.iter().map(|look| look.own).collect();
         let mut conn = self.db().conn(SCOPE).await?;
-        let members: HashSet<_> = store::present_among(&mut conn, &pairs).await?.into_iter().collect();
+        let seats = store::seats(&mut conn, &pairs).await?;
+        let members: HashSet<_> = seats.iter().map(|seat| (seat.thread_id, seat.account_id)).collect();
         let deaf: HashSet<_> = store::deaf_to(&mut conn, &watchers).await?.into_iter().collect();
         let seen = |look: &Look| {
             let joins = |(thread_id, account): &(ThreadId, AccountId)| {

@@ -38,15 +38,15 @@ pub use connection::{
 };
 pub use event::{events_after, events_before, insert_events, rewrite_edits, rewrite_event};
 pub use member::{
-    MessageKey, Sender, count_members, delete_member, insert_members, longest_member, mark_read, member,
-    members, senders, set_preferences, set_role, take_receipts, untold_receipts,
+    MessageKey, Seat, Sender, count_members, delete_member, insert_members, longest_member, mark_read,
+    member, members, seats, senders, set_preferences, set_role, take_receipts, untold_receipts,
 };
 pub use message::{
     count_edits, delete_text, home_of_message, insert_edit, insert_messages, message, message_by_key,
     messages_of, newest_messages, replace_text, threads_of_messages,
 };
 pub use policy::{forgetful, lock_policy, outdated_messages, policy, set_policy};
-pub use presence::{acquainted, deaf_to, devices, presence_modes, present_among, set_presence_mode};
+pub use presence::{acquainted, deaf_to, devices, presence_modes, set_presence_mode};
 pub use reaction::{
     ReactionCount, count_reactions, delete_reaction, delete_reactions, insert_reaction, reactions,
 };
@@ -180,23 +180,22 @@ pub async fn lock_threads(
 }
 
 /// Writes where threads stand after positions were taken in them, at least one. They are locked.
-pub async fn set_heads(
+pub fn set_heads(
     tx: &mut Tx,
     organization_id: OrganizationId,
     threads: &[&Thread],
     at: Timestamp,
 ) -> Result<(), db::Error> {
-    tx.sql(
-        "WITH v (thread_id, seq) AS (VALUES $rows)
-         UPDATE threads SET last_seq = v.seq, updated_at = $2 FROM v
-         WHERE threads.id = v.thread_id AND threads.organization_id IS NOT DISTINCT FROM $1",
-    )
-    .bind(organization_id)
-    .bind(at)
-    .rows(threads, |statement, thread| statement.bind(thread.id).bind(thread.last_seq))
-    .execute()
-    .await?;
-    Ok(())
+    tx.later()
+        .sql(
+            "WITH v (thread_id, seq) AS (VALUES $rows)
+             UPDATE threads SET last_seq = v.seq, updated_at = $2 FROM v
+             WHERE threads.id = v.thread_id AND threads.organization_id IS NOT DISTINCT FROM $1",
+        )
+        .bind(organization_id)
+        .bind(at)
+        .rows(threads, |statement, thread| statement.bind(thread.id).bind(thread.last_seq))
+        .queue()
 }
 
 /// Gives out the next position of a thread as [`advance`] does, but leaves the thread where it stands among the threads

@@ -149,18 +149,20 @@ pub(super) fn converse(
 
 fn start(service: &Service, teller: Teller) -> Frames {
     let (outlet, frames) = Outlet::new();
-    service.tasks().spawn(run(teller, outlet));
+    service.tasks().spawn(run(Box::new(teller), outlet));
     frames
 }
 
-async fn run(mut teller: Teller, outlet: Outlet) {
+/// The task of a stream. There are as many as there are streams, so it is kept small: an argument would take its room
+/// twice, and what is done once, at the end, has a box of its own.
+async fn run(mut teller: Box<Teller>, outlet: Outlet) {
     let (service, inbox) = (Arc::clone(&teller.service), Arc::clone(teller.registration.inbox()));
     let end = tokio::select! {
         biased;
         () = service.drain().cancelled() => Some(Error::Draining(service.reconnect_after())),
         why = inbox.ended() => Some(ended(why)),
         () = outlet.items.closed() => {
-            service.depart(&inbox).await;
+            Box::pin(service.depart(&inbox)).await;
             return;
         }
         end = teller.run(&outlet) => end.err(),
@@ -172,7 +174,7 @@ async fn run(mut teller: Teller, outlet: Outlet) {
     let farewell = end.as_ref().filter(|_| teller.welcomed).map(farewell);
     outlet.end(farewell, end);
     drop(teller);
-    service.depart(&inbox).await;
+    Box::pin(service.depart(&inbox)).await;
 }
 
 fn ended(why: Ended) -> Error {

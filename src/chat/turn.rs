@@ -219,7 +219,7 @@ impl Service {
             edited_at: None,
             deleted_at: None,
         };
-        self.write(&mut tx, turn.organization_id, &message, None).await?;
+        self.write(&mut tx, turn.organization_id, &message, None)?;
         lease.complete(&mut tx).await?;
         tx.commit().await?;
         Ok(true)
@@ -240,7 +240,7 @@ impl Service {
             at: now,
             change: Change::AgentTurnFailed { message_id: turn.message_id, reason },
         };
-        self.record(&mut tx, turn.organization_id, event).await?;
+        self.record(&mut tx, turn.organization_id, event)?;
         lease.complete(&mut tx).await?;
         Ok(tx.commit().await?)
     }

@@ -1,35 +1,56 @@
 //! Group commit: what many callers want written at the same time is written by one of them, in one transaction.
 //!
-//! Nobody waits for a batch to fill. Whoever comes first begins at once; whoever comes meanwhile waits, and the next
-//! one to begin takes all of them along. So a lone caller pays nothing, and a crowd shares the wait for the disk. This
-//! knows neither rows nor transactions: how a batch is written is the caller's.
+//! Nobody waits for a batch to fill. Whoever comes first begins at once; whoever comes while others are at work waits,
+//! and the next one to begin takes all of them along. So a lone caller pays nothing, and a crowd shares the wait for
+//! the disk. This knows neither rows nor transactions: how a batch is written is the caller's.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::Error;
 use crate::base::{Fault, fault};
 
 /// Work of one kind that may be done together.
 pub struct Batcher<W, R> {
-    waiting: Mutex<VecDeque<Waiting<W, R>>>,
-    turn: tokio::sync::Mutex<()>,
+    desk: Mutex<Desk<W, R>>,
+    turns: Semaphore,
+    /// Rings when there may be something to do for somebody who had a turn and found nothing.
+    left: Notify,
     bounds: Bounds<W>,
+}
+
+struct Desk<W, R> {
+    waiting: VecDeque<Waiting<W, R>>,
+    /// The lines of what is being done.
+    busy: HashSet<u128>,
 }
 
 /// How much is done together.
 #[derive(Debug)]
 pub struct Bounds<W> {
-    /// How many, two at least.
+    /// How many, one at least.
     pub most: usize,
     /// How much one weighs.
     pub weigh: fn(&W) -> usize,
     /// How much all of them weigh. One that weighs more is done alone.
     pub heaviest: usize,
+    /// Which line something stands in. What is in one line is done in its order.
+    pub line: fn(&W) -> u128,
+    /// How many batches are done beside each other, one at least. No two of them have to do with one line.
+    pub turns: usize,
+}
+
+impl<W> Bounds<W> {
+    /// So many together, whatever they weigh, one batch after the other.
+    #[must_use]
+    pub fn at_most(most: usize) -> Self {
+        Self { most, weigh: |_| 0, heaviest: 0, line: |_| 0, turns: 1 }
+    }
 }
 
 impl<W> Clone for Bounds<W> {
@@ -56,16 +77,17 @@ enum Told<R> {
 }
 
 impl<W: Clone, R> Batcher<W, R> {
-    /// Nothing waits yet. At most `most` are done together, and two at least may be.
+    /// Nothing waits yet. At most `most` are done together.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self::within(Bounds { most, weigh: |_| 0, heaviest: 0 })
+        Self::within(Bounds::at_most(most))
     }
 
     /// Nothing waits yet, and no more than this is done together.
     #[must_use]
     pub fn within(bounds: Bounds<W>) -> Self {
-        Self { waiting: Mutex::default(), turn: tokio::sync::Mutex::default(), bounds }
+        let desk = Mutex::new(Desk { waiting: VecDeque::new(), busy: HashSet::new() });
+        Self { desk, turns: Semaphore::new(bounds.turns.max(1)), left: Notify::new(), bounds }
     }
 
     /// Has `work` done, along with whatever else waits, and hands back its own result. `all` does the work that it is
@@ -82,7 +104,9 @@ impl<W: Clone, R> Batcher<W, R> {
         F: Future<Output = Result<Vec<R>, E>>,
     {
         let (tell, mut told) = oneshot::channel();
-        self.queue().push_back(Waiting { work: work.clone(), tell });
+        self.desk().waiting.push_back(Waiting { work: work.clone(), tell });
+        let mut hand_on = HandOn { left: &self.left, armed: false };
+        let mut found_nothing = false;
         loop {
             tokio::select! {
                 biased;
@@ -95,19 +119,27 @@ impl<W: Clone, R> Batcher<W, R> {
                         return result.ok_or_else(|| Error::NotFound.into());
                     }
                 },
-                _turn = self.turn.lock() => {
+                () = self.left.notified(), if found_nothing => {
+                    found_nothing = false;
+                    hand_on.armed = true;
+                }
+                _turn = self.turns.acquire(), if !found_nothing => {
                     let mut batch = self.take();
-                    // Done by whoever had the turn before, or not in this batch: asked again above.
-                    if batch.is_empty() {
+                    hand_on.armed = false;
+                    // Done by whoever had a turn before, or in a line that somebody is busy with.
+                    found_nothing = batch.is_empty();
+                    if found_nothing {
                         continue;
                     }
                     let single = batch.len() == 1;
                     match all(batch.work()).await {
                         Ok(results) => batch.done(results),
-                        // The only one in a batch is this caller's own.
+                        // If it was another's, that one hears of nobody any more, and tries it alone.
                         Err(error) if single => {
                             batch.entries.clear();
-                            return Err(error);
+                            if matches!(told.try_recv(), Err(TryRecvError::Closed)) {
+                                return Err(error);
+                            }
                         }
                         Err(error) if error.reason().name == fault::DATABASE_UNAVAILABLE.name => {
                             batch.fail(|| Told::Unavailable);
@@ -120,25 +152,56 @@ impl<W: Clone, R> Batcher<W, R> {
     }
 
     fn take(&self) -> Batch<'_, W, R> {
-        let Bounds { most, weigh, heaviest } = self.bounds;
-        let mut waiting = self.queue();
-        // Whoever no longer listens gets no answer, and will come again.
-        waiting.retain(|next| !next.tell.is_closed());
-        let (mut count, mut weight) = (0_usize, 0_usize);
-        for next in waiting.iter().take(most.max(2)) {
-            weight = weight.saturating_add(weigh(&next.work));
-            if count > 0 && weight > heaviest {
-                break;
+        let Bounds { most, weigh, heaviest, line, .. } = self.bounds;
+        let mut desk = self.desk();
+        let Desk { waiting, busy } = &mut *desk;
+        let mut entries: Vec<Waiting<W, R>> = Vec::new();
+        let (mut weight, mut full, mut left) = (0_usize, false, false);
+        for next in std::mem::take(waiting) {
+            // Whoever no longer listens gets no answer, and will come again.
+            if next.tell.is_closed() {
+                continue;
             }
-            count = count.saturating_add(1);
+            if busy.contains(&line(&next.work)) {
+                waiting.push_back(next);
+                continue;
+            }
+            let heavier = weight.saturating_add(weigh(&next.work));
+            full |= entries.len() >= most.max(1) || (!entries.is_empty() && heavier > heaviest);
+            if full {
+                left = true;
+                waiting.push_back(next);
+            } else {
+                weight = heavier;
+                entries.push(next);
+            }
         }
-        let entries = waiting.drain(..count).collect();
-        Batch { home: self, entries }
+        let lines: Vec<u128> = entries.iter().map(|next| line(&next.work)).collect();
+        busy.extend(&lines);
+        drop(desk);
+        if left {
+            self.left.notify_one();
+        }
+        Batch { home: self, entries, lines }
     }
 
-    /// A queue is whole after every step, so a panic elsewhere does not spoil it.
-    fn queue(&self) -> MutexGuard<'_, VecDeque<Waiting<W, R>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    /// It is whole after every step, so a panic elsewhere does not spoil it.
+    fn desk(&self) -> MutexGuard<'_, Desk<W, R>> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whoever was told that there may be something to do, and goes away without having looked, tells the next.
+struct HandOn<'a> {
+    left: &'a Notify,
+    armed: bool,
+}
+
+impl Drop for HandOn<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.left.notify_one();
+        }
     }
 }
 
@@ -146,6 +209,7 @@ impl<W: Clone, R> Batcher<W, R> {
 struct Batch<'a, W: Clone, R> {
     home: &'a Batcher<W, R>,
     entries: Vec<Waiting<W, R>>,
+    lines: Vec<u128>,
 }
 
 impl<W: Clone, R> Batch<'_, W, R> {
@@ -176,12 +240,18 @@ impl<W: Clone, R> Batch<'_, W, R> {
 
 impl<W: Clone, R> Drop for Batch<'_, W, R> {
     fn drop(&mut self) {
-        if !self.entries.is_empty() {
-            let mut waiting = self.home.queue();
-            for entry in self.entries.drain(..).rev() {
-                waiting.push_front(entry);
-            }
+        if self.lines.is_empty() {
+            return;
         }
+        let mut desk = self.home.desk();
+        for entry in self.entries.drain(..).rev() {
+            desk.waiting.push_front(entry);
+        }
+        for line in &self.lines {
+            desk.busy.remove(line);
+        }
+        drop(desk);
+        self.home.left.notify_one();
     }
 }
 
@@ -342,8 +412,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_heavy_is_done_with_fewer() {
-        let bounds =
-            Bounds { most: 4, weigh: |number: &u32| usize::try_from(*number).unwrap(), heaviest: 10 };
+        let weigh = |number: &u32| usize::try_from(*number).unwrap();
+        let bounds = Bounds { weigh, heaviest: 10, ..Bounds::at_most(4) };
         let t = Setting { batcher: Batcher::within(bounds), ..Setting::empty() };
         let results = crowd(&t, 3..=11).await;
         assert!(results.iter().all(Result::is_ok));
@@ -353,7 +423,7 @@ mod tests {
 
     #[tokio::test]
     async fn keys_are_done_beside_each_other_and_forgotten() {
-        let (t, keys) = (Setting::empty(), Batchers::within(Bounds { most: 4, weigh: |_| 0, heaviest: 0 }));
+        let (t, keys) = (Setting::empty(), Batchers::within(Bounds::at_most(4)));
         let run = |key: u8, number| keys.run(key, number, |numbers| t.doubler.double(&t.gate, numbers));
         let mut waiting: Vec<_> = [(1, 10), (1, 11), (1, 12), (2, 20), (2, 21)]
             .map(|(key, number)| Box::pin(run(key, number)))
@@ -406,5 +476,112 @@ mod tests {
         t.gate.add_permits(10);
         assert_eq!(third.await, Ok(6));
         assert_eq!(t.seen(), [vec![3]], "nobody waits for the others");
+    }
+
+    /// The hundreds of a number are its line.
+    fn in_lines(turns: usize) -> Setting {
+        let bounds = Bounds { line: |number| u128::from(number / 100), turns, ..Bounds::at_most(4) };
+        Setting { batcher: Batcher::within(bounds), ..Setting::empty() }
+    }
+
+    #[tokio::test]
+    async fn lines_are_done_beside_each_other_and_each_in_its_order() {
+        let t = in_lines(2);
+        let mut waiting: Vec<_> = [100, 101, 200, 201, 300, 102].map(|number| Box::pin(t.run(number))).into();
+        for one in &mut waiting {
+            assert!(futures_util::poll!(one).is_pending());
+        }
+        // 100 is done; what stands behind it goes, and whatever is in a free line, but not 201.
+        t.gate.add_permits(1);
+        assert_eq!(waiting.remove(0).await, Ok(200));
+        for one in &mut waiting {
+            assert!(futures_util::poll!(one).is_pending());
+        }
+        t.gate.add_permits(100);
+        let results = futures_util::future::join_all(waiting).await;
+        assert_eq!(results, [202, 400, 402, 600, 204].map(Ok));
+        assert_eq!(t.seen(), [vec![100], vec![200], vec![101, 300, 102], vec![201]]);
+    }
+
+    /// However batches begin and end, all is done, once, and nothing in two batches that have to do with one line.
+    #[tokio::test]
+    async fn a_line_is_never_in_two_batches_at_once() {
+        let t = in_lines(3);
+        let (busy, order) = (Mutex::new(HashSet::new()), Mutex::new(Vec::<u32>::new()));
+        let double = |numbers: Vec<u32>| {
+            let (busy, order) = (&busy, &order);
+            async move {
+                let lines: HashSet<u32> = numbers.iter().map(|number| number / 100).collect();
+                assert!(lines.iter().all(|line| busy.lock().unwrap().insert(*line)), "{numbers:?}");
+                order.lock().unwrap().extend(&numbers);
+                for _ in 0..numbers.iter().sum::<u32>() % 7 {
+                    tokio::task::yield_now().await;
+                }
+                busy.lock().unwrap().retain(|line| !lines.contains(line));
+                Ok::<_, Refused>(numbers.iter().map(|number| number * 2).collect())
+            }
+        };
+        let callers = (0..400_u32).map(|turn| {
+            // Five lines, the first of which every other one stands in.
+            let number = if turn % 2 == 0 { turn / 10 } else { (turn % 5) * 100 + turn / 10 };
+            let (batcher, double) = (&t.batcher, &double);
+            async move {
+                for _ in 0..turn % 11 {
+                    tokio::task::yield_now().await;
+                }
+                let run = batcher.run(number, double);
+                // Some go away before they know.
+                if turn % 3 == 0 {
+                    let patience = async {
+                        for _ in 0..turn % 5 {
+                            tokio::task::yield_now().await;
+                        }
+                    };
+                    tokio::select! { done = run => assert_eq!(done, Ok(number * 2)), () = patience => {} }
+                } else {
+                    assert_eq!(run.await, Ok(number * 2));
+                }
+            }
+        });
+        futures_util::future::join_all(callers).await;
+        let desk = t.batcher.desk();
+        assert!(desk.busy.is_empty(), "nobody is at work any longer");
+        assert!(order.lock().unwrap().len() > 266, "whoever stayed was served");
+    }
+
+    #[tokio::test]
+    async fn whoever_does_the_work_of_others_is_not_told_what_was_wrong_with_it() {
+        let (line, weigh) =
+            (|number: &u32| u128::from(number / 100), |number: &u32| usize::try_from(*number).unwrap());
+        let bounds = Bounds { weigh, heaviest: 13, line, turns: 2, ..Bounds::at_most(4) };
+        let t = Setting { batcher: Batcher::within(bounds), ..Setting::empty() };
+        let mut first = Box::pin(t.run(1));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        let mut refused = Box::pin(t.run(13));
+        assert!(futures_util::poll!(&mut refused).is_pending(), "its line is busy");
+        t.gate.add_permits(100);
+        assert_eq!(first.await, Ok(2));
+        // Whoever comes now does what waits, by itself, since it is heavy.
+        assert_eq!(t.run(200).await, Ok(400));
+        assert_eq!(t.seen(), [vec![1], vec![13], vec![200]]);
+        assert_eq!(refused.await, Err(Refused::Thirteen));
+        assert_eq!(t.seen().len(), 4);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_told_of_work_and_goes_away_tells_the_next() {
+        let t = in_lines(2);
+        let mut first = Box::pin(t.run(100));
+        let mut second = Box::pin(t.run(101));
+        let mut third = Box::pin(t.run(102));
+        for one in [&mut first, &mut second, &mut third] {
+            assert!(futures_util::poll!(one).is_pending());
+        }
+        t.gate.add_permits(100);
+        assert_eq!(first.await, Ok(200));
+        // The second was told that its line is free, and never looks.
+        drop(second);
+        assert_eq!(third.await, Ok(204));
+        assert_eq!(t.seen(), [vec![100], vec![102]]);
     }
 }

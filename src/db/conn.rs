@@ -91,6 +91,7 @@ impl Tx {
         if self.failed {
             return Err(Error::Failed);
         }
+        self.lease.flush().await?;
         self.lease.control("COMMIT".into_sql_str()).await?;
         self.lease.transaction = Transaction::None;
         for action in std::mem::take(&mut self.after_commit) {
@@ -102,6 +103,12 @@ impl Tx {
         Ok(())
     }
 
+    /// Statements that are written together with others, before the next one that runs, or the end: those that nothing
+    /// in between is told of, and that need nothing of one another.
+    pub const fn later(&mut self) -> Later<'_> {
+        Later { tx: self }
+    }
+
     /// Runs `action` once the transaction is committed. It must be quick and must not fail: it is for hints to other
     /// tasks, and is lost when the process dies in between.
     pub fn after_commit(&mut self, action: impl FnOnce() + Send + 'static) {
@@ -111,6 +118,18 @@ impl Tx {
     /// Tells whoever listens to [`super::Db::announcements`] once the transaction is committed.
     pub const fn announce(&mut self) {
         self.announce = true;
+    }
+}
+
+/// Begins a statement that is to end with [`Statement::queue`].
+pub struct Later<'t> {
+    tx: &'t mut Tx,
+}
+
+impl<'t> Later<'t> {
+    /// A statement that runs in the scope, as [`Conn::sql`] has it.
+    pub fn sql(self, text: impl Into<Sql>) -> Statement<'t> {
+        Conn::sql(self.tx, text).later()
     }
 }
 

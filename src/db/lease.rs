@@ -4,6 +4,7 @@ use sqlx::{SqlSafeStr as _, SqlStr};
 
 use super::pool::{Lent, Link};
 use super::postgres::Postgres;
+use super::queue::Queue;
 use super::sqlite::Sqlite;
 use super::{Error, Scope};
 
@@ -36,11 +37,14 @@ pub struct Lease {
     pub(super) transaction: Transaction,
     /// Something failed, perhaps the connection itself.
     pub(super) doubted: bool,
+    /// What the transaction writes before its next statement.
+    pub(super) queue: Queue,
 }
 
 impl Lease {
     pub(super) const fn new(wire: Wire) -> Self {
-        Self { wire: Some(wire), busy: false, transaction: Transaction::None, doubted: false }
+        let queue = Queue::new();
+        Self { wire: Some(wire), busy: false, transaction: Transaction::None, doubted: false, queue }
     }
 
     /// The connection. It is there until the drop.

@@ -9,6 +9,7 @@ use sqlx::{Arguments as _, AssertSqlSafe, Encode, FromRow, Postgres, SqlSafeStr 
 
 use super::column::Column;
 use super::lease::{Lease, Transaction, Wire};
+use super::queue;
 use super::{Error, Scope, deadline};
 
 /// Values that a statement with `$rows` or `$list` may take on SQLite and still be kept prepared. Each number of them
@@ -45,7 +46,8 @@ impl<T> Param for T where
 pub trait Record: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
 impl<T> Record for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
 
-enum Values {
+/// Values that are bound.
+pub(super) enum Values {
     Sqlite(SqliteArguments),
     Postgres(PgArguments),
 }
@@ -53,15 +55,21 @@ enum Values {
 /// Runs a statement on whichever engine it is for. A macro, not a function: the two arms have different types.
 macro_rules! run {
     ($statement:expr, |$conn:ident, $text:ident, $values:ident, $kept:ident| $work:expr) => {{
-        let Statement { lease, failed, text, scope, expansion, values, bound, fault, .. } = $statement;
+        let Statement { lease, failed, text, scope, expansion, values, bound, others, fault, .. } =
+            $statement;
         if let Some(fault) = fault {
             return Err(fault);
         }
         debug_assert!(
-            expansion.is_some() || placeholders(text.sqlite) == bound,
+            expansion.is_some() || others.is_some() || placeholders(text.sqlite) == bound,
             "{bound} values are bound to: {}",
             text.sqlite
         );
+        if !lease.queue.is_empty() {
+            if let Err(error) = Box::pin(lease.flush()).await {
+                return settle(lease, failed, Err(error));
+            }
+        }
         if lease.must_enter(scope) {
             // In a box, so that not every statement carries room for it.
             Box::pin(lease.enter(scope)).await?;
@@ -97,6 +105,8 @@ pub struct Statement<'c> {
     /// On PostgreSQL, while rows are bound: their columns, and in which of them the next value belongs.
     columns: Option<(Vec<Column>, usize)>,
     bound: usize,
+    /// Of those, how many belong to others, which it is written with.
+    others: Option<usize>,
     fault: Option<Error>,
 }
 
@@ -112,7 +122,14 @@ impl<'c> Statement<'c> {
             Ok(Wire::Postgres(_)) => (Values::Postgres(PgArguments::default()), None),
             Err(error) => (Values::Sqlite(SqliteArguments::default()), Some(error)),
         };
-        Self { lease, failed, text, scope, expansion: None, values, columns: None, bound: 0, fault }
+        let (expansion, columns, bound, others) = (None, None, 0, None);
+        Self { lease, failed, text, scope, expansion, values, columns, bound, others, fault }
+    }
+
+    /// Has it written together with what is queued.
+    pub(super) fn later(self) -> Self {
+        let (values, others) = self.lease.queue.open(self.text, self.values);
+        Self { values, bound: others, others: Some(others), ..self }
     }
 
     /// Binds the next value.
@@ -248,6 +265,35 @@ impl<'c> Statement<'c> {
         run!(self, |conn, text, values, kept| {
             sqlx::query_as_with(text, values).persistent(kept).fetch_all(conn)
         })
+    }
+
+    /// Has it run together with the others that are queued, before the next statement of the transaction or its end,
+    /// which is told what the database refuses. For what was begun with [`super::Tx::later`], and only for that.
+    ///
+    /// # Errors
+    /// A value that cannot be bound.
+    pub fn queue(self) -> Result<(), Error> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let others = self.others.ok_or(Error::Failed)?;
+        debug_assert!(
+            self.expansion.is_some() || placeholders(self.text.sqlite).saturating_add(others) == self.bound,
+            "{} values are bound to: {}",
+            self.bound,
+            self.text.sqlite
+        );
+        let text = match self.values {
+            Values::Sqlite(_) => self.text.sqlite,
+            Values::Postgres(_) => self.text.postgres,
+        };
+        let mut part = queue::behind(text, others);
+        if let Some((mark, placeholders)) = &self.expansion {
+            part = part.replacen(mark, placeholders, 1);
+        }
+        let kept = self.expansion.is_none() || self.bound <= KEPT_VALUES_MAX;
+        self.lease.queue.close(self.text, part, (self.values, self.bound), kept);
+        Ok(())
     }
 
     /// Runs it and tells how many rows it touched.

@@ -75,27 +75,36 @@ pub async fn send_message(places: &Places) -> Outcome<Vec<Row>> {
     Ok(vec![row(places, name, "messages/s", target, rounds)])
 }
 
-/// Durable SendMessage of many to one thread over the wire, against the bare transaction of as many at once in the
-/// control's own process: there each waits for the lock on the thread's row until the one before is on the disk.
+/// Durable SendMessage of many to one thread over the wire, against the same platform that writes each message by
+/// itself, and against the bare transaction of as many at once in the control's own process: there each waits for the
+/// lock on the thread's row until the one before is on the disk.
 pub async fn hot_thread(places: &Places) -> Outcome<Vec<Row>> {
-    let (platform, mut control) =
-        (Program::platform(&places.platform).await?, Program::control(&places.control).await?);
-    let crowd = Crowd::sign_in(&platform.url, &places.scene, CONNECTIONS).await?;
-    messages_to_the_hall(&platform, &crowd, places).await?;
-    by_order(&mut control, "send-hot").await?;
-    let mut rounds = Vec::new();
-    for _ in 0..ROUNDS {
-        let ours = messages_to_the_hall(&platform, &crowd, places).await?;
-        rounds.push((ours, by_order(&mut control, "send-hot").await?));
+    let mut control = Program::control(&places.control).await?;
+    let (mut by_itself, mut bare) = (Vec::new(), Vec::new());
+    // The first round warms up.
+    for round in 0..=ROUNDS {
+        let together = Program::platform_without_jobs(&places.platform).await?;
+        let ours = messages_to_the_hall(together, places).await?;
+        let one_by_one = Program::platform_one_by_one(&places.platform).await?;
+        let single = messages_to_the_hall(one_by_one, places).await?;
+        let theirs = by_order(&mut control, "send-hot").await?;
+        if round > 0 {
+            by_itself.push((ours, single));
+            bare.push((ours, theirs));
+        }
     }
-    platform.stop().await?;
-    let name = format!("hot thread, {SENDERS} senders to one thread");
-    Ok(vec![row(places, name, "messages/s", Target::RatioAtLeast(10.0), rounds)])
+    let name = |control: &str| format!("hot thread, {SENDERS} senders to one thread, and {control}");
+    Ok(vec![
+        row(places, name("each by itself"), "messages/s", Target::RatioAtLeast(10.0), by_itself),
+        row(places, name("the bare transaction"), "messages/s", Target::None, bare),
+    ])
 }
 
-async fn messages_to_the_hall(program: &Program, crowd: &Crowd, places: &Places) -> Outcome<Round> {
+/// How many messages a second the hall takes on a platform that was just started, and is stopped after it.
+async fn messages_to_the_hall(program: Program, places: &Places) -> Outcome<Round> {
+    let crowd = Crowd::sign_in(&program.url, &places.scene, CONNECTIONS).await?;
     let before = program.cpu()?;
-    let (crowd, hall) = (crowd.clone(), places.scene.hall.to_string());
+    let hall = places.scene.hall.to_string();
     let (count, elapsed) = repeat(SENDERS, TURN, move |sender, _| {
         let mut chat = crowd.chat(sender, sender);
         let request = message(&hall);
@@ -105,7 +114,9 @@ async fn messages_to_the_hall(program: &Program, crowd: &Crowd, places: &Places)
         }
     })
     .await?;
-    Ok(Round::rate(count, elapsed, program.cpu()? - before))
+    let round = Round::rate(count, elapsed, program.cpu()? - before);
+    program.stop().await?;
+    Ok(round)
 }
 
 /// How many messages a second the platform takes.

@@ -121,7 +121,7 @@ async fn written(place: &Place, scene: &Scene) -> Outcome<Vec<(ThreadId, i64)>> 
         for thread in &mut threads {
             thread.last_seq += MISSED;
         }
-        store::set_heads(&mut tx, home, &threads.iter().collect::<Vec<_>>(), now).await?;
+        store::set_heads(&mut tx, home, &threads.iter().collect::<Vec<_>>(), now)?;
         for thread in threads {
             let (thread_id, head, author) = (thread.id, thread.last_seq, authors[&thread.id]);
             let message = |seq| Message {
@@ -139,9 +139,9 @@ async fn written(place: &Place, scene: &Scene) -> Outcome<Vec<(ThreadId, i64)>> 
             };
             let messages: Vec<Message> = (head - MISSED + 1..=head).map(message).collect();
             let rows: Vec<_> = messages.iter().map(|message| (message, Some([0; 32]))).collect();
-            store::insert_messages(&mut tx, home, &rows).await?;
+            store::insert_messages(&mut tx, home, &rows)?;
             let events: Vec<Event> = messages.into_iter().map(Event::created).collect();
-            store::insert_events(&mut tx, home, &events).await?;
+            store::insert_events(&mut tx, home, &events)?;
             heads.insert(thread_id, head);
         }
         tx.commit().await?;

@@ -63,7 +63,7 @@ impl Service {
             self.admit(&mut tx, &thread, account_id, role, allowed.as_ref()).await?;
             Change::MemberAdded { account_id, role }
         };
-        self.note(&mut tx, &thread, Actor::Account(caller.account()?), change).await?;
+        self.note(&mut tx, &thread, Actor::Account(caller.account()?), change)?;
         let after = store::member(&mut tx, home, thread_id, account_id).await?;
         let after = after.ok_or(Error::MemberNotFound)?;
         let entry = caller.entry("chat.add_thread_member").of(home).on("thread", thread_id);
@@ -134,7 +134,7 @@ impl Service {
         let before = before.ok_or(Error::MemberNotFound)?;
         store::delete_member(&mut tx, home, thread_id, leaving).await?;
         let actor = Actor::Account(account);
-        self.note(&mut tx, &thread, actor, Change::MemberRemoved { account_id: leaving }).await?;
+        self.note(&mut tx, &thread, actor, Change::MemberRemoved { account_id: leaving })?;
         let (members, owners) = store::count_members(&mut tx, home, thread_id).await?;
         let mut seats = vec![(leaving, SeatChange::Left)];
         if members == 0 {

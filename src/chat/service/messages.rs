@@ -88,10 +88,10 @@ impl Service {
         store::insert_edit(&mut tx, home, message.id, seq).await?;
         store::delete_words(&mut tx, home, &message, found_by(&message.text)).await?;
         let words = found_by(&edit.text);
-        store::insert_words(&mut tx, home, &[(&message, &words)]).await?;
+        store::insert_words(&mut tx, home, &[(&message, &words)])?;
         let change =
             Change::MessageEdited { message_id: message.id, text: edit.text.clone(), deleted: false };
-        self.note(&mut tx, &thread, Actor::Account(account), change).await?;
+        self.note(&mut tx, &thread, Actor::Account(account), change)?;
         slot.store(&mut tx, &seq).await?;
         tx.commit().await?;
         Ok(Changed { message: Message { text: edit.text, edited_at: Some(now), ..message }, seq })
@@ -126,7 +126,7 @@ impl Service {
         }
         not_held(&mut tx, home, self.world.now()).await?;
         self.withdraw(&mut tx, home, message).await?;
-        self.note(&mut tx, &thread, actor, Change::MessageDeleted { message_id }).await?;
+        self.note(&mut tx, &thread, actor, Change::MessageDeleted { message_id })?;
         self.end_turn_of(&mut tx, &thread, message_id).await?;
         let entry = caller.entry("chat.delete_message").of(home).on("message", message_id);
         self.outside.auth.audit().record(&mut tx, entry).await?;

@@ -59,7 +59,7 @@ impl Service {
         } else {
             Change::ReactionRemoved { message_id, emoji }
         };
-        self.note(&mut tx, &thread, Actor::Account(caller.account()?), change).await?;
+        self.note(&mut tx, &thread, Actor::Account(caller.account()?), change)?;
         slot.store(&mut tx, &thread.last_seq).await?;
         tx.commit().await?;
         Ok(thread.last_seq)

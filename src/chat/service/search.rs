@@ -96,7 +96,7 @@ impl Service {
                 let words = found_by(&message.text);
                 // Whoever edited it meanwhile has noted its words.
                 store::delete_words(&mut tx, home, &message, words.clone()).await?;
-                store::insert_words(&mut tx, home, &[(&message, &words)]).await?;
+                store::insert_words(&mut tx, home, &[(&message, &words)])?;
             }
             store::set_searchable(&mut tx, home, message_id).await?;
         }

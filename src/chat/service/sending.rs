@@ -21,16 +21,14 @@ use crate::idempotency;
 use crate::jobs;
 use crate::market::ListingId;
 
-/// How many messages one transaction writes at most.
-const TOGETHER_MAX: usize = 64;
-/// How much text it writes at most, in bytes.
+/// How much text one transaction writes at most, in bytes.
 const TOGETHER_BYTES_MAX: usize = 1 << 20;
-/// How many transactions of one organisation write messages beside each other, on one node. A thread is in one lane
-/// always; what is sent in one lane at the same time is written together.
-const LANES: u128 = 4;
+/// How many transactions of one organisation write messages beside each other, on one node. No two of them write in one
+/// thread.
+const BESIDE: usize = 2;
 
-/// Messages that wait to be written, by organisation and lane.
-pub(super) type Sendings = Batchers<(OrganizationId, u128), Arc<Sending>, Answer>;
+/// Messages that wait to be written, by organisation.
+pub(super) type Sendings = Batchers<OrganizationId, Arc<Sending>, Answer>;
 
 /// What the sender of a message is told.
 type Answer = Result<Sent, Error>;
@@ -76,10 +74,15 @@ impl Written<'_> {
     }
 }
 
-/// Nothing waits yet.
-pub(super) fn batches() -> Sendings {
-    let weigh = |sending: &Arc<Sending>| sending.draft.text.len();
-    Batchers::within(Bounds { most: TOGETHER_MAX, weigh, heaviest: TOGETHER_BYTES_MAX })
+/// Nothing waits yet. So many messages are written together at most.
+pub(super) fn batches(most: usize) -> Sendings {
+    Batchers::within(Bounds {
+        most,
+        weigh: |sending| sending.draft.text.len(),
+        heaviest: TOGETHER_BYTES_MAX,
+        line: |sending| sending.draft.thread_id.uuid().as_u128(),
+        turns: BESIDE,
+    })
 }
 
 impl Service {
@@ -100,9 +103,8 @@ impl Service {
         if !sending.draft.attachments.is_empty() || caller.is_admin() {
             return Box::pin(self.send_alone(caller, home, sending)).await;
         }
-        let lane = sending.draft.thread_id.uuid().as_u128() % LANES;
         let write = |sendings| Box::pin(self.write_sendings(home, sendings));
-        self.sendings.run((home, lane), Arc::new(sending), write).await?
+        self.sendings.run(home, Arc::new(sending), write).await?
     }
 
     /// Writes messages of one organisation in one transaction, and tells of each what became of it, in their order.
@@ -154,9 +156,9 @@ impl Service {
         if threads.is_empty() {
             return Ok(());
         }
-        store::set_heads(tx, home, &threads, self.world.now()).await?;
+        store::set_heads(tx, home, &threads, self.world.now())?;
         let rows: Vec<_> = written.iter().map(|it| fresh(&it.message, it.sending)).collect();
-        self.write_all(tx, home, &rows).await?;
+        self.write_all(tx, home, &rows)?;
         for thread in threads {
             // Staff write by themselves: these are the people who wait for them.
             self.note_turn(tx, thread, ThreadRole::Member).await?;
@@ -228,7 +230,7 @@ impl Service {
             found.into_iter().find(|(_, thread_id)| *thread_id == thread.id).ok_or(Error::MessageNotFound)?;
         }
         let message = Message { attachments, ..self.message_of(&sending, thread.last_seq) };
-        self.write_all(&mut tx, home, &[fresh(&message, &sending)]).await?;
+        self.write_all(&mut tx, home, &[fresh(&message, &sending)])?;
         self.attach(&mut tx, home, message.id, files).await?;
         if let Some(listing_id) = thread.listing_id {
             self.begin_turn(&mut tx, home, &message, listing_id, sending.by_program).await?;

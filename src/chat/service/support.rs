@@ -85,7 +85,7 @@ impl Service {
         let thread = store::advance(&mut tx, home, thread_id, self.world.now()).await?;
         let thread = thread.ok_or(Error::ThreadNotFound)?;
         self.admit(&mut tx, &thread, account_id, role, None).await?;
-        self.note(&mut tx, &thread, actor, Change::MemberAdded { account_id, role }).await?;
+        self.note(&mut tx, &thread, actor, Change::MemberAdded { account_id, role })?;
         let after = seen(&mut tx, home, thread_id, account_id).await?;
         let entry = caller.entry("chat.take_support_thread").of(home).on("thread", thread_id);
         self.outside.auth.audit().record(&mut tx, entry).await?;
@@ -130,7 +130,7 @@ impl Service {
         let thread = thread.ok_or(Error::ThreadNotFound)?;
         store::set_support(&mut tx, home, thread_id, &now_it_is).await?;
         let told = Change::SupportChanged { state: now_it_is.state, priority: now_it_is.priority };
-        self.note(&mut tx, &thread, Actor::Account(account_id), told).await?;
+        self.note(&mut tx, &thread, Actor::Account(account_id), told)?;
         let entry = caller.entry("chat.update_support_thread").of(home).on("thread", thread_id);
         let entry = entry.changed(&Told::from(support), &Told::from(now_it_is));
         self.outside.auth.audit().record(&mut tx, entry).await?;

@@ -265,7 +265,7 @@ impl Service {
         check_etag(&command.etag, &before.thread)?;
         if let Some((thread, title)) = managed.zip(title) {
             store::rename_thread(&mut tx, home, thread_id, &title).await?;
-            self.note(&mut tx, &thread, Actor::Account(account), Change::ThreadUpdated { title }).await?;
+            self.note(&mut tx, &thread, Actor::Account(account), Change::ThreadUpdated { title })?;
         }
         store::set_preferences(&mut tx, home, thread_id, account, command.preferences).await?;
         let after = seen(&mut tx, home, thread_id, account).await?;

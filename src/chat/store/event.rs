@@ -8,23 +8,22 @@ use crate::chat::model::{Change, Event, MessageId, ThreadId};
 use crate::db::{self, Conn, Json, Tx};
 
 /// Writes events, at least one, at the positions that [`super::advance`] gave.
-pub async fn insert_events(
+pub fn insert_events(
     tx: &mut Tx,
     organization_id: OrganizationId,
     events: &[Event],
 ) -> Result<(), db::Error> {
-    tx.sql(
-        "INSERT INTO thread_events (thread_id, seq, organization_id, actor_kind, actor_id, payload, created_at)
-         VALUES $rows",
-    )
-    .rows(events, |statement, event| {
-        let (actor_kind, actor_id) = parts(event.actor);
-        let statement = statement.bind(event.thread_id).bind(event.seq).bind(organization_id);
-        statement.bind(actor_kind).bind(actor_id).bind(Json(event.change.clone())).bind(event.at)
-    })
-    .execute()
-    .await?;
-    Ok(())
+    tx.later()
+        .sql(
+            "INSERT INTO thread_events (thread_id, seq, organization_id, actor_kind, actor_id, payload, created_at)
+             VALUES $rows",
+        )
+        .rows(events, |statement, event| {
+            let (actor_kind, actor_id) = parts(event.actor);
+            let statement = statement.bind(event.thread_id).bind(event.seq).bind(organization_id);
+            statement.bind(actor_kind).bind(actor_id).bind(Json(event.change.clone())).bind(event.at)
+        })
+        .queue()
 }
 
 /// Writes another change over a stored one. Only for taking back what was written: a client that heard the first keeps

@@ -35,6 +35,43 @@ impl Sender {
     }
 }
 
+/// A member of a thread, who is a member of its organisation too, and how the thread stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, db::Row)]
+pub struct Seat {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// Who.
+    pub account_id: AccountId,
+    /// Where the thread is at home.
+    pub organization_id: OrganizationId,
+    /// How far the thread has come.
+    pub last_seq: i64,
+    /// The thread's epoch.
+    pub epoch: i64,
+}
+
+/// Those of the pairs that are memberships of threads that are there, of somebody who is a member of the organisation
+/// too. Asked in the platform's own scope, for streams of all tenants; at most some thousands.
+pub async fn seats(
+    conn: &mut impl Conn,
+    pairs: &BTreeSet<(ThreadId, AccountId)>,
+) -> Result<Vec<Seat>, db::Error> {
+    conn.sql(
+        "WITH v (thread_id, account_id) AS (VALUES $rows)
+         SELECT s.thread_id, s.account_id, s.organization_id, t.last_seq, t.epoch
+         FROM v
+            CROSS JOIN thread_members AS s
+            CROSS JOIN threads AS t
+            CROSS JOIN memberships AS o
+         WHERE s.thread_id = v.thread_id AND s.account_id = v.account_id
+            AND t.id = s.thread_id AND t.deleted_at IS NULL
+            AND o.organization_id = s.organization_id AND o.account_id = s.account_id",
+    )
+    .rows(pairs, |statement, (thread_id, account)| statement.bind(*thread_id).bind(*account))
+    .all()
+    .await
+}
+
 /// Makes accounts members of a thread.
 pub async fn insert_members(
     tx: &mut Tx,

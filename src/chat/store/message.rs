@@ -43,26 +43,27 @@ pub async fn messages_of(
 /// Writes messages, at least one; their words are to be noted in the same transaction ([`super::insert_words`]). With
 /// each goes the digest of what its key was used for; none for an agent's message. That no key was used in its thread
 /// before is asked first.
-pub async fn insert_messages(
+pub fn insert_messages(
     tx: &mut Tx,
     organization_id: OrganizationId,
     messages: &[(&Message, Option<[u8; 32]>)],
 ) -> Result<(), db::Error> {
-    tx.sql(
-        "INSERT INTO messages (id, thread_id, organization_id, seq, author_kind, author_id, client_message_id,
-                               body_hash, reply_to, text, attachments, created_at, searchable) VALUES $rows",
-    )
-    .rows(messages, |statement, (message, digest)| {
-        let (author_kind, author_id) = parts(message.author);
-        let statement = statement.bind(message.id).bind(message.thread_id).bind(organization_id);
-        let statement = statement.bind(message.seq).bind(author_kind).bind(author_id);
-        let statement = statement.bind(message.client_message_id).bind(digest.map(|digest| digest.to_vec()));
-        let statement = statement.bind(message.reply_to).bind(message.text.clone());
-        statement.bind(Json(message.attachments.clone())).bind(message.created_at).bind(true)
-    })
-    .execute()
-    .await?;
-    Ok(())
+    tx.later()
+        .sql(
+            "INSERT INTO messages (id, thread_id, organization_id, seq, author_kind, author_id, client_message_id,
+                                   body_hash, reply_to, text, attachments, created_at, searchable) VALUES $rows",
+        )
+        .rows(messages, |statement, (message, digest)| {
+            let (author_kind, author_id) = parts(message.author);
+            let statement = statement.bind(message.id).bind(message.thread_id).bind(organization_id);
+            let statement = statement.bind(message.seq).bind(author_kind).bind(author_id);
+            let digest = digest.map(|digest| digest.to_vec());
+            let statement = statement.bind(message.client_message_id).bind(digest);
+            let statement = statement.bind(message.reply_to).bind(message.text.clone());
+            let files = Json(message.attachments.clone());
+            statement.bind(files).bind(message.created_at).bind(true)
+        })
+        .queue()
 }
 
 /// The threads of those of the messages named that are there.

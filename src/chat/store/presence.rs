@@ -61,28 +61,6 @@ pub async fn devices(
         .collect())
 }
 
-/// Those of the pairs that are memberships of threads that are there, of somebody who is a member of the organisation
-/// too. At most some thousands.
-pub async fn present_among(
-    conn: &mut impl Conn,
-    pairs: &BTreeSet<(ThreadId, AccountId)>,
-) -> Result<Vec<(ThreadId, AccountId)>, db::Error> {
-    conn.sql(
-        "WITH v (thread_id, account_id) AS (VALUES $rows)
-         SELECT s.thread_id, s.account_id
-         FROM v
-            CROSS JOIN thread_members AS s
-            CROSS JOIN threads AS t
-            CROSS JOIN memberships AS o
-         WHERE s.thread_id = v.thread_id AND s.account_id = v.account_id
-            AND t.id = s.thread_id AND t.deleted_at IS NULL
-            AND o.organization_id = s.organization_id AND o.account_id = s.account_id",
-    )
-    .rows(pairs, |statement, (thread_id, account)| statement.bind(*thread_id).bind(*account))
-    .all()
-    .await
-}
-
 /// Who has blocked whom of the accounts named.
 pub async fn deaf_to(
     conn: &mut impl Conn,

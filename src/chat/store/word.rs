@@ -45,7 +45,7 @@ pub struct Hunt {
 }
 
 /// Notes the words that messages are found by. One text for each engine, as each has its own way to take a list apart.
-pub async fn insert_words(
+pub fn insert_words(
     tx: &mut Tx,
     organization_id: OrganizationId,
     messages: &[(&Message, &[String])],
@@ -54,22 +54,21 @@ pub async fn insert_words(
     if worded().next().is_none() {
         return Ok(());
     }
-    tx.sql(db::Sql {
-        sqlite: "INSERT INTO message_words (thread_id, seq, organization_id, word)
-                 WITH m (thread_id, seq, words) AS (VALUES $rows)
-                 SELECT m.thread_id, m.seq, $1, w.value FROM m CROSS JOIN json_each(m.words) AS w",
-        postgres: "INSERT INTO message_words (thread_id, seq, organization_id, word)
-                   WITH m (thread_id, seq, words) AS (VALUES $rows)
-                   SELECT m.thread_id, m.seq, $1, w.value
-                   FROM m CROSS JOIN jsonb_array_elements_text(m.words) AS w (value)",
-    })
-    .bind(organization_id)
-    .rows(worded(), |statement, (message, words)| {
-        statement.bind(message.thread_id).bind(message.seq).bind(Json(words.to_vec()))
-    })
-    .execute()
-    .await?;
-    Ok(())
+    tx.later()
+        .sql(db::Sql {
+            sqlite: "INSERT INTO message_words (thread_id, seq, organization_id, word)
+                     WITH m (thread_id, seq, words) AS (VALUES $rows)
+                     SELECT m.thread_id, m.seq, $1, w.value FROM m CROSS JOIN json_each(m.words) AS w",
+            postgres: "INSERT INTO message_words (thread_id, seq, organization_id, word)
+                       WITH m (thread_id, seq, words) AS (VALUES $rows)
+                       SELECT m.thread_id, m.seq, $1, w.value
+                       FROM m CROSS JOIN jsonb_array_elements_text(m.words) AS w (value)",
+        })
+        .bind(organization_id)
+        .rows(worded(), |statement, (message, words)| {
+            statement.bind(message.thread_id).bind(message.seq).bind(Json(words.to_vec()))
+        })
+        .queue()
 }
 
 /// Forgets the words that a message is found by: those that [`insert_words`] was told.

@@ -88,7 +88,7 @@ impl Service {
         current.filter(|turn| turn.state == TurnState::Pending).ok_or(Stop::Ended)?;
         if store::insert_round(&mut tx, turn, &round, now).await? {
             for event in events {
-                self.record(&mut tx, turn.organization_id, event).await?;
+                self.record(&mut tx, turn.organization_id, event)?;
             }
             tx.commit().await?;
             return Ok(round);
@@ -192,7 +192,7 @@ impl Service {
         current.filter(|turn| turn.state == TurnState::Pending).ok_or(Stop::Ended)?;
         if store::end_call(&mut tx, turn, (round, call.position), &outcome, now).await? {
             let event = self.told(turn, round, call, outcome.clone(), seq);
-            self.record(&mut tx, turn.organization_id, event).await?;
+            self.record(&mut tx, turn.organization_id, event)?;
             tx.commit().await?;
             return Ok(outcome);
         }

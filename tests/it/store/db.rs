@@ -24,6 +24,13 @@ async fn scratch(t: &Fixture) {
     .execute()
     .await
     .unwrap();
+    tx.shared_sql(db::Sql {
+        sqlite: "CREATE TABLE scribbles (word TEXT NOT NULL PRIMARY KEY REFERENCES scratch (word)) STRICT",
+        postgres: "CREATE TABLE scribbles (word text NOT NULL PRIMARY KEY REFERENCES scratch (word))",
+    })
+    .execute()
+    .await
+    .unwrap();
     tx.commit().await.unwrap();
     t.db.admitted_by(&owner).await.unwrap();
     owner.close().await;
@@ -41,6 +48,22 @@ async fn insert(tx: &mut db::Tx, number: u128, word: &str, value: Option<i64>) -
         .bind(value)
         .execute()
         .await
+}
+
+/// Queues rows of the first table, as many as there are words.
+fn queue(tx: &mut db::Tx, rows: &[(u128, &str, Option<i64>)]) {
+    tx.later()
+        .sql("INSERT INTO scratch (id, word, at, number) VALUES $rows")
+        .rows(rows, |statement, (number, word, value)| {
+            let statement = statement.bind(id(*number)).bind((*word).to_owned());
+            statement.bind(Timestamp::from_micros(0)).bind(*value)
+        })
+        .queue()
+        .unwrap();
+}
+
+fn scribble(tx: &mut db::Tx, word: &str) {
+    tx.later().sql("INSERT INTO scribbles (word) VALUES ($1)").bind(word.to_owned()).queue().unwrap();
 }
 
 async fn words(t: &Fixture) -> Vec<String> {
@@ -141,6 +164,76 @@ on_both! {
             (id(number), word.to_owned(), Timestamp::from_micros(5), value)
         });
         assert_eq!(stored, expected);
+    }
+
+    async fn what_is_queued_is_written_before_the_end(t: Fixture) {
+        scratch(&t).await;
+        let mut tx = t.db.begin(SCOPE).await.unwrap();
+        queue(&mut tx, &[(1, "a", None), (2, "b", Some(2))]);
+        // One table hangs on the other, and both are in one message.
+        scribble(&mut tx, "b");
+        // The same tables again.
+        queue(&mut tx, &[(3, "c", Some(3))]);
+        scribble(&mut tx, "c");
+        tx.later()
+            .sql("UPDATE scratch SET number = $2, at = $3 WHERE word = $1")
+            .bind("a").bind(7_i64).bind(Timestamp::from_micros(9))
+            .queue().unwrap();
+        tx.commit().await.unwrap();
+        let mut conn = t.db.conn(SCOPE).await.unwrap();
+        let stored: Vec<(String, Option<i64>, Timestamp)> =
+            conn.shared_sql("SELECT word, number, at FROM scratch ORDER BY word").all().await.unwrap();
+        let at = Timestamp::from_micros;
+        let expected = [("a", Some(7), at(9)), ("b", Some(2), at(0)), ("c", Some(3), at(0))];
+        assert_eq!(stored, expected.map(|(word, number, at)| (word.to_owned(), number, at)));
+        let scribbles: Vec<(String,)> =
+            conn.shared_sql("SELECT word FROM scribbles ORDER BY word").all().await.unwrap();
+        assert_eq!(scribbles, ["b", "c"].map(|word| (word.to_owned(),)));
+    }
+
+    async fn what_is_queued_is_seen_by_the_next_statement(t: Fixture) {
+        scratch(&t).await;
+        let mut tx = t.db.begin(SCOPE).await.unwrap();
+        queue(&mut tx, &[(1, "a", None)]);
+        scribble(&mut tx, "a");
+        let (seen,): (String,) = tx.shared_sql("SELECT word FROM scribbles").one().await.unwrap();
+        assert_eq!(seen, "a");
+        drop(tx);
+        assert!(words(&t).await.is_empty(), "it goes with its transaction");
+    }
+
+    async fn what_is_refused_of_a_queue_fails_the_transaction(t: Fixture) {
+        scratch(&t).await;
+        let mut tx = t.db.begin(SCOPE).await.unwrap();
+        queue(&mut tx, &[(1, "a", None), (2, "b", Some(-1))]);
+        let refused = tx.commit().await.unwrap_err();
+        assert!(refused.violates("scratch_number_check"), "{refused}");
+        let mut tx = t.db.begin(SCOPE).await.unwrap();
+        scribble(&mut tx, "nowhere");
+        queue(&mut tx, &[(1, "a", None)]);
+        let found = tx.shared_sql("SELECT word FROM scratch").optional::<(String,)>().await;
+        found.unwrap_err();
+        assert!(matches!(tx.commit().await, Err(Error::Failed)));
+        assert!(words(&t).await.is_empty());
+    }
+
+    async fn a_statement_that_was_begun_for_the_queue_and_left_fails_the_transaction(t: Fixture) {
+        scratch(&t).await;
+        let insert = "INSERT INTO scribbles (word) VALUES ($1)";
+        let mut tx = t.db.begin(SCOPE).await.unwrap();
+        queue(&mut tx, &[(1, "a", None)]);
+        drop(tx.later().sql(insert).bind("a"));
+        assert!(matches!(tx.commit().await, Err(Error::Failed)));
+        // Nor can it be run at once.
+        let mut tx = t.db.begin(SCOPE).await.unwrap();
+        queue(&mut tx, &[(1, "a", None)]);
+        let run = tx.later().sql(insert).bind("a").execute().await;
+        assert!(matches!(run, Err(Error::Failed)), "{run:?}");
+        assert!(matches!(tx.commit().await, Err(Error::Failed)));
+        // And what was begun to be run cannot be queued.
+        let mut tx = t.db.begin(SCOPE).await.unwrap();
+        assert!(matches!(tx.sql(insert).bind("a").queue(), Err(Error::Failed)));
+        assert!(words(&t).await.is_empty());
     }
 
     async fn actions_after_the_commit_do_not_run_without_one(t: Fixture) {

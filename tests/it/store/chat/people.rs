@@ -256,7 +256,7 @@ on_both! {
             at: t.world.now(),
             change: Change::MemberRemoved { account_id: account(&s.ben) },
         };
-        store::insert_events(&mut tx, home, &[event]).await.unwrap();
+        store::insert_events(&mut tx, home, &[event]).unwrap();
         tx.commit().await.unwrap();
         assert_eq!(reason(sending.await), fault::NOT_FOUND.name);
         assert_eq!(s.changes(&s.ada, thread.id).await.len(), 1);
