@@ -22,14 +22,8 @@ pub trait Conn: sealed::Sealed + Send {
     /// table of organisations, whose own id that is.
     fn sql(&mut self, text: impl Into<Sql>) -> Statement<'_> {
         let (text, scope) = (text.into(), self.scope());
-        let names = |word| text.sqlite.contains(word);
-        debug_assert!(
-            matches!(scope, Scope::System(_)) || names("organization_id") || names("organizations"),
-            "a statement in an organisation's scope does not name organization_id: {}",
-            text.sqlite
-        );
         let (lease, failed) = self.lease();
-        Statement::new(lease, failed, text, Some(scope))
+        scoped(lease, failed, text, scope)
     }
 
     /// A statement on tables that belong to no tenant, such as accounts or plans. PostgreSQL is not told of the scope,
@@ -38,6 +32,16 @@ pub trait Conn: sealed::Sealed + Send {
         let (lease, failed) = self.lease();
         Statement::new(lease, failed, text.into(), None)
     }
+}
+
+fn scoped<'c>(lease: &'c mut Lease, failed: Option<&'c mut bool>, text: Sql, scope: Scope) -> Statement<'c> {
+    let names = |word| text.sqlite.contains(word);
+    debug_assert!(
+        matches!(scope, Scope::System(_)) || names("organization_id") || names("organizations"),
+        "a statement in an organisation's scope does not name organization_id: {}",
+        text.sqlite
+    );
+    Statement::new(lease, failed, text, Some(scope))
 }
 
 /// A connection that reads. On PostgreSQL its first statement with [`Conn::sql`] begins a transaction of the scope,
@@ -129,7 +133,8 @@ pub struct Later<'t> {
 impl<'t> Later<'t> {
     /// A statement that runs in the scope, as [`Conn::sql`] has it.
     pub fn sql(self, text: impl Into<Sql>) -> Statement<'t> {
-        Conn::sql(self.tx, text).later()
+        let Tx { lease, scope, failed, .. } = self.tx;
+        scoped(lease, Some(failed), text.into(), *scope).later()
     }
 }
 
