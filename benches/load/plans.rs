@@ -51,16 +51,22 @@ const HOT: &[Hot] = hot! {
         "memberships_among": "the memberships behind streams",
     }
     "chat/store.rs" {
-        "organization_of_thread": "whose a thread is",
         "advance": "the next position of a thread",
         "lock_threads": "the threads that are sent to",
         "set_heads": "where threads stand after that",
         "heads": "how far threads have come",
         "members_among": "the members behind streams",
     }
-    "chat/store/thread.rs" { "threads": "a page of threads" }
-    "chat/store/member.rs" { "senders": "how those who send stand" }
+    "chat/store/thread.rs" {
+        "organization_of_thread": "whose a thread is",
+        "threads": "a page of threads",
+    }
+    "chat/store/member.rs" {
+        "senders": "how those who send stand",
+        "seats": "whether streams may follow their threads",
+    }
     "chat/store/message.rs" { "insert_messages": "writing messages" }
+    "chat/store/word.rs" { "insert_words": "noting the words of messages" }
     "chat/store/event.rs" {
         "insert_events": "writing events",
         "events_after": "a page of events",
@@ -71,7 +77,7 @@ const HOT: &[Hot] = hot! {
     }
     "payments/store/payment.rs" {
         "get": "a payment",
-        "pending_since": "an organisation's open payments",
+        "newest_of_invoice": "the newest payment of an invoice",
     }
     "payments/store/invoice.rs" { "lines": "the lines of invoices" }
     "payments/store/listing.rs" {
@@ -97,10 +103,11 @@ pub struct Explained {
 
 /// Asks an engine for the plans of all hot statements on full tables.
 pub async fn explain(places: &Places) -> Outcome<Explained> {
+    // Filling tables takes minutes: what is missing is told before.
+    let texts = HOT.iter().map(Hot::text).collect::<Outcome<Vec<_>>>()?;
     let mut asked = Connection::open(places).await?;
     let mut plans = Vec::new();
-    for hot in HOT {
-        let text = hot.text()?;
+    for (hot, text) in HOT.iter().zip(texts) {
         let plan = asked.plan(&text).await;
         plans.push(plan.map_err(|error| format!("{} in {}: {error}", hot.function, hot.path))?);
     }
