@@ -103,17 +103,21 @@ impl Lease {
         for mut message in messages {
             let text = message.text();
             self.busy = true;
-            match (self.wire()?, message.values) {
+            let outcome = match (self.wire()?, message.values) {
                 (Wire::Sqlite(lent), Values::Sqlite(values)) => {
                     let run = sqlx::query_with(text, values).persistent(message.kept);
-                    deadline::bound(run.execute(&mut lent.link().conn)).await?;
+                    deadline::bound(run.execute(&mut lent.link().conn)).await.map(drop)
                 }
                 (Wire::Postgres(lent), Values::Postgres(values)) => {
-                    deadline::bound(sqlx::query_with(text, values).execute(&mut lent.link().conn)).await?;
+                    let run = sqlx::query_with(text, values);
+                    deadline::bound(run.execute(&mut lent.link().conn)).await.map(drop)
                 }
-                _ => return Err(Error::Unavailable(sqlx::Error::PoolClosed)),
-            }
-            self.busy = false;
+                _ => Err(Error::Unavailable(sqlx::Error::PoolClosed)),
+            };
+            // What was refused is over; what did not end in time still runs.
+            self.busy = matches!(outcome, Err(Error::Timeout));
+            self.doubted |= outcome.is_err();
+            outcome?;
         }
         Ok(())
     }
