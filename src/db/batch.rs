@@ -324,6 +324,8 @@ impl<K: Eq + Hash, W, R> Drop for Seat<'_, K, W, R> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use tokio::sync::Semaphore;
 
@@ -503,21 +505,32 @@ mod tests {
         assert_eq!(t.seen(), [vec![100], vec![200], vec![101, 300, 102], vec![201]]);
     }
 
+    /// Does something when it is dropped.
+    struct Deferred<F: FnMut()>(F);
+
+    impl<F: FnMut()> Drop for Deferred<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+
     /// However batches begin and end, all is done, once, and nothing in two batches that have to do with one line.
     #[tokio::test]
     async fn a_line_is_never_in_two_batches_at_once() {
         let t = in_lines(3);
-        let (busy, order) = (Mutex::new(HashSet::new()), Mutex::new(Vec::<u32>::new()));
+        let (busy, begun, ended) = (Mutex::new(HashSet::new()), AtomicUsize::new(0), AtomicUsize::new(0));
         let double = |numbers: Vec<u32>| {
-            let (busy, order) = (&busy, &order);
+            let (busy, begun, ended) = (&busy, &begun, &ended);
             async move {
                 let lines: HashSet<u32> = numbers.iter().map(|number| number / 100).collect();
                 assert!(lines.iter().all(|line| busy.lock().unwrap().insert(*line)), "{numbers:?}");
-                order.lock().unwrap().extend(&numbers);
+                // Also when whoever is at work goes away.
+                let _leave = Deferred(|| busy.lock().unwrap().retain(|line| !lines.contains(line)));
+                begun.fetch_add(1, Ordering::Relaxed);
                 for _ in 0..numbers.iter().sum::<u32>() % 7 {
                     tokio::task::yield_now().await;
                 }
-                busy.lock().unwrap().retain(|line| !lines.contains(line));
+                ended.fetch_add(1, Ordering::Relaxed);
                 Ok::<_, Refused>(numbers.iter().map(|number| number * 2).collect())
             }
         };
@@ -526,14 +539,14 @@ mod tests {
             let number = if turn % 2 == 0 { turn / 10 } else { (turn % 5) * 100 + turn / 10 };
             let (batcher, double) = (&t.batcher, &double);
             async move {
-                for _ in 0..turn % 11 {
+                for _ in 0..(turn * 7) % 101 {
                     tokio::task::yield_now().await;
                 }
                 let run = batcher.run(number, double);
                 // Some go away before they know.
-                if turn % 3 == 0 {
+                if turn % 3 != 0 {
                     let patience = async {
-                        for _ in 0..turn % 5 {
+                        for _ in 0..turn % 8 {
                             tokio::task::yield_now().await;
                         }
                     };
@@ -546,7 +559,8 @@ mod tests {
         futures_util::future::join_all(callers).await;
         let desk = t.batcher.desk();
         assert!(desk.busy.is_empty(), "nobody is at work any longer");
-        assert!(order.lock().unwrap().len() > 266, "whoever stayed was served");
+        let (begun, ended) = (begun.into_inner(), ended.into_inner());
+        assert!(ended < begun, "nobody went away while at work: {begun}");
     }
 
     #[tokio::test]

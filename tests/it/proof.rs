@@ -225,6 +225,8 @@ pub async fn prove(plan: Plan, board: Arc<Board>) -> Outcome {
     board.nothing_is_wrong();
     let stored = scene.stored(&nodes, &db).await;
     assert_eq!(agree(&witnesses, &stored), usize::try_from(plan.messages).unwrap());
+    let silent = stored.values().filter(|stored| stored.log.is_empty()).count();
+    assert!(silent == 0 || plan.messages < 50 * plan.threads, "{silent} threads without events");
     assert_eq!(board.delivered.load(Ordering::Relaxed), wanted);
     assert!(board.entries.load(Ordering::Relaxed) > 0, "nobody was told what they have not read");
     let mut events = BTreeMap::new();
