@@ -254,6 +254,31 @@ on_both! {
         }
         assert_ne!(threads[0], threads[1]);
     }
+
+    async fn a_stream_of_a_key_follows_nothing_of_another_organization(t: App) {
+        let ada = t.register("ada@example.com").await;
+        let home = team(&ada).await;
+        let request = auth::CreateApiKeyRequest { organization_id: home, ..wanted(&["chat.write"]) };
+        let (_, text) = made(&ada, request).await;
+        let within = create_thread(&t, &text).await.unwrap();
+        drop(subscribed(&t, &text, &within).await);
+        // Its person is a member of this one, and of its organisation.
+        let create = chat::CreateThreadRequest::default();
+        let beyond = ada.chat().create_thread(create).await.unwrap().into_inner().thread.unwrap();
+        let cursor = |thread_id: &str| chat::ThreadCursor { thread_id: thread_id.to_owned(), ..Default::default() };
+        let nowhere = t.world.id::<()>().to_string();
+        let mut refusals = Vec::new();
+        for thread_id in [&beyond.id, &nowhere] {
+            let request = chat::SubscribeRequest { threads: vec![cursor(thread_id)], ..Default::default() };
+            let refused = ChatServiceClient::new(t.channel()).subscribe(keyed(&text, request)).await;
+            let refused = refused.map(drop).unwrap_err();
+            assert_eq!(refused.code(), Code::NotFound);
+            refusals.push(refused.message().replace(thread_id.as_str(), "…"));
+        }
+        assert_eq!(refusals[0], refusals[1], "a thread elsewhere is told from none");
+        let own = chat::SubscribeRequest { threads: vec![cursor(&beyond.id)], ..Default::default() };
+        drop(ada.chat().subscribe(own).await.unwrap());
+    }
 }
 
 /// A node behind a proxy that it trusts.
