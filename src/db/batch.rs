@@ -2,7 +2,10 @@
 //!
 //! Nobody waits for a batch to fill. Whoever comes first begins at once; whoever comes while others are at work waits,
 //! and the next one to begin takes all of them along. So a lone caller pays nothing, and a crowd shares the wait for
-//! the disk. This knows neither rows nor transactions: how a batch is written is the caller's.
+//! the disk. Where batches may be done beside each other, a further one begins once as many wait as are being done:
+//! small batches cost nearly as much as large ones, and would only hold each other up.
+//!
+//! This knows neither rows nor transactions: how a batch is written is the caller's.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;
@@ -28,6 +31,8 @@ struct Desk<W, R> {
     waiting: VecDeque<Waiting<W, R>>,
     /// The lines of what is being done.
     busy: HashSet<u128>,
+    /// How many are being done.
+    working: usize,
 }
 
 /// How much is done together.
@@ -41,7 +46,7 @@ pub struct Bounds<W> {
     pub heaviest: usize,
     /// Which line something stands in. What is in one line is done in its order.
     pub line: fn(&W) -> u128,
-    /// How many batches are done beside each other, one at least. No two of them have to do with one line.
+    /// How many batches are done beside each other at most, one at least. No two of them have to do with one line.
     pub turns: usize,
 }
 
@@ -86,7 +91,7 @@ impl<W: Clone, R> Batcher<W, R> {
     /// Nothing waits yet, and no more than this is done together.
     #[must_use]
     pub fn within(bounds: Bounds<W>) -> Self {
-        let desk = Mutex::new(Desk { waiting: VecDeque::new(), busy: HashSet::new() });
+        let desk = Mutex::new(Desk { waiting: VecDeque::new(), busy: HashSet::new(), working: 0 });
         Self { desk, turns: Semaphore::new(bounds.turns.max(1)), left: Notify::new(), bounds }
     }
 
@@ -126,7 +131,8 @@ impl<W: Clone, R> Batcher<W, R> {
                 _turn = self.turns.acquire(), if !found_nothing => {
                     let mut batch = self.take();
                     hand_on.armed = false;
-                    // Done by whoever had a turn before, or in a line that somebody is busy with.
+                    // Done by whoever had a turn before, in a line that somebody is busy with, or not enough yet to
+                    // begin beside others.
                     found_nothing = batch.is_empty();
                     if found_nothing {
                         continue;
@@ -154,7 +160,11 @@ impl<W: Clone, R> Batcher<W, R> {
     fn take(&self) -> Batch<'_, W, R> {
         let Bounds { most, weigh, heaviest, line, .. } = self.bounds;
         let mut desk = self.desk();
-        let Desk { waiting, busy } = &mut *desk;
+        let Desk { waiting, busy, working } = &mut *desk;
+        let free = |next: &&Waiting<W, R>| !busy.contains(&line(&next.work));
+        if waiting.iter().filter(free).count() < *working {
+            return Batch { home: self, entries: Vec::new(), lines: Vec::new() };
+        }
         let mut entries: Vec<Waiting<W, R>> = Vec::new();
         let (mut weight, mut full, mut left) = (0_usize, false, false);
         for next in std::mem::take(waiting) {
@@ -178,6 +188,7 @@ impl<W: Clone, R> Batcher<W, R> {
         }
         let lines: Vec<u128> = entries.iter().map(|next| line(&next.work)).collect();
         busy.extend(&lines);
+        *working = working.saturating_add(lines.len());
         drop(desk);
         if left {
             self.left.notify_one();
@@ -244,6 +255,7 @@ impl<W: Clone, R> Drop for Batch<'_, W, R> {
             return;
         }
         let mut desk = self.home.desk();
+        desk.working = desk.working.saturating_sub(self.lines.len());
         for entry in self.entries.drain(..).rev() {
             desk.waiting.push_front(entry);
         }
@@ -326,8 +338,10 @@ impl<K: Eq + Hash, W, R> Drop for Seat<'_, K, W, R> {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use super::*;
+    use futures_util::FutureExt as _;
     use tokio::sync::Semaphore;
+
+    use super::*;
 
     #[derive(Debug, PartialEq, Eq, thiserror::Error)]
     enum Refused {
@@ -356,11 +370,13 @@ mod tests {
     /// given. It begins when it is let.
     #[derive(Default)]
     struct Doubler {
+        begun: Mutex<Vec<Vec<u32>>>,
         seen: Mutex<Vec<Vec<u32>>>,
     }
 
     impl Doubler {
         async fn double(&self, gate: &Semaphore, numbers: Vec<u32>) -> Result<Vec<u32>, Refused> {
+            self.begun.lock().unwrap().push(numbers.clone());
             gate.acquire().await.unwrap().forget();
             self.seen.lock().unwrap().push(numbers.clone());
             if numbers.contains(&13) {
@@ -503,6 +519,50 @@ mod tests {
         let results = futures_util::future::join_all(waiting).await;
         assert_eq!(results, [202, 400, 402, 600, 204].map(Ok));
         assert_eq!(t.seen(), [vec![100], vec![200], vec![101, 300, 102], vec![201]]);
+    }
+
+    /// Polls all of them until each has seen what the others did.
+    fn settle<F: Future + Unpin>(waiting: &mut [F]) {
+        for _ in 0..=waiting.len() {
+            for one in &mut *waiting {
+                assert!(one.now_or_never().is_none());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_further_batch_begins_when_as_many_wait_as_are_being_done() {
+        for enough in [true, false] {
+            let t = in_lines(2);
+            let begun = || t.doubler.begun.lock().unwrap().clone();
+            let mut waiting: Vec<_> =
+                [100, 200, 300, 301, 302, 400, 500, 600].map(|number| Box::pin(t.run(number))).into();
+            settle(&mut waiting[..5]);
+            assert_eq!(begun(), [vec![100], vec![200]], "one beside one, and no third");
+            t.gate.add_permits(1);
+            assert_eq!(waiting.remove(0).await, Ok(200));
+            settle(&mut waiting[..4]);
+            t.gate.add_permits(1);
+            assert_eq!(waiting.remove(0).await, Ok(400));
+            settle(&mut waiting[..5]);
+            assert_eq!(begun().last(), Some(&vec![300, 301, 302]), "two are too few to begin beside three");
+            let together: &[u32] = if enough {
+                settle(&mut waiting);
+                &[400, 500, 600]
+            } else {
+                drop(waiting.pop());
+                t.gate.add_permits(1);
+                for done in [600, 602, 604] {
+                    assert_eq!(waiting.remove(0).await, Ok(done));
+                }
+                settle(&mut waiting);
+                &[400, 500]
+            };
+            assert_eq!(begun().last().map(Vec::as_slice), Some(together));
+            t.gate.add_permits(100);
+            let results = futures_util::future::join_all(waiting).await;
+            assert!(results.iter().all(Result::is_ok), "{results:?}");
+        }
     }
 
     /// Does something when it is dropped.

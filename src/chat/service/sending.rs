@@ -23,8 +23,8 @@ use crate::market::ListingId;
 
 /// How much text one transaction writes at most, in bytes.
 const TOGETHER_BYTES_MAX: usize = 1 << 20;
-/// How many transactions of one organisation write messages beside each other, on one node. No two of them write in one
-/// thread.
+/// How many transactions of one organisation write messages beside each other at most, on one node. No two of them
+/// write in one thread.
 const BESIDE: usize = 2;
 
 /// Messages that wait to be written, by organisation.

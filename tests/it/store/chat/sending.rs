@@ -294,12 +294,16 @@ on_both! {
 
     async fn whoever_goes_away_at_any_moment_takes_nothing_from_the_others(t: Fixture) {
         let s = Pair::start(&t).await;
-        let (mut written, mut gone, mut polls) = (0, 0, 0);
+        // From then on it is known where the thread is at home: whoever is not polled here holds no connection.
+        s.say(&s.ada, "first").await;
+        let (mut written, mut gone, mut polls) = (1, 0, 0);
         // The first does its own, the second the others' too. Each is stopped at every place where it waits.
         loop {
             polls += 1;
             let key = draft(s.thread, "");
             let text = |number: u32| Draft { text: format!("{polls}/{number}"), ..draft(s.thread, "") };
+            // A quick server may answer all that it is asked within one poll.
+            let held = held(&t, &s).await;
             let mut first = Box::pin(s.node.chat.send(&s.ada, text(1)));
             assert!(futures_util::poll!(&mut first).is_pending());
             let again = Draft { text: format!("{polls}/2"), ..key };
@@ -307,6 +311,7 @@ on_both! {
             assert!(futures_util::poll!(&mut second).is_pending());
             let mut third = Box::pin(s.node.chat.send(&s.ada, text(3)));
             assert!(futures_util::poll!(&mut third).is_pending());
+            drop(held);
             first.await.unwrap();
             let second_ended = up_to(second.as_mut(), polls).await;
             drop(second);
