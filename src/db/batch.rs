@@ -2,8 +2,8 @@
 //!
 //! Nobody waits for a batch to fill. Whoever comes first begins at once; whoever comes while others are at work waits,
 //! and the next one to begin takes all of them along. So a lone caller pays nothing, and a crowd shares the wait for
-//! the disk. Where batches may be done beside each other, a further one begins once as many wait as are being done:
-//! small batches cost nearly as much as large ones, and would only hold each other up.
+//! the disk. Where batches may be done beside each other, a further one begins once as many wait as are being done, or
+//! somebody has waited for long: small batches cost nearly as much as large ones, and would only hold each other up.
 //!
 //! This knows neither rows nor transactions: how a batch is written is the caller's.
 
@@ -11,12 +11,18 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::time::sleep;
 
 use super::Error;
 use crate::base::{Fault, fault};
+
+/// After how long a few begin beside many: longer than a batch usually takes, so that the many are held up by
+/// something, such as a lock on one of their lines, which is no business of the few.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Work of one kind that may be done together.
 pub struct Batcher<W, R> {
@@ -111,7 +117,7 @@ impl<W: Clone, R> Batcher<W, R> {
         let (tell, mut told) = oneshot::channel();
         self.desk().waiting.push_back(Waiting { work: work.clone(), tell });
         let mut hand_on = HandOn { left: &self.left, armed: false };
-        let mut found_nothing = false;
+        let (mut found_nothing, mut patient) = (false, true);
         loop {
             tokio::select! {
                 biased;
@@ -128,8 +134,12 @@ impl<W: Clone, R> Batcher<W, R> {
                     found_nothing = false;
                     hand_on.armed = true;
                 }
+                () = sleep(PATIENCE), if found_nothing && patient => {
+                    found_nothing = false;
+                    patient = false;
+                }
                 _turn = self.turns.acquire(), if !found_nothing => {
-                    let mut batch = self.take();
+                    let mut batch = self.take(patient);
                     hand_on.armed = false;
                     // Done by whoever had a turn before, in a line that somebody is busy with, or not enough yet to
                     // begin beside others.
@@ -157,12 +167,13 @@ impl<W: Clone, R> Batcher<W, R> {
         }
     }
 
-    fn take(&self) -> Batch<'_, W, R> {
+    /// What is to be done next; nothing when that is little beside what is being done, and whoever asks is patient.
+    fn take(&self, patient: bool) -> Batch<'_, W, R> {
         let Bounds { most, weigh, heaviest, line, .. } = self.bounds;
         let mut desk = self.desk();
         let Desk { waiting, busy, working } = &mut *desk;
         let free = |next: &&Waiting<W, R>| !busy.contains(&line(&next.work));
-        if waiting.iter().filter(free).count() < *working {
+        if patient && waiting.iter().filter(free).count() < *working {
             return Batch { home: self, entries: Vec::new(), lines: Vec::new() };
         }
         let mut entries: Vec<Waiting<W, R>> = Vec::new();
@@ -563,6 +574,29 @@ mod tests {
             let results = futures_util::future::join_all(waiting).await;
             assert!(results.iter().all(Result::is_ok), "{results:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_few_wait_for_many_only_so_long() {
+        let t = in_lines(2);
+        let begun = || t.doubler.begun.lock().unwrap().clone();
+        let mut waiting: Vec<_> = [100, 101, 102, 103, 200, 104].map(|number| Box::pin(t.run(number))).into();
+        settle(&mut waiting[..4]);
+        t.gate.add_permits(1);
+        assert_eq!(waiting.remove(0).await, Ok(200));
+        settle(&mut waiting);
+        assert_eq!(begun(), [vec![100], vec![101, 102, 103]], "one is too few to begin beside three");
+        let (mut few, mut many) = (waiting.remove(3), futures_util::future::join_all(waiting));
+        tokio::select! {
+            biased;
+            _ = &mut many => panic!("the gate is closed"),
+            _ = &mut few => panic!("the gate is closed"),
+            () = sleep(PATIENCE * 2) => {}
+        }
+        assert_eq!(begun().last(), Some(&vec![200]), "what stands behind the many waits on");
+        t.gate.add_permits(100);
+        let (few, many) = tokio::join!(few, many);
+        assert_eq!((few, many.as_slice()), (Ok(400), [202, 204, 206, 208].map(Ok).as_slice()));
     }
 
     /// Does something when it is dropped.
